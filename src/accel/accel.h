@@ -1,0 +1,166 @@
+/*
+ * The accelerator seam: what every engine that runs guest code can honour,
+ * shaped like NetBSD's NVMM and bhyve's vmm_ops. Two stand behind it: kvm and
+ * soft. Nothing above this header knows which.
+ *
+ * Errors are -errno with err_text set. A vCPU is driven by one thread at a
+ * time; only vcpu_kick may come from others.
+ */
+#ifndef MOTE_ACCEL_ACCEL_H
+#define MOTE_ACCEL_ACCEL_H
+
+#include "mem/guest_mem.h"
+#include "x86/cpuid.h"
+#include "x86/exit.h"
+#include "x86/irqchip.h"
+#include "x86/state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct machine;
+struct vcpu;
+
+/* What an accelerator offers beyond the common part (machine_caps). */
+enum {
+    ACCEL_CAP_IRQCHIP = 1,      /* LAPICs, IOAPIC and PICs inside; machine_irq_line */
+    ACCEL_CAP_PIT = 2,          /* 8254 and port 0x61 inside */
+    ACCEL_CAP_CLOCK = 4,        /* kvmclock: the guest may be offered its CPUID bits */
+    ACCEL_CAP_TSC_DEADLINE = 8, /* the inside LAPIC has the TSC-deadline timer */
+};
+
+struct accel_info {
+    bool usable;
+    char reason[256]; /* why (not), one clause for `mote info` */
+    char device[64];  /* "/dev/kvm", or "" */
+    double mips;      /* ring-0 64-bit speed measured by probe, million insn/s; 0 unknown */
+};
+
+struct machine_config {
+    const char *device; /* accelerator's device node, NULL for the default */
+    unsigned vcpus;     /* how many will be created at most */
+    unsigned want;      /* ACCEL_CAP_* to switch on where offered */
+};
+
+/* Callbacks of an assist: 0, or -errno to give up. data holds `size` bytes. */
+struct accel_bus_ops {
+    int (*io)(void *user, uint16_t port, unsigned size, bool write, uint64_t *data);
+    int (*mmio)(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data);
+    void *user;
+};
+
+/* One engine: a const table. Back ends embed struct machine and struct vcpu
+ * at the head of their own. */
+struct accel {
+    const char *name;  /* "kvm", "soft" */
+    const char *title; /* for people */
+    void (*probe)(const char *device, struct accel_info *info);
+    int (*machine_create)(struct machine **out, const struct machine_config *cfg);
+    void (*machine_destroy)(struct machine *m);
+    int (*map)(struct machine *m, const struct mem_slot *slot);
+    int (*unmap)(struct machine *m, const struct mem_slot *slot);
+    int (*irq_line)(struct machine *m, unsigned gsi, int level);
+    int (*vcpu_create)(struct vcpu **out, struct machine *m, unsigned id);
+    void (*vcpu_destroy)(struct vcpu *v);
+    int (*set_cpuid)(struct vcpu *v, const struct x86_cpuid *table);
+    int (*get)(struct vcpu *v, unsigned groups);
+    int (*set)(struct vcpu *v, unsigned groups);
+    int (*inject)(struct vcpu *v, const struct x86_event *event);
+    void (*request_window)(struct vcpu *v, bool intr, bool nmi);
+    int (*run)(struct vcpu *v, struct vcpu_exit *exit);
+    void (*kick)(struct vcpu *v);
+    int (*assist)(struct vcpu *v, const struct accel_bus_ops *ops);
+    int (*complete_msr)(struct vcpu *v, uint64_t value, bool fault);
+    int (*default_cpuid)(struct machine *m, const struct x86_cpuid_topology *topology,
+                         struct x86_cpuid *table);
+    int (*translate)(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+};
+
+struct machine {
+    const struct accel *accel;
+    uint64_t caps;    /* ACCEL_CAP_* that are on */
+    uint32_t tsc_khz; /* guest TSC frequency, 0 unknown */
+    struct guest_mem mem;
+};
+
+struct vcpu {
+    const struct accel *accel;
+    struct machine *machine;
+    unsigned id;
+    unsigned valid;          /* X86_* groups of *state that equal the engine's */
+    unsigned dirty;          /* X86_* groups of *state to hand over before the next run */
+    struct x86_state *state; /* the shared page; see vcpu_get and vcpu_set */
+};
+
+/* The accelerators built in, best first; NULL-terminated. */
+extern const struct accel *const accel_list[];
+
+/* By name ("kvm", "soft"); NULL: none such. */
+const struct accel *accel_find(const char *name);
+
+/*
+ * What --accel auto chooses: runs 64-bit ring-0 code with a cmpxchg16b in it on
+ * KVM, and takes soft where KVM is missing, refuses, fails or is slower. The
+ * answer is cached per boot and user. infos, if not NULL, holds one entry for
+ * each of accel_list; `why` one sentence.
+ */
+const struct accel *accel_choose(struct accel_info *infos, char *why, size_t why_size);
+
+/* Life of a machine. The accelerator owns what it allocates, never guest memory. */
+int machine_create(struct machine **out, const struct accel *accel,
+                   const struct machine_config *cfg);
+void machine_destroy(struct machine *m); /* vCPUs first; NULL is fine */
+
+/* Errors of guest_mem_map, and the accelerator's. */
+int machine_map(struct machine *m, gpa_t gpa, uint64_t size, void *hva, unsigned rights);
+int machine_unmap(struct machine *m, gpa_t gpa);
+
+/* With ACCEL_CAP_IRQCHIP: drive an input (GSI) of PIC and IOAPIC. Any thread. */
+int machine_irq_line(struct machine *m, unsigned gsi, int level);
+
+/* The CPUID table the accelerator can honour, for a board to adjust and set. */
+int machine_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
+                          struct x86_cpuid *table);
+
+int vcpu_create(struct vcpu **out, struct machine *m, unsigned id);
+void vcpu_destroy(struct vcpu *v);
+int vcpu_set_cpuid(struct vcpu *v, const struct x86_cpuid *table);
+
+/*
+ * vcpu_get makes `groups` of v->state current; groups that still are cost
+ * nothing. After changing v->state, vcpu_set marks the groups; they reach the
+ * engine at the next run. Change only groups that were got or are written whole.
+ */
+int vcpu_get(struct vcpu *v, unsigned groups);
+int vcpu_set(struct vcpu *v, unsigned groups);
+
+/*
+ * Queue an event for delivery at the next run. An interrupt only when
+ * exit.intr_ready (else -EAGAIN): use vcpu_request_window and wait for the
+ * window exit. Not with ACCEL_CAP_IRQCHIP, except NMIs and exceptions.
+ */
+int vcpu_inject(struct vcpu *v, const struct x86_event *event);
+void vcpu_request_window(struct vcpu *v, bool intr, bool nmi);
+
+/* Run until an exit. 0 and *exit filled, or -errno when even that failed. */
+int vcpu_run(struct vcpu *v, struct vcpu_exit *exit);
+
+/*
+ * Make vcpu_run return VCPU_EXIT_NONE soon; if the vCPU is not running, the
+ * next vcpu_run returns so at once. Any thread, async-signal-safe.
+ */
+void vcpu_kick(struct vcpu *v);
+
+/*
+ * Complete the IO or MMIO exit that vcpu_run returned last: perform the
+ * instruction's accesses through ops and the rest of it on the vCPU's state.
+ */
+int vcpu_assist(struct vcpu *v, const struct accel_bus_ops *ops);
+
+/* Complete RDMSR (value) or WRMSR; fault: inject #GP(0) instead. */
+int vcpu_complete_msr(struct vcpu *v, uint64_t value, bool fault);
+
+/* Walk the guest's page tables without side effects. -EFAULT: not mapped. */
+int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+
+#endif

@@ -1,0 +1,7 @@
+#include <stdio.h>
+
+int main(void)
+{
+    puts("mote " MOTE_VERSION);
+    return 0;
+}

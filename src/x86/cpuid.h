@@ -1,0 +1,48 @@
+/*
+ * CPUID tables: what a guest is told. One table a vCPU, built by policy,
+ * looked up by every accelerator.
+ */
+#ifndef MOTE_X86_CPUID_H
+#define MOTE_X86_CPUID_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define X86_CPUID_MAX 128
+
+struct x86_cpuid_leaf {
+    uint32_t leaf;
+    uint32_t subleaf;
+    bool indexed; /* the subleaf matters */
+    uint32_t eax, ebx, ecx, edx;
+};
+
+struct x86_cpuid {
+    unsigned count;
+    struct x86_cpuid_leaf leaf[X86_CPUID_MAX];
+};
+
+/* The entry for (leaf, subleaf) or NULL; does not apply the out-of-range rule. */
+struct x86_cpuid_leaf *x86_cpuid_find(struct x86_cpuid *t, uint32_t leaf, uint32_t subleaf);
+
+/* Replace or add. -ENOSPC: the table is full. */
+int x86_cpuid_put(struct x86_cpuid *t, const struct x86_cpuid_leaf *leaf);
+
+/*
+ * What the CPUID instruction returns for (leaf, subleaf): regs[0..3] = EAX,
+ * EBX, ECX, EDX. Leaves past the basic or extended maximum and unknown leaves
+ * return zeros (AMD APM Vol. 3, CPUID).
+ */
+void x86_cpuid_query(const struct x86_cpuid *t, uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
+
+/* What depends on the machine rather than on the CPU. */
+struct x86_cpuid_topology {
+    unsigned apic_id;
+    unsigned vcpus;
+    uint32_t tsc_khz; /* 0: unknown */
+};
+
+/* Host's CPUID instruction, for policies. */
+void x86_cpuid_host(uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
+
+#endif
