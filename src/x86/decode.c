@@ -244,7 +244,7 @@ static void read_imm(struct cursor *c, struct x86_insn *out, unsigned size, bool
     c->n += size;
 }
 
-/* A 16-bit field after the immediate proper: a far pointer's selector. */
+/* The field after the immediate proper: a far pointer's selector, ENTER's level. */
 static void read_imm2(struct cursor *c, struct x86_insn *out, unsigned size)
 {
     out->imm2 = size == 1 ? c->code[c->n] : le16_get(c->code + c->n);
@@ -311,23 +311,18 @@ static int decode(struct cursor *c, struct x86_insn *out)
     if (c->n > X86_INSN_MAX)
         return 0;
     out->pp = c->flags & X86_REP ? 2 : c->flags & X86_REPNE ? 3 : c->flags & X86_OPSIZE ? 1 : 0;
+    if (c->rex)
+        c->flags |= c->rex & REX_W ? X86_REX | X86_W : X86_REX;
     if (c->attr & A_ESC) {
-        if (c->rex)
-            c->flags |= X86_REX;
         opcode = decode_escape(c, (unsigned)opcode, out);
         if (opcode < 0)
             return -EILSEQ;
-    } else if (c->rex) {
-        c->flags |= X86_REX;
     }
-    if (c->rex & REX_W)
-        c->flags |= X86_W;
     if (c->attr & A_UD || (c->attr & A_NO64 && c->mode == X86_MODE64))
         return -EILSEQ;
     out->opcode = (uint8_t)opcode;
     out->osize = (uint8_t)operand_size(c, c->attr & A_D64, c->attr & A_F64);
-    out->asize =
-        (uint8_t)((2u << c->mode) ^ (c->flags & X86_ADSIZE ? x86_adsize_flip[c->mode] : 0));
+    out->asize = x86_address_size[c->mode][!!(c->flags & X86_ADSIZE)];
     if (c->attr & A_MODRM) {
         if (decode_modrm(c, out))
             return -EILSEQ;

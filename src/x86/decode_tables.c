@@ -187,4 +187,4 @@ const uint8_t x86_imm_size[IMM_MOFFS][3] = {
     [IMM_SB] = {1, 1, 1},   [IMM_Z] = {2, 4, 4},  [IMM_V] = {2, 4, 8},
 };
 
-const uint8_t x86_adsize_flip[3] = {2 ^ 4, 4 ^ 2, 8 ^ 4};
+const uint8_t x86_address_size[3][2] = {{2, 4}, {4, 2}, {8, 4}};

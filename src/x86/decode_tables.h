@@ -67,6 +67,6 @@ extern const uint16_t x86_attr[4][256];
 extern const struct x86_group x86_groups[GRP_COUNT];
 extern const struct x86_prefix x86_prefixes[11];
 extern const uint8_t x86_imm_size[IMM_MOFFS][3]; /* [kind][operand size >> 2] */
-extern const uint8_t x86_adsize_flip[3];         /* [mode]: what 67 does to the address size */
+extern const uint8_t x86_address_size[3][2];     /* [mode][67 given] */
 
 #endif

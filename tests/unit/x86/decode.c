@@ -103,13 +103,11 @@ static void addressing_forms(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct x86_insn insn = decoded(rows[i].mode, rows[i].hex);
 
-        print_message("%s\n", rows[i].hex);
-        assert_true(insn.flags & X86_RM_MEM);
-        assert_int_equal(insn.base, rows[i].base);
-        assert_int_equal(insn.index, rows[i].index);
-        assert_int_equal(insn.scale, rows[i].scale);
-        assert_int_equal(insn.seg, rows[i].seg);
-        assert_int_equal(insn.disp, rows[i].disp);
+        if (!(insn.flags & X86_RM_MEM) || insn.base != rows[i].base ||
+            insn.index != rows[i].index || insn.scale != rows[i].scale || insn.seg != rows[i].seg ||
+            insn.disp != rows[i].disp)
+            fail_msg("%s: base %u index %u scale %u seg %u disp %d", rows[i].hex, insn.base,
+                     insn.index, insn.scale, insn.seg, insn.disp);
     }
 }
 
@@ -168,10 +166,10 @@ static void immediates(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct x86_insn insn = decoded(rows[i].mode, rows[i].hex);
 
-        print_message("%s\n", rows[i].hex);
-        assert_int_equal(insn.imm, rows[i].imm);
-        assert_int_equal(insn.imm2, rows[i].imm2);
-        assert_int_equal(insn.imm_size, rows[i].imm_size);
+        if (insn.imm != rows[i].imm || insn.imm2 != rows[i].imm2 ||
+            insn.imm_size != rows[i].imm_size)
+            fail_msg("%s: %#llx, %#x, %u bytes", rows[i].hex, (unsigned long long)insn.imm,
+                     insn.imm2, insn.imm_size);
     }
 }
 
@@ -200,9 +198,8 @@ static void sizes(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct x86_insn insn = decoded(rows[i].mode, rows[i].hex);
 
-        print_message("%s\n", rows[i].hex);
-        assert_int_equal(insn.osize, rows[i].osize);
-        assert_int_equal(insn.asize, rows[i].asize);
+        if (insn.osize != rows[i].osize || insn.asize != rows[i].asize)
+            fail_msg("%s: osize %u, asize %u", rows[i].hex, insn.osize, insn.asize);
     }
 }
 
