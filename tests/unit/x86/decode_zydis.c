@@ -165,6 +165,14 @@ static bool width_matters(const ZydisDecodedInstruction *z)
     return true;
 }
 
+/* Is the operand what seg is about where no ModRM names it: moffs, the rSI of strings? */
+static bool names_source(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op)
+{
+    if (op->type != ZYDIS_OPERAND_TYPE_MEMORY || z->attributes & ZYDIS_ATTRIB_HAS_MODRM)
+        return false;
+    return op->encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64 || slot(op->mem.base) == RSI;
+}
+
 static bool fields_differ(const struct sample *s)
 {
     const struct x86_insn *i = &s->got;
@@ -188,6 +196,8 @@ static bool fields_differ(const struct sample *s)
         if (s->op[n].type == ZYDIS_OPERAND_TYPE_MEMORY &&
             s->op[n].encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM)
             bad |= memory_differs(s, &s->op[n]);
+        else if (names_source(z, &s->op[n]))
+            bad |= differs(s, "segment", i->seg, ZydisRegisterGetId(s->op[n].mem.segment));
     }
     return bad | imm_differs(s);
 }
