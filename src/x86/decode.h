@@ -28,7 +28,11 @@ enum {
     X86_MAP_0F3A, /* 0F 3A xx */
 };
 
-/* x86_insn.flags */
+/*
+ * x86_insn.flags. Of F2 and F3 only the last one given is here. X86_SEGOVR and
+ * seg tell of the last override that counts: in 64-bit mode ES, CS, SS and DS
+ * do not, nor do they undo an FS or GS before them.
+ */
 #define X86_LOCK   0x0001u /* F0 */
 #define X86_REP    0x0002u /* F3 */
 #define X86_REPNE  0x0004u /* F2 */
@@ -42,12 +46,6 @@ enum {
 #define X86_RM_MEM 0x0400u /* ModRM names memory (mod != 3); base..disp are valid */
 #define X86_SEGOVR 0x0800u /* a segment override prefix was given */
 #define X86_VSIB   0x1000u /* index is a vector register (gathers) */
-
-/*
- * Of F2 and F3 only the last one given is in flags. X86_SEGOVR and seg tell of
- * the last override that counts: in 64-bit mode ES, CS, SS and DS do not, nor
- * do they undo an FS or GS before them.
- */
 
 /*
  * Pseudo registers behind gpr[0..15], so that an address is always

@@ -135,6 +135,7 @@ static void immediates(void **state)
         {M64, "cd 80", 0x80, 0, 1},
         {M64, "e4 f0", 0xf0, 0, 1},
         {M64, "c2 00 80", 0x8000, 0, 2},
+        {M64, "ca 00 80", 0x8000, 0, 2},
         {M64, "c8 34 82 9f", 0x8234, 0x9f, 3},
         {M64, "eb fe", UINT64_MAX - 1, 0, 1},
         {M64, "e8 fb ff ff ff", UINT64_MAX - 4, 0, 4},

@@ -165,6 +165,37 @@ static bool width_matters(const ZydisDecodedInstruction *z)
     return true;
 }
 
+/* Is the operand what seg is about where no ModRM names it: moffs, the rSI of strings? */
+static bool names_source(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *op)
+{
+    if (op->type != ZYDIS_OPERAND_TYPE_MEMORY || z->attributes & ZYDIS_ATTRIB_HAS_MODRM)
+        return false;
+    return op->encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64 || slot(op->mem.base) == RSI;
+}
+
+static bool register_differs(const struct sample *s, const ZydisDecodedOperand *op)
+{
+    int id = ZydisRegisterGetId(op->reg.value);
+
+    switch (ZydisRegisterGetClass(op->reg.value)) {
+    case ZYDIS_REGCLASS_GPR16:
+    case ZYDIS_REGCLASS_GPR32:
+    case ZYDIS_REGCLASS_GPR64:
+    case ZYDIS_REGCLASS_XMM:
+    case ZYDIS_REGCLASS_YMM:
+    case ZYDIS_REGCLASS_CONTROL:
+    case ZYDIS_REGCLASS_DEBUG: break;
+    default: return false; /* the files of eight, and AH to BH */
+    }
+    switch (op->encoding) {
+    case ZYDIS_OPERAND_ENCODING_MODRM_REG: return differs(s, "reg", s->got.reg, id);
+    case ZYDIS_OPERAND_ENCODING_MODRM_RM:
+    case ZYDIS_OPERAND_ENCODING_OPCODE: return differs(s, "rm", s->got.rm, id);
+    case ZYDIS_OPERAND_ENCODING_NDSNDD: return differs(s, "vvvv", s->got.vvvv, id);
+    default: return false;
+    }
+}
+
 static bool fields_differ(const struct sample *s)
 {
     const struct x86_insn *i = &s->got;
@@ -185,9 +216,13 @@ static bool fields_differ(const struct sample *s)
         bad |= differs(s, "ModRM", i->modrm,
                        z->raw.modrm.mod << 6 | z->raw.modrm.reg << 3 | z->raw.modrm.rm);
     for (unsigned n = 0; n < z->operand_count; n++) {
+        if (s->op[n].type == ZYDIS_OPERAND_TYPE_REGISTER)
+            bad |= register_differs(s, &s->op[n]);
         if (s->op[n].type == ZYDIS_OPERAND_TYPE_MEMORY &&
             s->op[n].encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM)
             bad |= memory_differs(s, &s->op[n]);
+        else if (names_source(z, &s->op[n]))
+            bad |= differs(s, "segment", i->seg, ZydisRegisterGetId(s->op[n].mem.segment));
     }
     return bad | imm_differs(s);
 }
