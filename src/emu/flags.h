@@ -101,7 +101,7 @@ EMU_INLINE unsigned pair_size(const struct x86_insn *i)
     static const emu_fn name[4] = {name##1, name##2, name##4, name##8};
 
 /*
- * A locked instruction in its general form: compute(old) replaces *host unless
+ * A locked instruction in its general form: compute(cur) replaces *host unless
  * another processor interfered, then again. Evaluates to the old value; flags
  * are those of the last, successful computation.
  */
@@ -110,7 +110,7 @@ EMU_INLINE unsigned pair_size(const struct x86_insn *i)
         T *p_ = (T *)(host);                                                                       \
         T old_ = __atomic_load_n(p_, __ATOMIC_RELAXED), new_;                                      \
         do {                                                                                       \
-            uint64_t old = old_;                                                                   \
+            uint64_t cur __attribute__((unused)) = old_;                                           \
             new_ = (T)(compute);                                                                   \
         } while (!__atomic_compare_exchange_n(p_, &old_, new_, false, __ATOMIC_SEQ_CST,            \
                                               __ATOMIC_RELAXED));                                  \
