@@ -50,6 +50,7 @@ void emu_raise_pf(struct emu_cpu *c, uint64_t linear, uint32_t error)
 
 void emu_leave(struct emu_cpu *c, enum vcpu_exit_reason reason)
 {
+    c->exit_len = c->op ? c->op->i.len : 0;
     instruction_undo(c);
     c->exit.reason = reason;
     longjmp(c->unwind, EMU_UNWIND_EXIT);

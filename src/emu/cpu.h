@@ -131,6 +131,7 @@ struct emu_cpu {
     struct x86_event event; /* exception raised by emu_raise */
     int delivering;         /* vector whose delivery is under way, -1 none (for #DF) */
     struct vcpu_exit exit;
+    uint8_t exit_len; /* bytes of the instruction that emu_leave undid */
     jmp_buf unwind;
     uint8_t bytes[X86_INSN_MAX + 1]; /* at the instruction fetched last */
     uint8_t bytes_len;
