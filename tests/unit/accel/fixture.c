@@ -3,6 +3,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -100,9 +101,15 @@ struct vcpu_exit fixture_expect(struct fixture *f, enum vcpu_exit_reason reason)
     do
         must(vcpu_run(f->v, &exit), "vcpu_run");
     while (exit.reason == VCPU_EXIT_NONE);
+    if (exit.reason == VCPU_EXIT_FAIL && reason != VCPU_EXIT_FAIL) {
+        for (unsigned i = 0; i < exit.fail.insn_len; i++)
+            print_message("%02x%c", exit.fail.insn[i], i + 1 < exit.fail.insn_len ? ' ' : '\n');
+        fail_msg("%s: %s, detail %" PRIx64 " %" PRIx64, f->accel->name, exit.fail.why,
+                 exit.fail.detail[0], exit.fail.detail[1]);
+    }
     if (exit.reason != reason)
-        fail_msg("%s: exit %s (%s), expected %s", f->accel->name, vcpu_exit_name(exit.reason),
-                 exit.reason == VCPU_EXIT_FAIL ? exit.fail.why : "", vcpu_exit_name(reason));
+        fail_msg("%s: exit %s, expected %s", f->accel->name, vcpu_exit_name(exit.reason),
+                 vcpu_exit_name(reason));
     return exit;
 }
 
