@@ -127,7 +127,16 @@ int soft_get(struct vcpu *v, unsigned groups)
 int soft_set(struct vcpu *v, unsigned groups)
 {
     emu_set_state(&soft(v)->cpu, v->state, groups);
+    v->tsc_offset = soft(v)->cpu.msr.tsc;
     return 0;
+}
+
+/* What the shared page was changed to goes in before the CPU is looked at. */
+static void state_flush(struct vcpu *v)
+{
+    if (v->dirty)
+        soft_set(v, v->dirty);
+    v->dirty = 0;
 }
 
 int soft_inject(struct vcpu *v, const struct x86_event *event)
@@ -135,6 +144,7 @@ int soft_inject(struct vcpu *v, const struct x86_event *event)
     struct soft_vcpu *s = soft(v);
     struct emu_cpu *c = &s->cpu;
 
+    state_flush(v);
     if (c->intr.pending.kind != X86_EVENT_NONE)
         return err_set(EAGAIN, "vCPU %u: an event is already pending", v->id);
     if (event->kind == X86_EVENT_INTR && (!(c->rflags & FLAG_IF) || c->intr.shadow))
@@ -142,6 +152,7 @@ int soft_inject(struct vcpu *v, const struct x86_event *event)
     if (event->kind == X86_EVENT_NMI && (c->intr.nmi_masked || c->intr.shadow))
         return err_set(EAGAIN, "vCPU %u: NMIs are masked", v->id);
     c->intr.pending = *event;
+    v->valid &= ~(unsigned)X86_INTR;
     return 0;
 }
 
@@ -162,10 +173,12 @@ void soft_kick(struct vcpu *v)
 int soft_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa)
 {
     struct emu_cpu *c = &soft(v)->cpu;
-    struct x86_paging paging = {c->cr0, c->cr3, c->cr4, c->msr.efer};
+    struct x86_paging paging;
     struct x86_access access = {.no_smap = true};
     struct x86_page page;
 
+    state_flush(v);
+    paging = (struct x86_paging){c->cr0, c->cr3, c->cr4, c->msr.efer};
     if (c->long_mode && !x86_canonical(gva))
         return -EFAULT;
     if (x86_walk(&paging, c->mem, gva, &access, &page))
@@ -271,8 +284,11 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct soft_vcpu *s = soft(v);
 
+    state_flush(v);
     run_loop(s);
+    v->valid = 0;
     s->cpu.op = NULL;
+    v->tsc_offset = s->cpu.msr.tsc;
     *exit = s->cpu.exit;
     if (exit->reason == VCPU_EXIT_FAIL) {
         memcpy(exit->fail.insn, s->cpu.bytes, sizeof(exit->fail.insn));
@@ -289,6 +305,8 @@ int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
     struct soft_vcpu *s = soft(v);
     bool done;
 
+    state_flush(v);
+    v->valid = 0;
     s->bus = ops;
     s->cpu.ops = &assist_ops;
     done = emu_step(&s->cpu);
@@ -309,6 +327,9 @@ int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
 
     if (!read && c->exit.reason != VCPU_EXIT_WRMSR)
         return err_set(EINVAL, "vCPU %u: no MSR exit to complete", v->id);
+    state_flush(v);
+    v->valid = 0;
+    c->exit.reason = VCPU_EXIT_NONE;
     if (fault) {
         c->intr.pending =
             (struct x86_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_GP, .has_error = 1};
