@@ -42,7 +42,7 @@ static void deliver_real(struct emu_cpu *c, const struct delivery *d)
 
     if (d->vector * 4 + 3 > c->idtr.limit)
         raise_idt(c, EXC_GP, d);
-    entry = (uint32_t)emu_system_load(c, system_linear(c, c->idtr.base, d->vector * 4), 4);
+    entry = (uint32_t)emu_system_load(c, c->idtr.base + d->vector * 4, 4);
     cs = segment_real(c, SEG_CS, (uint16_t)(entry >> 16), false);
     stack_current(c, d->ext, &stack);
     stack_push(c, &stack, 2, d->flags);
@@ -60,7 +60,7 @@ static void deliver_real(struct emu_cpu *c, const struct delivery *d)
 static struct emu_gate event_gate(struct emu_cpu *c, const struct delivery *d)
 {
     unsigned size = c->long_mode ? 16 : 8;
-    uint64_t at = system_linear(c, c->idtr.base, d->vector * size), raw, high = 0;
+    uint64_t at = c->idtr.base + d->vector * size, raw, high = 0;
     struct emu_gate g;
     bool known;
 
@@ -68,7 +68,7 @@ static struct emu_gate event_gate(struct emu_cpu *c, const struct delivery *d)
         raise_idt(c, EXC_GP, d);
     raw = emu_system_load(c, at, 8);
     if (c->long_mode)
-        high = emu_system_load(c, system_linear(c, at, 8), 8);
+        high = emu_system_load(c, at + 8, 8);
     g = gate_decode(raw, high);
     known = g.type == DESC_INT32 || g.type == DESC_TRAP32;
     if (!c->long_mode)
@@ -178,6 +178,8 @@ void emu_deliver(struct emu_cpu *c, unsigned vector, enum emu_event_source sourc
     };
     struct emu_gate gate;
 
+    /* Interrupts and INT n are benign: a fault inside is delivered as itself. */
+    c->delivering = source == EMU_EVENT_FAULT ? (int)vector : -1;
     if (!c->protected_mode && !c->vm86) {
         deliver_real(c, &d);
         return;

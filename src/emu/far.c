@@ -165,7 +165,7 @@ static void op_far_indirect(struct emu_cpu *c, const struct emu_op *op)
 {
     const struct x86_insn *i = &op->i;
     uint64_t ea = emu_ea(c, i);
-    struct far_target t = {.size = i->osize, .call = (i->modrm >> 3 & 7) == 3};
+    struct far_target t = {.size = i->osize, .call = insn_ext(i) == 3};
 
     t.offset = emu_load(c, i->seg, ea, i->osize);
     t.selector = (uint16_t)emu_load(c, i->seg, (ea + i->osize) & mask_bytes(i->asize), 2);
@@ -269,7 +269,7 @@ static void op_bound(struct emu_cpu *c, const struct emu_op *op)
 bool bind_far(const struct emu_cpu *c, struct emu_op *op)
 {
     bool memory = op->i.flags & X86_RM_MEM, legacy = c->mode != X86_MODE64;
-    unsigned reg = op->i.modrm >> 3 & 7;
+    unsigned reg = insn_ext(&op->i);
 
     switch (op->i.opcode) {
     case 0x62: return legacy && memory && bind_to(op, op_bound, false);

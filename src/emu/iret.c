@@ -114,7 +114,7 @@ static void iret_protected(struct emu_cpu *c, struct iret_frame *f, unsigned siz
 /* NT: back to the task that the current TSS links to. */
 static void iret_task(struct emu_cpu *c)
 {
-    uint16_t link = (uint16_t)emu_system_load(c, system_linear(c, c->seg[SEG_TR].base, 0), 2);
+    uint16_t link = (uint16_t)emu_system_load(c, c->seg[SEG_TR].base, 2);
 
     emu_task_switch(c, link, EMU_TASK_IRET, false, 0);
     c->intr.nmi_masked = 0;

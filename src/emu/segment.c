@@ -18,7 +18,7 @@ bool desc_find(struct emu_cpu *c, uint16_t selector, struct emu_desc *d)
     }
     if ((uint64_t)off + 7 > limit)
         return false;
-    d->linear = system_linear(c, base, off);
+    d->linear = base + off;
     d->raw = emu_system_load(c, d->linear, 8);
     d->high = 0;
     return true;
@@ -30,7 +30,7 @@ bool desc_find_high(struct emu_cpu *c, uint16_t selector, struct emu_desc *d)
 
     if ((selector & 0xfff8u) + UINT64_C(15) > limit)
         return false;
-    d->high = emu_system_load(c, system_linear(c, d->linear, 8), 8);
+    d->high = emu_system_load(c, d->linear + 8, 8);
     return true;
 }
 
@@ -58,7 +58,7 @@ void desc_set_type(struct emu_cpu *c, struct emu_desc *d, unsigned bits)
 
     if (raw == d->raw)
         return;
-    emu_system_store(c, system_linear(c, d->linear, 5), 1, raw >> 40 & 0xff);
+    emu_system_store(c, d->linear + 5, 1, raw >> 40 & 0xff);
     d->raw = raw;
 }
 
@@ -159,7 +159,7 @@ struct x86_seg segment_code(struct emu_cpu *c, struct emu_desc *d, uint16_t sele
 
 void code_check_target(struct emu_cpu *c, const struct x86_seg *cs, uint64_t offset, unsigned ext)
 {
-    if (code_is_64(c, cs) ? !canonical(offset) : offset > cs->limit)
+    if (code_is_64(c, cs) ? !x86_canonical(offset) : offset > cs->limit)
         emu_gp(c, ext);
 }
 
@@ -215,16 +215,10 @@ static void shadow_after_ss(struct emu_cpu *c, unsigned seg)
         c->intr.shadow = 1;
 }
 
-/* REX.R does not extend a segment register's number. */
-static unsigned insn_sreg(const struct x86_insn *i)
-{
-    return i->modrm >> 3 & 7;
-}
-
 /* 8C: MOV r/m, Sreg. Memory gets 16 bits, a register all that it has. */
 static void op_mov_from_sreg(struct emu_cpu *c, const struct emu_op *op)
 {
-    uint16_t selector = c->seg[insn_sreg(&op->i)].selector;
+    uint16_t selector = c->seg[insn_ext(&op->i)].selector;
 
     if (op->i.flags & X86_RM_MEM)
         emu_store(c, op->i.seg, emu_ea(c, &op->i), 2, selector);
@@ -235,7 +229,7 @@ static void op_mov_from_sreg(struct emu_cpu *c, const struct emu_op *op)
 /* 8E: MOV Sreg, r/m. */
 static void op_mov_to_sreg(struct emu_cpu *c, const struct emu_op *op)
 {
-    unsigned seg = insn_sreg(&op->i);
+    unsigned seg = insn_ext(&op->i);
 
     emu_load_seg(c, seg, (uint16_t)emu_get_rm(c, &op->i, 2));
     shadow_after_ss(c, seg);
@@ -281,7 +275,7 @@ static void op_load_far_pointer(struct emu_cpu *c, const struct emu_op *op)
 static bool bind_segment_one(const struct emu_cpu *c, struct emu_op *op)
 {
     bool memory = op->i.flags & X86_RM_MEM;
-    unsigned sreg = insn_sreg(&op->i);
+    unsigned sreg = insn_ext(&op->i);
 
     switch (op->i.opcode) {
     case 0x06:

@@ -21,8 +21,8 @@ void stack_inner(struct emu_cpu *c, unsigned cpl, unsigned ext, struct emu_stack
     if (at + size + 1 > tr->limit)
         emu_raise_error(c, EXC_TS, selector_error(tr->selector, ext));
     *s = (struct emu_stack){.system = true, .ext = ext};
-    s->sp = emu_system_load(c, system_linear(c, tr->base, at), size);
-    selector = (uint16_t)emu_system_load(c, system_linear(c, tr->base, at + size), 2);
+    s->sp = emu_system_load(c, tr->base + at, size);
+    selector = (uint16_t)emu_system_load(c, tr->base + at + size, 2);
     s->ss = segment_stack(c, selector, cpl, EXC_TS, ext);
     s->mask = s->ss.attrib & SEG_DB ? UINT32_MAX : UINT16_MAX;
 }
@@ -59,7 +59,7 @@ void stack_push(struct emu_cpu *c, struct emu_stack *s, unsigned size, uint64_t 
 {
     uint64_t at = (s->sp - size) & s->mask;
 
-    if (s->flat && !(canonical(at) && canonical(at + size - 1)))
+    if (s->flat && !(x86_canonical(at) && x86_canonical(at + size - 1)))
         emu_raise_error(c, EXC_SS, s->ext);
     if (!s->system) {
         emu_store(c, SEG_SS, s->flat ? at - c->seg_base[SEG_SS] : at, size, value);
@@ -68,7 +68,7 @@ void stack_push(struct emu_cpu *c, struct emu_stack *s, unsigned size, uint64_t 
     } else {
         if (!stack_holds(&s->ss, at, size))
             emu_raise_error(c, EXC_SS, selector_error(s->ss.selector, s->ext));
-        emu_system_store(c, system_linear(c, s->ss.base, at), size, value);
+        emu_system_store(c, s->ss.base + at, size, value);
     }
     s->sp = (s->sp & ~s->mask) | at;
 }

@@ -11,6 +11,7 @@
 #include "emu/bind.h"
 #include "emu/event.h"
 #include "emu/features.h"
+#include "x86/paging.h"
 
 /* System descriptor types (SDM Vol. 3A table 3-2). */
 enum {
@@ -75,12 +76,6 @@ static inline unsigned attrib_dpl(unsigned attrib)
     return (attrib & SEG_DPL) >> SEG_DPL_SHIFT;
 }
 
-/* Canonical for 48-bit linear addresses (SDM Vol. 1 3.3.7.1). */
-static inline bool canonical(uint64_t a)
-{
-    return (uint64_t)((int64_t)(a << 16) >> 16) == a;
-}
-
 /* Privilege 0 in protected mode; real mode has no other. #GP(0). */
 static inline void need_cpl0(struct emu_cpu *c)
 {
@@ -94,12 +89,6 @@ static inline unsigned iopl(const struct emu_cpu *c)
 }
 
 /* ---- descriptors (segment.c) ------------------------------------------ */
-
-/* base + off as the processor addresses its tables: 32 bits outside long mode. */
-static inline uint64_t system_linear(const struct emu_cpu *c, uint64_t base, uint64_t off)
-{
-    return c->long_mode ? base + off : (uint32_t)(base + off);
-}
 
 /* Find and read the descriptor; false: past its table's limit, or no LDT. */
 bool desc_find(struct emu_cpu *c, uint16_t selector, struct emu_desc *d);
@@ -180,7 +169,7 @@ void stack_commit(struct emu_cpu *c, const struct emu_stack *s);
 /* Take apart an 8-byte gate, or a 16-byte one (high) in long mode. */
 struct emu_gate gate_decode(uint64_t raw, uint64_t high);
 
-/* ---- flags (flags.c) -------------------------------------------------- */
+/* ---- flags (eflags.c) ------------------------------------------------- */
 
 /* RFLAGS after POPF or IRET pops `image` of `size` bytes at this privilege. */
 uint64_t flags_popped(const struct emu_cpu *c, uint64_t image, unsigned size);
@@ -207,17 +196,27 @@ void emu_cpuid(const struct emu_cpu *c, uint32_t leaf, uint32_t subleaf, uint32_
 /* ---- binders' parts --------------------------------------------------- */
 
 bool bind_far(const struct emu_cpu *c, struct emu_op *op);       /* far.c, iret.c */
+bool bind_eflags(const struct emu_cpu *c, struct emu_op *op);    /* eflags.c */
 bool bind_control(const struct emu_cpu *c, struct emu_op *op);   /* control.c, debug.c */
 bool bind_table(const struct emu_cpu *c, struct emu_op *op);     /* table.c */
-bool bind_flags(const struct emu_cpu *c, struct emu_op *op);     /* flags.c */
-bool bind_fast_call(const struct emu_cpu *c, struct emu_op *op); /* syscall.c */
-bool bind_msr(const struct emu_cpu *c, struct emu_op *op);       /* msr.c */
+bool bind_selector(const struct emu_cpu *c, struct emu_op *op);  /* selector.c */
 bool bind_cache(const struct emu_cpu *c, struct emu_op *op);     /* cache.c */
+bool bind_fast_call(const struct emu_cpu *c, struct emu_op *op); /* syscall.c */
+bool bind_query(const struct emu_cpu *c, struct emu_op *op);     /* query.c */
 
-/* IRET (iret.c). */
-void op_iret(struct emu_cpu *c, const struct emu_op *op);
+void op_iret(struct emu_cpu *c, const struct emu_op *op);      /* iret.c */
+void op_mov_from_dr(struct emu_cpu *c, const struct emu_op *op); /* debug.c */
+void op_mov_to_dr(struct emu_cpu *c, const struct emu_op *op);
+void op_rdmsr(struct emu_cpu *c, const struct emu_op *op); /* msr.c */
+void op_wrmsr(struct emu_cpu *c, const struct emu_op *op);
 
-/* Bind and say whether the block ends; for use in a binder's return. */
+/* ModRM.reg as an opcode extension. */
+static inline unsigned insn_ext(const struct x86_insn *i)
+{
+    return i->modrm >> 3 & 7;
+}
+
+/* Bind and say whether the block ends; for a binder to return. */
 static inline bool bind_to(struct emu_op *op, emu_fn fn, bool ends)
 {
     op->fn = fn;
