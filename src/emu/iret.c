@@ -111,13 +111,14 @@ static void iret_protected(struct emu_cpu *c, struct iret_frame *f, unsigned siz
     iret_commit(c, flags, f->rip);
 }
 
-/* NT: back to the task that the current TSS links to. */
+/* NT: back to the task that the current TSS links to. NMIs come again first, since
+ * the switch may raise an exception in the task returned to. */
 static void iret_task(struct emu_cpu *c)
 {
     uint16_t link = (uint16_t)emu_system_load(c, c->seg[SEG_TR].base, 2);
 
-    emu_task_switch(c, link, EMU_TASK_IRET, false, 0);
     c->intr.nmi_masked = 0;
+    emu_task_switch(c, link, EMU_TASK_IRET, false, 0);
 }
 
 void op_iret(struct emu_cpu *c, const struct emu_op *op)

@@ -71,7 +71,7 @@ static void op_sysenter(struct emu_cpu *c, const struct emu_op *op)
 {
     uint16_t cs = (uint16_t)(c->msr.sysenter_cs & 0xfffc);
 
-    if (!cs)
+    if (!cs || !(c->cr0 & CR0_PE))
         emu_gp(c, 0);
     emu_set_rflags(c, c->rflags & ~(uint64_t)(FLAG_VM | FLAG_IF | FLAG_RF));
     c->r[RSP] = (uint32_t)c->msr.sysenter_esp;
@@ -84,7 +84,7 @@ static void op_sysexit(struct emu_cpu *c, const struct emu_op *op)
 {
     uint16_t cs = (uint16_t)(c->msr.sysenter_cs & 0xfffc);
 
-    if (!cs)
+    if (!cs || !(c->cr0 & CR0_PE))
         emu_gp(c, 0);
     need_cpl0(c);
     c->r[RSP] = (uint32_t)c->r[RCX];
@@ -122,20 +122,19 @@ static void op_fsgsbase(struct emu_cpu *c, const struct emu_op *op)
 bool bind_fast_call(const struct emu_cpu *c, struct emu_op *op)
 {
     const struct x86_insn *i = &op->i;
-    bool legacy = c->protected_mode && !c->long_mode;
+    bool sep = !c->long_mode && c->features & EMU_F(SEP);
 
     if (i->map != X86_MAP_0F)
         return false;
     switch (i->opcode) {
     case 0x01: return i->modrm == 0xf8 && c->mode == X86_MODE64 && bind_to(op, op_swapgs, false);
     case 0x05:
-        return (c->protected_mode || c->vm86) && c->features & EMU_F(SYSCALL) &&
-               bind_to(op, op_syscall, true);
+        return c->protected_mode && c->features & EMU_F(SYSCALL) && bind_to(op, op_syscall, true);
     case 0x07:
         return c->protected_mode && c->features & EMU_F(SYSCALL) && bind_to(op, op_sysret, true);
     case 0x34:
-        return (legacy || c->vm86) && c->features & EMU_F(SEP) && bind_to(op, op_sysenter, true);
-    case 0x35: return legacy && c->features & EMU_F(SEP) && bind_to(op, op_sysexit, true);
+        return sep && bind_to(op, op_sysenter, true);
+    case 0x35: return sep && bind_to(op, op_sysexit, true);
     case 0xae:
         return i->pp == 2 && !(i->flags & X86_RM_MEM) && insn_ext(i) < 4 &&
                c->mode == X86_MODE64 && c->features & EMU_F(FSGSBASE) &&
