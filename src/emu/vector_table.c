@@ -21,8 +21,7 @@ enum { NP, P66, PF3, PF2 };
 
 /* Integer operation of two vectors: MMX form (with the feature that brought it) and SSE form. */
 #define INT2(m, op, mmx, sse)                                                                      \
-    ROW(m, NP, op, P_Q, 8, mmx, NONE, 0),                                                          \
-        ROW(m, P66, op, V_HW, 16, sse, AVX, VEC_LX | VEC_L_AVX2)
+    ROW(m, NP, op, P_Q, 8, mmx, NONE, 0), ROW(m, P66, op, V_HW, 16, sse, AVX, VEC_LX | VEC_L_AVX2)
 /* SSE form only. */
 #define INT1(m, op, sse) ROW(m, P66, op, V_HW, 16, sse, AVX, VEC_LX | VEC_L_AVX2)
 /* Shift by a count in a vector: the count is 16 bytes whatever VEX.L. */
