@@ -56,7 +56,8 @@ static void far_code(struct emu_cpu *c, const struct far_target *t)
 
     code_fetch(c, t->selector, 0, &d);
     dpl = attrib_dpl(desc_attrib(d.raw));
-    if (desc_attrib(d.raw) & SEG_TYPE_EC ? dpl > c->cpl : dpl != c->cpl || (t->selector & 3) > c->cpl)
+    if (desc_attrib(d.raw) & SEG_TYPE_EC ? dpl > c->cpl
+                                         : dpl != c->cpl || (t->selector & 3) > c->cpl)
         emu_gp(c, selector_error(t->selector, 0));
     cs = segment_code(c, &d, t->selector, c->cpl, 0);
     code_check_target(c, &cs, t->offset, 0);
@@ -185,7 +186,7 @@ static void far_return_outer(struct emu_cpu *c, const struct x86_seg *cs, uint64
         stack.ss = segment_null(selector, cpl);
     else
         stack.ss = segment_stack(c, selector, cpl, EXC_GP, 0);
-    stack.mask = code_is_64(c, cs)           ? UINT64_MAX
+    stack.mask = code_is_64(c, cs)          ? UINT64_MAX
                  : stack.ss.attrib & SEG_DB ? UINT32_MAX
                                             : UINT16_MAX;
     far_commit(c, cs, rip, cpl, &stack);

@@ -8,11 +8,11 @@
 #include <errno.h>
 
 /* AMD's, which kernels read on the family that CPUID claims */
-#define MSR_SYSCFG   0xc0010010u
-#define MSR_HWCR     0xc0010015u
-#define MSR_NB_CFG   0xc001001fu
-#define MSR_INT_PEND 0xc0010055u
-#define MSR_DE_CFG   0xc0011029u
+#define MSR_SYSCFG              0xc0010010u
+#define MSR_HWCR                0xc0010015u
+#define MSR_NB_CFG              0xc001001fu
+#define MSR_INT_PEND            0xc0010055u
+#define MSR_DE_CFG              0xc0011029u
 #define DE_CFG_LFENCE_SERIALIZE BIT(1)
 
 #define MICROCODE_REVISION 0x01000065u
@@ -81,10 +81,10 @@ static bool mtrr_var_valid(unsigned n, uint64_t value)
 /* The MTRR of that index in the state, NULL: none; *kind: v(ariable), f(ixed), d(efault). */
 static uint64_t *mtrr_find(struct emu_cpu *c, uint32_t index, char *kind)
 {
-    uint32_t fixed = index == MSR_MTRR_FIX64K                                  ? 0
-                     : index - MSR_MTRR_FIX16K_0 < 2                           ? index - 0x257
+    uint32_t fixed = index == MSR_MTRR_FIX64K                                    ? 0
+                     : index - MSR_MTRR_FIX16K_0 < 2                             ? index - 0x257
                      : index >= MSR_MTRR_FIX4K_0 && index < MSR_MTRR_FIX4K_0 + 8 ? index - 0x265
-                                                                               : UINT32_MAX;
+                                                                                 : UINT32_MAX;
 
     *kind = 'f';
     if (fixed < ARRAY_SIZE(c->msr.mtrr_fixed))
@@ -98,10 +98,10 @@ static uint64_t *mtrr_find(struct emu_cpu *c, uint32_t index, char *kind)
 
 static int mtrr_write(uint64_t *mtrr, uint32_t index, char kind, uint64_t value)
 {
-    bool valid = kind == 'f'   ? memory_types_valid(value, false)
-                 : kind == 'v' ? mtrr_var_valid(index & 1, value)
-                               : !(value & ~UINT64_C(0xcff)) &&
-                                     memory_type_valid((uint8_t)value, false);
+    bool valid = kind == 'f' ? memory_types_valid(value, false)
+                 : kind == 'v'
+                     ? mtrr_var_valid(index & 1, value)
+                     : !(value & ~UINT64_C(0xcff)) && memory_type_valid((uint8_t)value, false);
 
     if (!valid)
         return -EINVAL;
@@ -204,9 +204,7 @@ int emu_rdmsr(struct emu_cpu *c, uint32_t index, uint64_t *value)
     case MSR_GS_BASE: *value = c->seg[SEG_GS].base; return 0;
     case MSR_MTRRCAP: *value = MTRRCAP_VALUE; return 0;
     case MSR_MCG_CAP: *value = 0; return 0;
-    case MSR_SPEC_CTRL:
-        *value = c->msr.spec_ctrl;
-        return spec_ctrl_allowed(c) ? 0 : -EINVAL;
+    case MSR_SPEC_CTRL: *value = c->msr.spec_ctrl; return spec_ctrl_allowed(c) ? 0 : -EINVAL;
     case MSR_XSS:
     case MSR_PRED_CMD: return -EINVAL;
     default: return -ENOENT;

@@ -100,8 +100,8 @@ static void op_monitor(struct emu_cpu *c, const struct emu_op *op)
         emu_ud(c);
     if ((uint32_t)c->r[RCX])
         emu_gp(c, 0);
-    emu_load(c, op->i.flags & X86_SEGOVR ? op->i.seg : SEG_DS,
-             c->r[RAX] & mask_bytes(op->i.asize), 1);
+    emu_load(c, op->i.flags & X86_SEGOVR ? op->i.seg : SEG_DS, c->r[RAX] & mask_bytes(op->i.asize),
+             1);
 }
 
 /* 0F 01 C9: wakes at once, which the architecture allows (SDM Vol. 2B MWAIT) */

@@ -288,8 +288,7 @@ static bool bind_segment_one(const struct emu_cpu *c, struct emu_op *op)
     case 0x8c: return sreg <= SEG_GS && bind_to(op, op_mov_from_sreg, false);
     case 0x8e: return sreg <= SEG_GS && sreg != SEG_CS && bind_to(op, op_mov_to_sreg, true);
     case 0xc4:
-    case 0xc5:
-        return c->mode != X86_MODE64 && memory && bind_to(op, op_load_far_pointer, true);
+    case 0xc5: return c->mode != X86_MODE64 && memory && bind_to(op, op_load_far_pointer, true);
     default: return bind_far(c, op);
     }
 }

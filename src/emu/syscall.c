@@ -132,13 +132,11 @@ bool bind_fast_call(const struct emu_cpu *c, struct emu_op *op)
         return c->protected_mode && c->features & EMU_F(SYSCALL) && bind_to(op, op_syscall, true);
     case 0x07:
         return c->protected_mode && c->features & EMU_F(SYSCALL) && bind_to(op, op_sysret, true);
-    case 0x34:
-        return sep && bind_to(op, op_sysenter, true);
+    case 0x34: return sep && bind_to(op, op_sysenter, true);
     case 0x35: return sep && bind_to(op, op_sysexit, true);
     case 0xae:
-        return i->pp == 2 && !(i->flags & X86_RM_MEM) && insn_ext(i) < 4 &&
-               c->mode == X86_MODE64 && c->features & EMU_F(FSGSBASE) &&
-               bind_to(op, op_fsgsbase, true);
+        return i->pp == 2 && !(i->flags & X86_RM_MEM) && insn_ext(i) < 4 && c->mode == X86_MODE64 &&
+               c->features & EMU_F(FSGSBASE) && bind_to(op, op_fsgsbase, true);
     default: return false;
     }
 }

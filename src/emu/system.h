@@ -204,7 +204,7 @@ bool bind_cache(const struct emu_cpu *c, struct emu_op *op);     /* cache.c */
 bool bind_fast_call(const struct emu_cpu *c, struct emu_op *op); /* syscall.c */
 bool bind_query(const struct emu_cpu *c, struct emu_op *op);     /* query.c */
 
-void op_iret(struct emu_cpu *c, const struct emu_op *op);      /* iret.c */
+void op_iret(struct emu_cpu *c, const struct emu_op *op);        /* iret.c */
 void op_mov_from_dr(struct emu_cpu *c, const struct emu_op *op); /* debug.c */
 void op_mov_to_dr(struct emu_cpu *c, const struct emu_op *op);
 void op_rdmsr(struct emu_cpu *c, const struct emu_op *op); /* msr.c */

@@ -94,7 +94,7 @@ static void task_release(struct emu_cpu *c)
 {
     uint64_t at = c->gdtr.base + (c->seg[SEG_TR].selector & 0xfff8) + 5;
 
-    emu_system_store(c, at, 1, emu_system_load(c, at, 1) & ~UINT64_C(DESC_BUSY));
+    emu_system_store(c, at, 1, emu_system_load(c, at, 1) & ~(uint64_t)DESC_BUSY);
 }
 
 /* ---- in the new task ---------------------------------------------------- */
