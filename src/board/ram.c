@@ -46,3 +46,16 @@ unsigned ram_pieces(uint64_t size, struct ram_piece piece[2])
     piece[1] = (struct ram_piece){PC_HOLE_END, size - low, low};
     return size > low ? 2 : 1;
 }
+
+unsigned ram_e820(uint64_t size, struct boot_e820 *map)
+{
+    struct ram_piece piece[2];
+    unsigned n = 0, pieces = ram_pieces(size, piece);
+
+    map[n++] = (struct boot_e820){0, PC_EBDA, E820_RAM};
+    map[n++] = (struct boot_e820){PC_EBDA, PC_HIGH_BASE - PC_EBDA, E820_RESERVED};
+    map[n++] = (struct boot_e820){PC_HIGH_BASE, piece[0].size - PC_HIGH_BASE, E820_RAM};
+    if (pieces == 2)
+        map[n++] = (struct boot_e820){piece[1].gpa, piece[1].size, E820_RAM};
+    return n;
+}

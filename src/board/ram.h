@@ -2,6 +2,8 @@
 #ifndef MOTE_BOARD_RAM_H
 #define MOTE_BOARD_RAM_H
 
+#include "boot/e820.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,5 +23,8 @@ void ram_free(struct ram *ram);
 
 /* The slots for `size` bytes: 1 or 2. */
 unsigned ram_pieces(uint64_t size, struct ram_piece piece[2]);
+
+/* The memory map that the guest is told for `size` bytes; how many entries, at most 4. */
+unsigned ram_e820(uint64_t size, struct boot_e820 *map);
 
 #endif

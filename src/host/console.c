@@ -214,15 +214,22 @@ void console_abort(struct console *c)
     atomic_store(&c->aborted, true);
 }
 
-int console_close(struct console *c)
+int console_stop(struct console *c)
 {
     watch(c, false);
-    loop_event_destroy(c->loop, &c->room);
+    c->in_fd = -1;
     if (c->terminal)
         tty_restore();
     if (c->out_fd > STDERR_FILENO && close(c->out_fd) && !atomic_load(&c->error)) {
         log_warn("%s: %s", c->name, strerror(errno));
         atomic_store(&c->error, errno);
     }
+    c->out_fd = -1;
     return -atomic_load(&c->error);
+}
+
+int console_close(struct console *c)
+{
+    loop_event_destroy(c->loop, &c->room);
+    return console_stop(c);
 }

@@ -62,7 +62,13 @@ void console_room(struct console *c);
  */
 void console_abort(struct console *c);
 
-/* Stop reading, restore the terminal. 0, or -errno when output to a file was lost. */
+/*
+ * Stop reading, restore the terminal, end the output: 0, or -errno when output
+ * to a file was lost. No console_write may be under way. Idempotent.
+ */
+int console_stop(struct console *c);
+
+/* console_stop, and the rest of what console_open made. */
 int console_close(struct console *c);
 
 #endif
