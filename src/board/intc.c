@@ -38,11 +38,8 @@ static void ioapic_deliver(void *user, uint8_t dest, bool logical, uint8_t mode,
                            bool level)
 {
     struct intc *ic = user;
-    const struct apic_msg msg = {.dest = dest,
-                                 .logical = logical,
-                                 .level = level,
-                                 .delivery_mode = mode,
-                                 .vector = vector};
+    const struct apic_msg msg = {
+        .dest = dest, .logical = logical, .level = level, .delivery_mode = mode, .vector = vector};
 
     apic_bus_send(&ic->bus, NULL, &msg);
 }
@@ -83,12 +80,25 @@ void intc_destroy(struct intc *ic, struct loop *loop)
 
 static void set_pic(void *user, unsigned line, int level)
 {
-    pic_set_line(user, line, level);
+    pic_set_irq(user, line, level);
 }
 
 static void set_ioapic(void *user, unsigned line, int level)
 {
     ioapic_set_pin(user, line, level);
+}
+
+int intc_map(struct intc *ic, struct dev_bus *ports, struct dev_bus *mmio)
+{
+    int err = dev_bus_add(ports, PC_PORT_PIC0, 2, &pic_master_ops, &ic->pic);
+
+    if (!err)
+        err = dev_bus_add(ports, PC_PORT_PIC1, 2, &pic_slave_ops, &ic->pic);
+    if (!err)
+        err = dev_bus_add(ports, PC_PORT_ELCR, 2, &pic_elcr_ops, &ic->pic);
+    if (!err)
+        err = dev_bus_add(mmio, PC_IOAPIC, IOAPIC_MMIO_SIZE, &ioapic_mmio_ops, &ic->ioapic);
+    return err;
 }
 
 void intc_route(struct intc *ic, struct irq_router *router)

@@ -3,7 +3,6 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "board/acpi.h"
 #include "board/devices.h"
 #include "board/layout.h"
 #include "board/ram.h"
@@ -18,7 +17,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 struct pc {
     struct pc_config cfg;
@@ -243,11 +241,8 @@ int pc_run(struct pc *pc, struct pc_end *end)
     int err;
 
     pc->started = host_now_ns();
-    pc->signals = (struct signals){.end = on_signal,
-                                   .resize = on_resize,
-                                   .stop = on_stop,
-                                   .resume = on_resume,
-                                   .user = pc};
+    pc->signals = (struct signals){
+        .end = on_signal, .resize = on_resize, .stop = on_stop, .resume = on_resume, .user = pc};
     err = signals_init(&pc->loop, &pc->signals);
     if (err)
         return err;

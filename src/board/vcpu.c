@@ -106,13 +106,27 @@ static int answer_hypercall(struct cpu *cpu)
 
 /* ---- interrupts ---- */
 
+/* After answering an exit: a TPR that was written through the local APIC becomes CR8. */
+static int sync_cr8(struct cpu *cpu)
+{
+    uint64_t cr8 = intc_cr8(cpu->intc);
+    int err;
+
+    if (cr8 == cpu->exit.cr8)
+        return 0;
+    err = vcpu_get(cpu->vcpu, X86_CRS);
+    if (err)
+        return err;
+    cpu->exit.cr8 = cpu->vcpu->state->cr8 = cr8;
+    return vcpu_set(cpu->vcpu, X86_CRS);
+}
+
 /* Hand a pending interrupt over, or ask to be told when the guest can take it. */
 static int deliver(struct cpu *cpu)
 {
     struct x86_event event = {.kind = X86_EVENT_INTR};
     int vector, err;
 
-    intc_set_cr8(cpu->intc, cpu->exit.cr8);
     if (intc_take_nmi(cpu->intc)) {
         err = vcpu_inject(cpu->vcpu, &(struct x86_event){.kind = X86_EVENT_NMI, .vector = 2});
         if (err)
@@ -194,7 +208,10 @@ static int run_once(struct cpu *cpu)
         return err;
     cpu->exits[cpu->exit.reason]++;
     trace(TRACE_EXITS, "%s", vcpu_exit_name(cpu->exit.reason));
-    return answer_exit(cpu);
+    if (cpu->intc)
+        intc_set_cr8(cpu->intc, cpu->exit.cr8);
+    err = answer_exit(cpu);
+    return err || !cpu->intc ? err : sync_cr8(cpu);
 }
 
 static void *cpu_main(void *arg)
