@@ -10,7 +10,7 @@
 
 const struct accel *const accel_list[] = {
     &accel_kvm,
-    /* The software engine's place: what always works comes last. */
+    &accel_soft,
     NULL,
 };
 

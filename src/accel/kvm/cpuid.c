@@ -88,6 +88,7 @@ static int put_topology(struct kvm_machine *m, struct x86_cpuid *t,
 {
     unsigned bits = bits_for(topo->vcpus), cores = MIN(1u << bits, 64u) - 1;
     struct x86_cpuid_leaf *l = x86_cpuid_find(t, 1, 0);
+    uint32_t max;
     int err = 0;
 
     if (l) {
@@ -115,9 +116,10 @@ static int put_topology(struct kvm_machine *m, struct x86_cpuid *t,
         }
     }
     l = x86_cpuid_find(t, 0, 0);
-    if (l && l->eax >= 0xb)
+    max = l ? l->eax : 0;
+    if (max >= 0xb)
         err = put_x2apic_levels(t, 0xb, topo);
-    if (!err && l && l->eax >= 0x1f)
+    if (!err && max >= 0x1f)
         err = put_x2apic_levels(t, 0x1f, topo);
     return err;
 }
