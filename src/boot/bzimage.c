@@ -216,6 +216,8 @@ int bzimage_load(struct loader *ld, const struct file *kernel, const struct file
     if (!ret)
         ret = segments_set_long(ld, entry);
     ld->state->gpr[RSI] = BOOT_INFO;
-    trace(TRACE_BOOT, "%s: entered at 0x%" PRIx64 ", zero page at 0x%x", bz.name, entry, BOOT_INFO);
+    if (!ret)
+        trace(TRACE_BOOT, "%s: entered at 0x%" PRIx64 ", zero page at 0x%x", bz.name, entry,
+              BOOT_INFO);
     return ret;
 }

@@ -104,10 +104,10 @@ static void loads_by_copy_when_memory_is_short(void **state)
     assert_filled(small.ram + KERNEL_ADDR, 0, TEXT_LEN);
     assert_zeroed(small.ram + DATA_ADDR + DATA_LEN, DATA_MEMSZ - DATA_LEN);
     small.params.protocol = BOOT_LINUX_SELF;
-    assert_refused(&small, &img, NULL, ENOMEM, "19 MiB of guest memory");
+    assert_refused(&small, &img, NULL, ENOMEM, "in the guest\'s 19 MiB");
     machine_free(&small);
     machine_init(&small, 18 << 20);
-    assert_refused(&small, &img, NULL, ENOMEM, "18 MiB of guest memory");
+    assert_refused(&small, &img, NULL, ENOMEM, "in the guest\'s 18 MiB");
     machine_free(&small);
     image_free(&img);
 }
