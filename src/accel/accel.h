@@ -155,6 +155,9 @@ void vcpu_kick(struct vcpu *v);
 /*
  * Complete the IO or MMIO exit that vcpu_run returned last: perform the
  * instruction's accesses through ops and the rest of it on the vCPU's state.
+ * What ops points to must live until the vCPU's next run or get: one
+ * instruction may access several times. An exit that nobody answers comes
+ * again, or reads as all ones. A callback's error leaves it unanswered.
  */
 int vcpu_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 

@@ -8,6 +8,7 @@
 
 #define UNKNOWN_MSR 0x4d4f5445u
 
+GUEST(in8, 16, "mov $-1,%eax; in $0x80,%al; hlt")
 GUEST(halts, 16, "hlt; mov $1,%bx; hlt; mov $2,%bx; hlt")
 
 static void halts_and_goes_on(void **state)
@@ -183,14 +184,19 @@ static void interrupt_after_halt(void **state)
 
 static void interrupt_window(void **state)
 {
+    const struct access answer = OUT(1, 0x80, 0);
+    struct script script = {&answer};
+    const struct accel_bus_ops ops = PLAY(&script);
     struct vcpu_exit exit;
     struct fixture f;
 
     fixture_create(&f, accel_of(state));
     set_handler(&f, 0x20);
     RUN_REAL(&f, masked);
+    f.v->state->gpr[RAX] = 0;
     exit = fixture_expect(&f, VCPU_EXIT_IO);
     assert_false(exit.intr_ready);
+    assert_int_equal(vcpu_assist(f.v, &ops), 0);
     assert_int_equal(vcpu_inject(f.v, &intr_0x20), -EAGAIN);
     vcpu_request_window(f.v, true, false);
     exit = fixture_expect(&f, VCPU_EXIT_INTR_WINDOW);
