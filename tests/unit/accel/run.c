@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 #define UNKNOWN_MSR 0x4d4f5445u
 
@@ -267,10 +268,10 @@ static void controller_inside(void **state)
     vcpu_destroy(f.v);
     machine_destroy(f.m);
     assert_int_equal(machine_create(&f.m, accel, &config), 0);
-    if (!(f.m->caps & ACCEL_CAP_IRQCHIP)) {
+    if (!(f.m->caps & ACCEL_CAP_IRQCHIP)) { /* not offered: then it is refused, as above */
         machine_destroy(f.m);
-        print_message("skipped on %s: it offers no interrupt controller\n", accel->name);
-        skip();
+        munmap(f.ram, RAM_SIZE);
+        return;
     }
     assert_int_equal(machine_map(f.m, GPA(0), RAM_SIZE, f.ram, MEM_RWX), 0);
     assert_int_equal(vcpu_create(&f.v, f.m, 0), 0);
