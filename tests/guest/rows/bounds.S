@@ -3,6 +3,8 @@
     .globl row_first, row_text_start
     .section .rowtab,"a",@progbits
     .balign 8
+    .globl row_data
+    .set row_data, ROW_DATA       # a symbol, for RIP-relative operands
 row_first:
     .section .rowtext,"awx",@progbits
     .balign 4096

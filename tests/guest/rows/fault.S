@@ -1,0 +1,457 @@
+# Exceptions: privileged instructions in ring 3, undefined ones, page faults,
+# faults that must leave registers and memory alone.
+#include "macros.inc"
+
+    I hlt
+    I cli
+    I sti
+    I inb $0x80, %al
+    I inl $0x80, %eax
+    I inw %dx, %ax
+    I outb %al, $0x80
+    I outl %eax, $0x80
+    I outw %ax, %dx
+    I insb
+    I insl
+    I outsb
+    I outsw
+    ROW "rep outsb, count 0, still not allowed"
+    xorl %ecx, %ecx
+    rep outsb
+    END
+    I movq %cr0, %rax
+    I movq %rax, %cr0
+    I movq %cr3, %rbx
+    I movq %rax, %cr4
+    I movq %rax, %cr8
+    I movq %dr0, %rax
+    I movq %rax, %dr7
+    I rdmsr
+    I wrmsr
+    I lgdt (%rdi)
+    I lidt (%rdi)
+    I lldt %ax
+    I ltr %ax
+    I lmsw %ax
+    I clts
+    I invlpg (%rdi)
+    I invd
+    I wbinvd
+    I swapgs
+    I sysretq
+    I sysretl
+    I sysexitl
+    I xsetbv
+    I clac
+    I stac
+    I invpcid (%rdi), %rax
+    I monitor
+    ROW "mov to cr1"
+    .byte 0x0f, 0x22, 0xc8
+    END
+    I ud2
+    I ud1 %eax, %ebx
+    ROW "ud0"
+    .byte 0x0f, 0xff, 0xc0
+    END
+    I int3
+    I int $3
+    I int $4
+    I int $0x20
+    I int $0x0d
+    I int $1
+    ROW "int1"
+    .byte 0xf1
+    END
+.irp op, 0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x60, 0x61, 0x9a, 0xce, 0xd4, 0xd5, 0xd6, 0xea
+    ROW "\op is undefined in 64-bit mode"
+    .byte \op, 0, 0, 0, 0, 0, 0
+    END
+.endr
+    ROW "c4 and c5 are VEX in 64-bit mode"
+    .byte 0xc5, 0x00, 0x00, 0x00
+    END
+    ROW "ff /7"
+    .byte 0xff, 0xf8
+    END
+    ROW "fe /2"
+    .byte 0xfe, 0xd0
+    END
+    ROW "8f /1"
+    .byte 0x8f, 0xc8, 0x00
+    END
+    ROW "c6 /1"
+    .byte 0xc6, 0xc8, 0x00
+    END
+    ROW "c7 /2"
+    .byte 0xc7, 0xd0, 0, 0, 0, 0
+    END
+    ROW "0f ba /0"
+    .byte 0x0f, 0xba, 0xc0, 0x01
+    END
+    ROW "lea of a register"
+    .byte 0x8d, 0xc0
+    END
+    ROW "lock nop"
+    .byte 0xf0, 0x90
+    END
+    ROW "0f 0a"
+    .byte 0x0f, 0x0a
+    END
+    ROW "0f 04"
+    .byte 0x0f, 0x04
+    END
+    ROW "0f 24"
+    .byte 0x0f, 0x24, 0xc0
+    END
+
+# Page faults: address, error code, and nothing else changed
+.irp a, ROW_NONE, ROW_NONE-1, ROW_NONE-3, ROW_DATA-1, ROW_DATA-4
+    ROW "load at \a"
+    movl \a, %ebx
+    END
+    ROW "loadq at \a"
+    movq \a, %rbx
+    END
+    ROW "add from \a"
+    addq \a, %rbx
+    END
+    ROW "vector load at \a"
+    movdqu \a, %xmm3
+    END
+    ROW "push from \a"
+    pushq \a
+    END
+.endr
+.irp a, ROW_RO, ROW_RO-1, ROW_RO-3, ROW_NONE-2, ROW_NONE, ROW_DATA-4
+    ROW "store at \a"
+    movl %ebx, \a
+    END
+    ROW "storeq at \a"
+    movq %rbx, \a
+    END
+    ROW "store imm at \a"
+    movq $-1, \a
+    END
+    ROW "add to \a"
+    addq %rbx, \a
+    END
+    ROW "inc \a"
+    incl \a
+    END
+    ROW "shl \a"
+    shlq $3, \a
+    END
+    ROW "not \a"
+    notl \a
+    END
+    ROW "lock xadd \a"
+    lock xaddl %ebx, \a
+    END
+    ROW "xchg \a"
+    xchgl %ebx, \a
+    END
+    ROW "cmpxchg \a"
+    cmpxchgl %ebx, \a
+    END
+    ROW "cmpxchg8b \a"
+    cmpxchg8b \a
+    END
+    ROW "bts \a"
+    btsl $1, \a
+    END
+    ROW "sete \a"
+    sete \a
+    END
+    ROW "vector store at \a"
+    movdqu %xmm3, \a
+    END
+    ROW "fst at \a"
+    fldpi
+    fstpl \a
+    END
+    ROW "stosq at \a"
+    movl $\a, %edi
+    stosq
+    END
+.endr
+    ROW "cmp with read-only is a load"
+    cmpl $5, ROW_RO
+    testl %eax, ROW_RO+8
+    btl $3, ROW_RO
+    movl ROW_RO+12, %eax
+    END
+    ROW "cmpxchg of read-only, not equal, writes all the same"
+    movl $0x12345678, %eax
+    cmpxchgl %ebx, ROW_RO
+    END
+    ROW "xchg of read-only leaves the register"
+    xchgq %rbx, ROW_RO
+    END
+.irp r, %rbx, %r12
+    ROW "non-canonical load by \r"
+    movabsq $0x8000000000000000, \r
+    movl (\r), %eax
+    END
+    ROW "non-canonical store by \r"
+    movabsq $0xffff7fffffffffff, \r
+    movq %rax, (\r)
+    END
+.endr
+    ROW "load across the canonical hole"
+    movabsq $0x7ffffffffffd, %rbx
+    movq 0x10(%rbx), %rax
+    END
+    ROW "non-canonical by rsp: #SS"
+    movabsq $0x1000000000000000, %rsp
+    movl (%rsp), %eax
+    END
+    ROW "non-canonical by rbp: #SS"
+    movabsq $0x1000000000000000, %rbp
+    movl 8(%rbp), %eax
+    END
+    ROW "non-canonical by rbp with fs: #GP"
+    movabsq $0x1000000000000000, %rbp
+    movl %fs:8(%rbp), %eax
+    END
+    ROW "misaligned everything"
+    movw 1(%rdi), %ax
+    movl 3(%rdi), %ebx
+    movq 5(%rdi), %rcx
+    movw %ax, 0x11(%rdi)
+    movl %ebx, 0x15(%rdi)
+    movq %rcx, 0x1b(%rdi)
+    lock addq %rcx, 0x23(%rdi)
+    END
+    ROW "over a page"
+    movl $ROW_DATA+0x1000-3, %ebx
+    movl (%rbx), %eax
+    movq (%rbx), %rcx
+    addl $5, (%rbx)
+    movq %rcx, -1(%rbx)
+    lock incq (%rbx)
+    movw 2(%rbx), %dx
+    movw %dx, 2(%rbx)
+    pushq -2(%rbx)
+    popq -4(%rbx)
+    END
+    ROW "movaps misaligned: #GP"
+    movaps 8(%rdi), %xmm0
+    END
+    ROW "cmpxchg16b misaligned: #GP", 0, CX16
+    cmpxchg16b 8(%rdi)
+    END
+    ROW "int 0x80 has no place in the table; rdpmc in ring 3"
+    xorl %ecx, %ecx
+    movl $0x7fffff00, %ecx
+    rdpmc
+    END
+
+# 32-bit code, in compatibility mode
+.irp v, 0x00, 0x05, 0x09, 0x0a, 0x0f, 0x15, 0x79, 0x99, 0x9a, 0xa0, 0xff
+    .irp op, daa, das
+        COMPAT "compat: \op of \v", OF
+        movb $\v, %al
+        \op
+        END32
+    .endr
+    .irp op, aaa, aas
+        COMPAT "compat: \op of \v", OF|SF|ZF|PF
+        movb $\v, %al
+        \op
+        END32
+    .endr
+    COMPAT "compat: aam of \v", OF|AF|CF
+    movb $\v, %al
+    aam
+    END32
+    COMPAT "compat: aad of \v", OF|AF|CF
+    movb $\v, %al
+    aad
+    END32
+.endr
+    C32U OF, daa
+    C32U OF, das
+    C32U OF|SF|ZF|PF, aaa
+    C32U OF|SF|ZF|PF, aas
+    C32U OF|AF|CF, aam $7
+    C32U OF|AF|CF, aad $7
+    COMPAT "compat: aam 0 is #DE", STATUS
+    aam $0
+    END32
+    COMPAT "compat: salc"
+    .byte 0xd6
+    END32
+    C32 pushal
+    C32 pushaw
+    COMPAT "compat: popal"
+    movl $0x20001000, %esp
+    popal
+    movl $0x30001000, %esp
+    END32
+    COMPAT "compat: popaw"
+    popaw
+    END32
+    C32 pushfl
+    C32 pushfw
+    C32 push %es
+    C32 push %cs
+    C32 push %ss
+    C32 push %ds
+    C32 pushw %ds
+    COMPAT "compat: pop es, ds, ss"
+    pushl $0
+    pop %es
+    push %ss
+    pop %ds
+    push %ss
+    pop %ss
+    movw %ds, %ax
+    pushl $0
+    pop %ds
+    END32
+    COMPAT "compat: into taken"
+    movb $0x7f, %al
+    addb $1, %al
+    into
+    END32
+    COMPAT "compat: into not taken"
+    xorl %eax, %eax
+    into
+    END32
+    COMPAT "compat: bound inside"
+    push %ss
+    pop %ds
+    movl $-5, (%edi)
+    movl $5, 4(%edi)
+    movl $5, %eax
+    bound %eax, (%edi)
+    movw $1, 8(%edi)
+    movw $3, 10(%edi)
+    movw $2, %ax
+    bound %ax, 8(%edi)
+    pushl $0
+    pop %ds
+    END32
+    COMPAT "compat: null ds"
+    movl (%edi), %eax
+    END32
+    COMPAT "compat: null ds, ss and cs work"
+    movl %ss:(%edi), %eax
+    movl (%esp), %ebx
+    movl %cs:1b, %ecx
+    END32
+    COMPAT "compat: store to a code segment"
+    movl %eax, %cs:(%edi)
+    END32
+    COMPAT "compat: les, lds"
+    movl $0x12345678, %ss:(%edi)
+    movw $0x2b, %ss:4(%edi)
+    les %ss:(%edi), %eax
+    lds %ss:(%edi), %bx
+    movw %es, %cx
+    movw %ds, %dx
+    pushl $0
+    pop %ds
+    pushl $0
+    pop %es
+    END32
+    COMPAT "compat: lss, lfs, lgs", 0
+    movl %esp, %ss:(%edi)
+    movw $0x2b, %ss:4(%edi)
+    lss %ss:(%edi), %esp
+    END32
+    COMPAT "compat: arpl"
+    movw $0x10, %ax
+    movw $0x13, %bx
+    arpl %bx, %ax
+    pushfl
+    arpl %ax, %bx
+    movw $0x20, %ss:(%edi)
+    arpl %bx, %ss:(%edi)
+    END32
+    COMPAT "compat: inc, dec one-byte forms"
+    inc %eax
+    dec %ebx
+    inc %cx
+    dec %dx
+    END32
+    COMPAT "compat: 82 /0"
+    .byte 0x82, 0xc3, 0x85
+    END32
+    COMPAT "compat: 16-bit addressing"
+    movl $0x20000000, %ecx
+    movw $0x10, %bx
+    movw $0x20, %si
+    movw $0x40, %di
+    leaw 4(%bx,%si), %ax
+    .byte 0x67
+    lea (%bx), %dx
+    .byte 0x67, 0x8d, 0x41, 0x7f   # lea 0x7f(%bx,%di),%eax
+    .byte 0x67, 0x8d, 0x8a, 0x00, 0x80
+    .byte 0x67, 0x8d, 0x16, 0x34, 0x12
+    .byte 0x67, 0x8d, 0x5e, 0xff
+    END32
+    COMPAT "compat: lcall imm, ljmp imm"
+    lcall $0x23, $2f
+    jmp 3f
+2:  incl %eax
+    lret
+3:  ljmp $0x23, $4f
+    incl %ebx
+4:
+    END32
+    COMPAT "compat: enter, leave, ret imm, call"
+    enter $0x10, $0
+    enter $0x8, $2
+    leave
+    pushl %eax
+    call 2f
+    jmp 3f
+2:  ret $4
+3:
+    END32
+    COMPAT "compat: loop, jecxz, jcxz"
+    movl $0x10003, %ecx
+2:  incl %eax
+    .byte 0x67
+    loop 2b
+    jecxz 3f
+    incl %ebx
+    .byte 0x67, 0xe3, 0x00
+3:
+    END32
+    COMPAT "compat: rep movsd wraps nothing, es null"
+    movl $2, %ecx
+    rep movsl %ss:(%esi), %es:(%edi)
+    END32
+    COMPAT "compat: moffs"
+    push %ss
+    pop %ds
+    movb 0x20001000, %al
+    movl %eax, 0x20001008
+    movw 0x20001004, %ax
+    pushl $0
+    pop %ds
+    END32
+    COMPAT "compat: mul, imul, div", STATUS
+    movl $3, %ebx
+    mull %ebx
+    imull $-7, %eax, %ecx
+    xorl %edx, %edx
+    divl %ebx
+    cltd
+    idivl %ebx
+    END32
+    COMPAT "compat: vex in 32-bit code"
+    vpaddd %ymm1, %ymm2, %ymm3
+    vzeroupper
+    END32
+    COMPAT "compat: bswap, cmov, setcc, shld, bt, movzx", AF|OF
+    bswap %eax
+    cmovc %eax, %ebx
+    seto %cl
+    movzwl %cx, %esi
+    shldl $3, %eax, %edx
+    END32
+    .section .note.GNU-stack,"",@progbits
