@@ -202,8 +202,8 @@ EACH_ALU ALU
     ROW "prefix \p"
     .byte \p
     addl (%rdi), %eax
-    .byte 0x64, \p                 # the last of FS and a dead one
-    movl (%rdi), %ebx
+    .byte \p, 0x64                 # a dead one before FS
+    movl 0x20, %ebx
     END
 .endr
     ROW "rex is dead before a legacy prefix"

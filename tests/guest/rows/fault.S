@@ -106,7 +106,7 @@
     END
 
 # Page faults: address, error code, and nothing else changed
-.irp a, ROW_NONE, ROW_NONE-1, ROW_NONE-3, ROW_DATA-1, ROW_DATA-4
+.irp a, 0x20004000, 0x20003fff, 0x20003ffd, 0x1fffffff, 0x1ffffffc
     ROW "load at \a"
     movl \a, %ebx
     END
@@ -123,7 +123,8 @@
     pushq \a
     END
 .endr
-.irp a, ROW_RO, ROW_RO-1, ROW_RO-3, ROW_NONE-2, ROW_NONE, ROW_DATA-4
+# (read-only begins at 0x20003000, nothing at 0x20004000)
+.irp a, 0x20003000, 0x20002fff, 0x20002ffd, 0x20003ffe, 0x20004000, 0x1ffffffc
     ROW "store at \a"
     movl %ebx, \a
     END
@@ -347,8 +348,9 @@
     COMPAT "compat: les, lds"
     movl $0x12345678, %ss:(%edi)
     movw $0x2b, %ss:4(%edi)
+    movw $0x2b, %ss:10(%edi)
     les %ss:(%edi), %eax
-    lds %ss:(%edi), %bx
+    lds %ss:8(%edi), %bx
     movw %es, %cx
     movw %ds, %dx
     pushl $0
