@@ -13,7 +13,9 @@
  * binder may depend on the CPU's mode as far as a block's key holds it
  * (c->mode, long_mode, protected_mode, vm86, cpl == 3) and on c->features.
  */
-bool bind_alu(const struct emu_cpu *c, struct emu_op *op);     /* integer, bits, BMI */
+bool bind_alu(const struct emu_cpu *c, struct emu_op *op); /* integer, bits, BMI */
+bool bind_bits(const struct emu_cpu *c,
+               struct emu_op *op); /* shifts, bit tests, counts, BMI, BCD */
 bool bind_move(const struct emu_cpu *c, struct emu_op *op);    /* mov, stack, exchange, convert */
 bool bind_string(const struct emu_cpu *c, struct emu_op *op);  /* string and port instructions */
 bool bind_branch(const struct emu_cpu *c, struct emu_op *op);  /* near jumps, calls, returns */

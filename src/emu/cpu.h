@@ -126,11 +126,18 @@ struct emu_cpu {
     uint64_t features; /* EMU_F_*: what the CPUID table offers */
 
     /* -- event being raised, exit being taken -- */
+    struct emu_op scratch;  /* the instruction that emu_one executes */
+    uint64_t retired;       /* instructions completed */
     struct x86_event event; /* exception raised by emu_raise */
     int delivering;         /* vector whose delivery is under way, -1 none (for #DF) */
     struct vcpu_exit exit;
+    uint8_t exit_len; /* bytes of the instruction that emu_leave undid */
     jmp_buf unwind;
-    uint8_t bytes[X86_INSN_MAX + 1]; /* of the instruction fetched last */
+    uint8_t bytes[X86_INSN_MAX + 1]; /* at the instruction fetched last */
+    uint8_t bytes_len;
+    uint8_t data_hit; /* BIT(n): data breakpoint n was hit by this instruction */
+
+    struct x86_state reset; /* room for the RESET state: too large for a stack */
 
     /* -- outside -- */
     struct guest_mem *mem;
@@ -185,6 +192,11 @@ uint64_t emu_linear(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len,
 /* Drop cached translations: all of them, or those of one page. */
 void emu_tlb_flush(struct emu_cpu *c);
 void emu_tlb_flush_page(struct emu_cpu *c, uint64_t linear);
+
+void emu_tlb_init(struct emu_cpu *c);
+
+/* Decoded code is about to be cached from this host page: stores there must be noticed. */
+void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *page);
 
 /* Fetch, decode and bind the instruction at cs:rip (rip = r[X86_RIP_SLOT]). */
 void emu_fetch(struct emu_cpu *c, struct emu_op *op);

@@ -28,7 +28,11 @@ enum {
     X86_MAP_0F3A, /* 0F 3A xx */
 };
 
-/* x86_insn.flags */
+/*
+ * x86_insn.flags. Of F2 and F3 only the last one given is here. X86_SEGOVR and
+ * seg tell of the last override that counts: in 64-bit mode ES, CS, SS and DS
+ * do not, nor do they undo an FS or GS before them.
+ */
 #define X86_LOCK   0x0001u /* F0 */
 #define X86_REP    0x0002u /* F3 */
 #define X86_REPNE  0x0004u /* F2 */
@@ -52,8 +56,26 @@ enum {
 #define X86_NONE_SLOT 17
 #define X86_GPR_SLOTS 18
 
+/*
+ * imm is sign-extended from its size to 64 bits, MOV r, imm included: whoever
+ * writes to a narrower operand cuts it. Zero-extended are shift counts, bit
+ * numbers, INT's vector, ports, AAM's and AAD's base, RET's and ENTER's sizes,
+ * the controls of MMX and SSE, moffs and far offsets.
+ *
+ * Register numbers are raw: MMX and segment registers ignore bit 3, which
+ * whoever reads them cuts. An instruction without ModRM has its opcode's low
+ * three bits, extended by REX.B, in rm (PUSH, BSWAP, MOV r, imm ...).
+ *
+ * osize counts 66 and W even where they mean something else (pp, VEX.W of a
+ * vector instruction). Near branches have 8 in 64-bit mode, with a 66 too, as
+ * on Intel's processors (AMD's then branch to IP); MOV to and from CR and DR
+ * has 8 or, outside 64-bit mode, 4; VEX has 4 or, in 64-bit mode with W, 8.
+ * Port I/O with REX.W has 8 and moves 4 bytes.
+ *
+ * Outside 64-bit mode the top bits of VEX's registers are 0.
+ */
 struct x86_insn {
-    uint64_t imm; /* sign-extended where the manual says so; moffs address; far offset */
+    uint64_t imm; /* immediate; moffs address; far offset */
     int32_t disp;
     uint16_t flags;    /* X86_* above */
     uint16_t imm2;     /* ENTER's level, the selector of a far pointer */
@@ -65,7 +87,8 @@ struct x86_insn {
     uint8_t osize;     /* operand size in bytes: 2, 4, 8; the 64-bit defaults of
                           push, pop, near branches etc. are applied; byte forms are not (see opcode) */
     uint8_t asize;     /* address size in bytes: 2, 4, 8 */
-    uint8_t seg;       /* effective segment of the memory operand, SEG_* (override or default) */
+    uint8_t seg;       /* effective segment of the memory operand, SEG_* (override or default);
+                          of the source where no ModRM names it: strings, moffs, XLAT, MASKMOVQ */
     uint8_t modrm;     /* raw byte */
     uint8_t reg;       /* ModRM.reg with REX.R/VEX.R: 0-15 */
     uint8_t rm;        /* ModRM.rm with REX.B/VEX.B when it names a register: 0-15 */
@@ -84,9 +107,14 @@ struct x86_insn {
  *   -EILSEQ  no such instruction in this mode (#UD): undefined opcode, not
  *            valid in 64-bit mode, LOCK where it is not allowed, bad VEX.
  *
+ * On an error *out holds nothing of use. Of several errors the one that the
+ * leading bytes decide is returned.
+ *
  * Opcodes without a place in the tables but with a known ModRM layout (the
- * whole 0F, 0F38 and 0F3A maps) decode; whether the CPU has them is for the
- * caller to say.
+ * whole 0F, 0F38 and 0F3A maps, x87) decode; whether the CPU has them, with
+ * this pp, L, W, vvvv and ModRM, is for the caller to say. In VEX's 0F map only
+ * the opcodes that AVX and AVX2 define decode. XOP, EVEX, 3DNow!, TSX's XBEGIN
+ * and XABORT and SSE4A's EXTRQ and INSERTQ with immediates are no instructions.
  *
  * In 16- and 32-bit mode C4/C5 are LES/LDS unless their ModRM is a register
  * form; in real and virtual-8086 mode VEX is #UD, which the caller checks.

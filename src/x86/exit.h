@@ -16,7 +16,7 @@
     X(MMIO, "mmio")               /* access where no slot is; answer with an assist */             \
     X(RDMSR, "rdmsr")             /* answer with vcpu_complete_msr */                              \
     X(WRMSR, "wrmsr")             /* ditto */                                                      \
-    X(HALT, "halt")               /* HLT was executed, rip is behind it */                         \
+    X(HALT, "halt")               /* HLT was executed, rip is behind it; a run goes on there */    \
     X(SHUTDOWN, "shutdown")       /* triple fault */                                               \
     X(INTR_WINDOW, "intr-window") /* an interrupt can be injected now, as requested */             \
     X(NMI_WINDOW, "nmi-window")                                                                    \

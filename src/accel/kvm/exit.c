@@ -1,0 +1,256 @@
+/* Exits: KVM's into the seam's, and the answers back. */
+#include "accel/kvm/kvm.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+
+#include <errno.h>
+
+/* What the RAX of an unanswered hypercall says: not implemented, as KVM's own do. */
+#define HYPERCALL_ENOSYS ((uint64_t)-1000)
+
+static void fail(struct vcpu_exit *exit, const char *why, uint64_t detail0, uint64_t detail1)
+{
+    exit->reason = VCPU_EXIT_FAIL;
+    exit->fail.why = why;
+    exit->fail.detail[0] = detail0;
+    exit->fail.detail[1] = detail1;
+    exit->fail.insn_len = 0;
+}
+
+/* The bytes at cs:rip that guest memory still holds, for the report. */
+static void fail_insn(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    const struct kvm_run *run = k->run;
+    struct kvm_translation tr = {0};
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    uint64_t room;
+
+    if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR &&
+        run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && run->internal.ndata >= 3 &&
+        (run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)) {
+        exit->fail.insn_len = MIN(run->emulation_failure.insn_size, 15);
+        memcpy(exit->fail.insn, run->emulation_failure.insn_bytes, exit->fail.insn_len);
+        return;
+    }
+    if (kvm_ioctl(k->fd, KVM_GET_REGS, &regs) < 0 || kvm_ioctl(k->fd, KVM_GET_SREGS, &sregs) < 0)
+        return;
+    tr.linear_address = sregs.cs.base + regs.rip;
+    if (kvm_ioctl(k->fd, KVM_TRANSLATE, &tr) < 0 || !tr.valid)
+        return;
+    room = PAGE_SIZE - (tr.physical_address & PAGE_MASK);
+    room = MIN(room, sizeof(exit->fail.insn) - 1);
+    if (!guest_mem_read(&k->v.machine->mem, GPA(tr.physical_address), exit->fail.insn, room))
+        exit->fail.insn_len = (uint8_t)room;
+}
+
+static void internal_error(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    const struct kvm_run *run = k->run;
+    uint64_t data = run->internal.ndata ? run->internal.data[0] : 0;
+
+    switch (run->internal.suberror) {
+    case KVM_INTERNAL_ERROR_EMULATION:
+        fail(exit, "KVM cannot emulate an instruction", run->internal.suberror, data);
+        break;
+    case KVM_INTERNAL_ERROR_DELIVERY_EV:
+        fail(exit, "KVM: an exit while delivering an event", run->internal.suberror, data);
+        break;
+    case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON:
+        fail(exit, "KVM: unexpected hardware exit", run->internal.suberror, data);
+        break;
+    default: fail(exit, "KVM internal error", run->internal.suberror, data);
+    }
+    fail_insn(k, exit);
+}
+
+static void *io_data(struct kvm_run *run)
+{
+    return (uint8_t *)run + run->io.data_offset;
+}
+
+/* Each pending exit is given the answer that stands if nobody gives another. */
+static void answer_default(struct kvm_vcpu *k)
+{
+    struct kvm_run *run = k->run;
+
+    k->has_ops = false;
+    k->pending = KVM_PENDING_OPEN;
+    switch (run->exit_reason) {
+    case KVM_EXIT_IO:
+    case KVM_EXIT_MMIO: kvm_access(run, NULL); break;
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR: run->msr.error = 1; break;
+    case KVM_EXIT_HYPERCALL:
+        run->hypercall.ret = HYPERCALL_ENOSYS;
+        k->pending = KVM_PENDING_ANSWERED; /* rip is to be behind it */
+        break;
+    default: k->pending = KVM_PENDING_NONE;
+    }
+}
+
+static void decode_reason(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    struct kvm_run *run = k->run;
+
+    switch (run->exit_reason) {
+    case KVM_EXIT_IO:
+        exit->reason = VCPU_EXIT_IO;
+        exit->io.port = run->io.port;
+        exit->io.size = run->io.size;
+        exit->io.in = run->io.direction == KVM_EXIT_IO_IN;
+        exit->io.string = run->io.count != 1; /* KVM tells no more; an assist does either */
+        break;
+    case KVM_EXIT_MMIO:
+        exit->reason = VCPU_EXIT_MMIO;
+        exit->mem.gpa = GPA(run->mmio.phys_addr);
+        exit->mem.size = (uint8_t)run->mmio.len;
+        exit->mem.write = run->mmio.is_write;
+        break;
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR:
+        exit->reason = run->exit_reason == KVM_EXIT_X86_RDMSR ? VCPU_EXIT_RDMSR : VCPU_EXIT_WRMSR;
+        exit->msr.index = run->msr.index;
+        exit->msr.value = run->msr.data;
+        break;
+    case KVM_EXIT_INTR: exit->reason = VCPU_EXIT_NONE; break;
+    case KVM_EXIT_HLT: exit->reason = VCPU_EXIT_HALT; break;
+    case KVM_EXIT_SHUTDOWN: exit->reason = VCPU_EXIT_SHUTDOWN; break;
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+        exit->reason = VCPU_EXIT_INTR_WINDOW;
+        run->request_interrupt_window = 0;
+        break;
+    case KVM_EXIT_SET_TPR: exit->reason = VCPU_EXIT_TPR; break;
+    case KVM_EXIT_IOAPIC_EOI:
+        exit->reason = VCPU_EXIT_IOAPIC_EOI;
+        exit->eoi.vector = run->eoi.vector;
+        break;
+    case KVM_EXIT_HYPERCALL: exit->reason = VCPU_EXIT_HYPERCALL; break;
+    case KVM_EXIT_DEBUG:
+        exit->reason = VCPU_EXIT_DEBUG;
+        exit->debug.rip = run->debug.arch.pc;
+        exit->debug.dr6 = run->debug.arch.dr6;
+        break;
+    case KVM_EXIT_DIRTY_RING_FULL: exit->reason = VCPU_EXIT_DIRTY_FULL; break;
+    case KVM_EXIT_INTERNAL_ERROR: internal_error(k, exit); break;
+    case KVM_EXIT_FAIL_ENTRY:
+        fail(exit, "KVM: the processor refused to enter the guest",
+             run->fail_entry.hardware_entry_failure_reason, run->fail_entry.cpu);
+        break;
+    case KVM_EXIT_UNKNOWN:
+        fail(exit, "KVM: unknown hardware exit", run->hw.hardware_exit_reason, 0);
+        break;
+    case KVM_EXIT_SYSTEM_EVENT:
+        fail(exit, "KVM: unexpected system event", run->system_event.type, 0);
+        break;
+    default: fail(exit, "KVM: unexpected exit reason", run->exit_reason, 0);
+    }
+}
+
+void kvm_exit_decode(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    struct kvm_run *run = k->run;
+
+    answer_default(k);
+    decode_reason(k, exit);
+    exit->rflags = k->regs_fresh ? run->s.regs.regs.rflags : FLAG_R1 | (run->if_flag ? FLAG_IF : 0);
+    exit->cr8 = run->cr8;
+    k->intr_ready = !(k->v.machine->caps & ACCEL_CAP_IRQCHIP) && run->ready_for_interrupt_injection;
+    exit->intr_ready = k->intr_ready;
+}
+
+static int access_io(struct kvm_run *run, const struct accel_bus_ops *ops)
+{
+    unsigned size = run->io.size;
+    bool write = run->io.direction == KVM_EXIT_IO_OUT;
+    uint8_t *data = io_data(run);
+
+    for (uint32_t i = 0; i < run->io.count; i++, data += size) {
+        uint64_t value = mask_bytes(size);
+        int err = 0;
+
+        if (write) {
+            value = 0;
+            memcpy(&value, data, size);
+        }
+        if (ops)
+            err = ops->io(ops->user, run->io.port, size, write, &value);
+        if (err)
+            return err;
+        if (!write)
+            memcpy(data, &value, size);
+    }
+    return 0;
+}
+
+int kvm_access(struct kvm_run *run, const struct accel_bus_ops *ops)
+{
+    unsigned size;
+    uint64_t value;
+    int err = 0;
+
+    if (run->exit_reason == KVM_EXIT_IO)
+        return access_io(run, ops);
+    size = MIN(run->mmio.len, 8);
+    value = mask_bytes(size);
+    if (run->mmio.is_write) {
+        value = 0;
+        memcpy(&value, run->mmio.data, size);
+    }
+    if (ops)
+        err = ops->mmio(ops->user, GPA(run->mmio.phys_addr), size, run->mmio.is_write, &value);
+    if (!err && !run->mmio.is_write)
+        memcpy(run->mmio.data, &value, size);
+    return err;
+}
+
+static bool is_access(const struct kvm_run *run)
+{
+    return run->exit_reason == KVM_EXIT_IO || run->exit_reason == KVM_EXIT_MMIO;
+}
+
+static bool is_msr(const struct kvm_run *run)
+{
+    return run->exit_reason == KVM_EXIT_X86_RDMSR || run->exit_reason == KVM_EXIT_X86_WRMSR;
+}
+
+/* Register changes made since the exit go in before the instruction is finished. */
+static int answer_begin(struct kvm_vcpu *k, bool fits)
+{
+    int err;
+
+    if (k->pending != KVM_PENDING_OPEN || !fits)
+        return err_set(EINVAL, "vCPU %u: no such exit to answer", k->v.id);
+    err = k->v.dirty ? kvm_set(&k->v, k->v.dirty) : 0;
+    k->v.valid = 0;
+    return err;
+}
+
+int kvm_assist(struct vcpu *v, const struct accel_bus_ops *ops)
+{
+    struct kvm_vcpu *k = kvm_vcpu(v);
+    int err = answer_begin(k, is_access(k->run));
+
+    if (!err)
+        err = kvm_access(k->run, ops);
+    if (err)
+        return err;
+    k->ops = *ops;
+    k->has_ops = true;
+    k->pending = KVM_PENDING_ANSWERED;
+    return 0;
+}
+
+int kvm_complete_msr(struct vcpu *v, uint64_t value, bool fault)
+{
+    struct kvm_vcpu *k = kvm_vcpu(v);
+    int err = answer_begin(k, is_msr(k->run));
+
+    if (err)
+        return err;
+    k->run->msr.data = value;
+    k->run->msr.error = fault;
+    k->pending = KVM_PENDING_ANSWERED;
+    return 0;
+}

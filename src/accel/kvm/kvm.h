@@ -1,0 +1,131 @@
+/*
+ * The KVM back end's own structures. linux/kvm.h is included below this folder
+ * and nowhere else. Facts come from Documentation/virt/kvm/api.rst of Linux;
+ * "api.rst 4.x" in comments gives its section.
+ */
+#ifndef MOTE_ACCEL_KVM_KVM_H
+#define MOTE_ACCEL_KVM_KVM_H
+
+#include "accel/accel.h"
+
+#include <linux/kvm.h>
+#include <stdatomic.h>
+
+#define KVM_DEVICE "/dev/kvm"
+
+/* Where Intel's real-mode task lives: below the BIOS, apart from all memory (api.rst 4.30). */
+#define KVM_IDENTITY_MAP 0xfffbc000u
+#define KVM_TSS          0xfffbd000u
+
+/* The most entries msr.c moves. */
+#define KVM_MSRS 48
+
+struct kvm_machine {
+    struct machine m;
+    int dev; /* the device node: system ioctls */
+    int vm;
+    size_t run_size; /* bytes of a vCPU's shared kvm_run mapping */
+    bool sync_regs;  /* kvm_run carries the general registers */
+    struct {
+        gpa_t gpa;
+        uint64_t size; /* 0: free */
+    } slot[GUEST_MEM_SLOTS];
+    unsigned msr_count;
+    uint8_t msr[KVM_MSRS]; /* the entries of msr.c's table that this KVM has */
+};
+
+/*
+ * KVM finishes the instruction behind an IO, MMIO or MSR exit at the start of
+ * the next KVM_RUN (api.rst 5, KVM_EXIT_IO).
+ */
+enum kvm_pending {
+    KVM_PENDING_NONE,
+    KVM_PENDING_OPEN,     /* the exit was handed out and not answered */
+    KVM_PENDING_ANSWERED, /* answered; finished before any state is read or written */
+};
+
+struct kvm_vcpu {
+    struct vcpu v;
+    int fd;
+    struct kvm_run *run;
+    enum kvm_pending pending;
+    bool stashed;    /* finishing an instruction led to an exit: in *run, not yet handed out */
+    bool regs_fresh; /* run->s.regs.regs is the vCPU's */
+    bool intr_ready; /* KVM_INTERRUPT would be accepted */
+    bool nmi_window; /* asked for */
+    bool has_ops;
+    struct accel_bus_ops ops; /* the last assist's, for accesses that follow on */
+    atomic_int tid;           /* thread inside KVM_RUN, or 0 */
+    atomic_bool kicked;
+    bool msrs_fresh; /* msr_value is what KVM holds */
+    uint64_t msr_value[KVM_MSRS];
+};
+
+static inline struct kvm_machine *kvm_machine(struct machine *m)
+{
+    return (struct kvm_machine *)m;
+}
+
+static inline struct kvm_vcpu *kvm_vcpu(struct vcpu *v)
+{
+    return (struct kvm_vcpu *)v;
+}
+
+/* ioctl(2), retried on EINTR. The result, or -errno without a record. */
+int kvm_ioctl(int fd, unsigned long request, void *arg);
+
+/* The same, and a failure is recorded as "/dev/kvm: NAME: reason". */
+int kvm_call(int fd, unsigned long request, const char *name, void *arg);
+#define KVM_CALL(fd, request, arg) kvm_call((fd), (request), #request, (void *)(arg))
+
+/* Value of a KVM_CAP_*; 0: not there. fd is the device's or the VM's. */
+int kvm_cap(int fd, int cap);
+
+/* Open the device node and check version and capabilities. fd or -errno. */
+int kvm_open(const char *device);
+
+/* machine.c */
+int kvm_machine_create(struct machine **out, const struct machine_config *cfg);
+void kvm_machine_destroy(struct machine *m);
+int kvm_map(struct machine *m, const struct mem_slot *slot);
+int kvm_unmap(struct machine *m, const struct mem_slot *slot);
+
+/* irqchip.c: switch on what cfg->want asks for and KVM offers; sets m.caps. */
+int kvm_irqchip_create(struct kvm_machine *m, unsigned want);
+int kvm_irq_line(struct machine *m, unsigned gsi, int level);
+
+/* cpuid.c */
+int kvm_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
+                      struct x86_cpuid *table);
+int kvm_set_cpuid(struct vcpu *v, const struct x86_cpuid *table);
+
+/* vcpu.c */
+int kvm_vcpu_create(struct vcpu **out, struct machine *m, unsigned id);
+void kvm_vcpu_destroy(struct vcpu *v);
+int kvm_run(struct vcpu *v, struct vcpu_exit *exit);
+void kvm_kick(struct vcpu *v);
+void kvm_request_window(struct vcpu *v, bool intr, bool nmi);
+int kvm_inject(struct vcpu *v, const struct x86_event *event);
+int kvm_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+
+/* Finish the instruction behind the last exit without running further. */
+int kvm_finish(struct kvm_vcpu *k);
+
+/* exit.c: what *run says, as an exit; and the answers to it. */
+void kvm_exit_decode(struct kvm_vcpu *k, struct vcpu_exit *exit);
+int kvm_assist(struct vcpu *v, const struct accel_bus_ops *ops);
+int kvm_complete_msr(struct vcpu *v, uint64_t value, bool fault);
+/* Perform the access in *run through ops; NULL: reads give all ones. */
+int kvm_access(struct kvm_run *run, const struct accel_bus_ops *ops);
+
+/* state.c: struct x86_state's groups from and to KVM, with the ioctls they need. */
+int kvm_get(struct vcpu *v, unsigned groups);
+int kvm_set(struct vcpu *v, unsigned groups);
+
+/* msr.c: all of struct x86_msrs but EFER, which travels with the segments. */
+/* Which of them this KVM has; once a machine, as its first vCPU is created. */
+int kvm_find_msrs(struct kvm_vcpu *k, struct kvm_machine *m);
+int kvm_get_msrs(struct kvm_vcpu *k);
+int kvm_set_msrs(struct kvm_vcpu *k);
+
+#endif

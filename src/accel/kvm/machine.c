@@ -1,0 +1,139 @@
+/* A virtual machine: its file descriptor, its capabilities, its memory slots. */
+#include "accel/kvm/kvm.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* MSRs that KVM does not know exit instead of raising #GP (api.rst 7.21). */
+static int exit_on_unknown_msrs(struct kvm_machine *m)
+{
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR};
+
+    if (!kvm_cap(m->vm, KVM_CAP_X86_USER_SPACE_MSR))
+        return 0;
+    cap.args[0] = KVM_MSR_EXIT_REASON_UNKNOWN;
+    return KVM_CALL(m->vm, KVM_ENABLE_CAP, &cap);
+}
+
+static int vm_setup(struct kvm_machine *m, const struct machine_config *cfg)
+{
+    uint64_t identity = KVM_IDENTITY_MAP;
+    int ret, max = kvm_cap(m->vm, KVM_CAP_MAX_VCPUS);
+
+    if (max > 0 && cfg->vcpus > (unsigned)max)
+        return err_set(EINVAL, KVM_DEVICE ": %u vCPUs, expected at most %d", cfg->vcpus, max);
+    ret = KVM_CALL(m->dev, KVM_GET_VCPU_MMAP_SIZE, 0);
+    if (ret < 0)
+        return ret;
+    if ((size_t)ret < sizeof(struct kvm_run))
+        return err_set(ENODEV, KVM_DEVICE ": kvm_run has %d bytes, expected %zu or more", ret,
+                       sizeof(struct kvm_run));
+    m->run_size = (size_t)ret;
+    m->sync_regs = kvm_cap(m->vm, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS;
+    if (kvm_cap(m->vm, KVM_CAP_SET_IDENTITY_MAP_ADDR)) {
+        ret = KVM_CALL(m->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
+        if (ret < 0)
+            return ret;
+    }
+    ret = KVM_CALL(m->vm, KVM_SET_TSS_ADDR, (uintptr_t)KVM_TSS);
+    if (ret < 0)
+        return ret;
+    ret = exit_on_unknown_msrs(m);
+    if (ret < 0)
+        return ret;
+    ret = kvm_ioctl(m->vm, KVM_GET_TSC_KHZ, NULL); /* old kernels: only a vCPU knows */
+    m->m.tsc_khz = ret > 0 ? (uint32_t)ret : 0;
+    return kvm_irqchip_create(m, cfg->want);
+}
+
+int kvm_machine_create(struct machine **out, const struct machine_config *cfg)
+{
+    struct kvm_machine *m = calloc(1, sizeof(*m));
+    int err;
+
+    if (!m)
+        return err_set(ENOMEM, KVM_DEVICE ": out of memory");
+    guest_mem_init(&m->m.mem);
+    m->vm = -1;
+    m->dev = err = kvm_open(cfg->device);
+    if (err < 0)
+        goto fail;
+    m->vm = err = KVM_CALL(m->dev, KVM_CREATE_VM, 0);
+    if (err < 0)
+        goto fail;
+    err = vm_setup(m, cfg);
+    if (err < 0)
+        goto fail;
+    *out = &m->m;
+    return 0;
+fail:
+    kvm_machine_destroy(&m->m);
+    return err;
+}
+
+void kvm_machine_destroy(struct machine *m)
+{
+    struct kvm_machine *k = kvm_machine(m);
+
+    if (k->vm >= 0)
+        close(k->vm);
+    if (k->dev >= 0)
+        close(k->dev);
+    free(k);
+}
+
+/*
+ * KVM knows read-only and read-write; a slot is always executable. Where a slot
+ * grants no reading nothing can be offered. A write to a read-only slot comes
+ * back as an MMIO exit (api.rst 4.35).
+ */
+int kvm_map(struct machine *m, const struct mem_slot *slot)
+{
+    struct kvm_machine *k = kvm_machine(m);
+    struct kvm_userspace_memory_region region = {
+        .guest_phys_addr = slot->gpa.v,
+        .memory_size = slot->size,
+        .userspace_addr = (uintptr_t)slot->hva,
+    };
+    int err;
+
+    if (!(slot->rights & MEM_READ))
+        return err_set(ENOTSUP, KVM_DEVICE ": a slot that cannot be read");
+    if (!(slot->rights & MEM_WRITE)) {
+        if (!kvm_cap(k->vm, KVM_CAP_READONLY_MEM))
+            return err_set(ENOTSUP, KVM_DEVICE ": this kernel lacks read-only memory slots");
+        region.flags = KVM_MEM_READONLY;
+    }
+    while (region.slot < GUEST_MEM_SLOTS && k->slot[region.slot].size)
+        region.slot++;
+    if (region.slot == GUEST_MEM_SLOTS)
+        return err_set(ENOSPC, KVM_DEVICE ": too many slots");
+    err = KVM_CALL(k->vm, KVM_SET_USER_MEMORY_REGION, &region);
+    if (err < 0)
+        return err;
+    k->slot[region.slot].gpa = slot->gpa;
+    k->slot[region.slot].size = slot->size;
+    return 0;
+}
+
+int kvm_unmap(struct machine *m, const struct mem_slot *slot)
+{
+    struct kvm_machine *k = kvm_machine(m);
+    struct kvm_userspace_memory_region region = {.guest_phys_addr = slot->gpa.v};
+    int err;
+
+    while (region.slot < GUEST_MEM_SLOTS &&
+           (!k->slot[region.slot].size || k->slot[region.slot].gpa.v != slot->gpa.v))
+        region.slot++;
+    if (region.slot == GUEST_MEM_SLOTS)
+        return err_set(ENOENT, KVM_DEVICE ": no such slot");
+    err = KVM_CALL(k->vm, KVM_SET_USER_MEMORY_REGION, &region); /* size 0 removes */
+    if (err < 0)
+        return err;
+    k->slot[region.slot].size = 0;
+    return 0;
+}

@@ -1,0 +1,326 @@
+#include "accel/soft/block.h"
+
+#include "emu/access.h"
+#include "emu/bind.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* ---- which pages hold code --------------------------------------------------- */
+
+int code_map_add(struct code_map *map, uint64_t gpa, uint64_t size)
+{
+    size_t words = (size / PAGE_SIZE + 63) / 64;
+    _Atomic uint64_t *bits = calloc(words, sizeof(*bits));
+
+    if (!bits || map->count == ARRAY_SIZE(map->slot)) {
+        free(bits);
+        return -ENOMEM;
+    }
+    map->slot[map->count++] = (struct code_map_slot){gpa, size, bits};
+    return 0;
+}
+
+void code_map_remove(struct code_map *map, uint64_t gpa)
+{
+    for (unsigned n = 0; n < map->count; n++) {
+        if (map->slot[n].gpa != gpa)
+            continue;
+        free((void *)map->slot[n].bits);
+        map->slot[n] = map->slot[--map->count];
+        return;
+    }
+}
+
+void code_map_free(struct code_map *map)
+{
+    while (map->count)
+        free((void *)map->slot[--map->count].bits);
+}
+
+static _Atomic uint64_t *code_map_word(const struct code_map *map, uint64_t gpa, uint64_t *bit)
+{
+    for (unsigned n = 0; n < map->count; n++) {
+        uint64_t off = gpa - map->slot[n].gpa;
+
+        if (off < map->slot[n].size) {
+            *bit = BIT(off / PAGE_SIZE % 64);
+            return &map->slot[n].bits[off / PAGE_SIZE / 64];
+        }
+    }
+    return NULL;
+}
+
+bool code_map_test(const struct code_map *map, uint64_t gpa)
+{
+    uint64_t bit = 0;
+    _Atomic uint64_t *word = code_map_word(map, gpa, &bit);
+
+    return word && (atomic_load_explicit(word, memory_order_relaxed) & bit);
+}
+
+bool code_map_test_range(const struct code_map *map, uint64_t gpa, uint64_t len)
+{
+    for (uint64_t page = align_down(gpa, PAGE_SIZE); page < gpa + len; page += PAGE_SIZE) {
+        if (code_map_test(map, page))
+            return true;
+    }
+    return false;
+}
+
+static void code_map_mark(struct code_map *map, uint64_t gpa, bool on)
+{
+    uint64_t bit = 0;
+    _Atomic uint64_t *word = code_map_word(map, gpa, &bit);
+
+    if (word && on)
+        atomic_fetch_or(word, bit);
+    else if (word)
+        atomic_fetch_and(word, ~bit);
+}
+
+/* ---- the cache ------------------------------------------------------------------ */
+
+static void *map_zeroed(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(void *p, size_t size)
+{
+    if (p)
+        munmap(p, size);
+}
+
+#define HASH_SIZE  (sizeof(struct block *) << BLOCK_HASH_BITS)
+#define PAGES_SIZE (sizeof(struct block_page *) << BLOCK_PAGE_BITS)
+
+int block_cache_init(struct block_cache *b)
+{
+    b->generation = 1;
+    b->hash = map_zeroed(HASH_SIZE);
+    b->pages = map_zeroed(PAGES_SIZE);
+    b->arena = map_zeroed(BLOCK_ARENA);
+    if (b->hash && b->pages && b->arena)
+        return 0;
+    block_cache_free(b);
+    return -ENOMEM;
+}
+
+void block_cache_free(struct block_cache *b)
+{
+    unmap(b->hash, HASH_SIZE);
+    unmap(b->pages, PAGES_SIZE);
+    unmap(b->arena, BLOCK_ARENA);
+}
+
+static void *arena_take(struct block_cache *b, size_t size)
+{
+    void *p = b->arena + b->used;
+
+    size = align_up(size, 16);
+    if (!range_in(b->used, size, BLOCK_ARENA))
+        return NULL;
+    b->used += size;
+    return p;
+}
+
+void block_flush(struct block_cache *b, struct code_map *map)
+{
+    for (unsigned n = 0; n < 1u << BLOCK_PAGE_BITS; n++) {
+        for (struct block_page *p = b->pages[n]; p; p = p->next)
+            code_map_mark(map, p->page << PAGE_SHIFT, false);
+    }
+    memset(b->hash, 0, HASH_SIZE);
+    memset(b->pages, 0, PAGES_SIZE);
+    b->used = 0;
+    b->stats.flushes++;
+    block_forget_linear(b);
+}
+
+static struct block **hash_slot(struct block_cache *b, uint64_t gpa, uint32_t key)
+{
+    uint64_t h = (gpa ^ (uint64_t)key << 40) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return &b->hash[h >> (64 - BLOCK_HASH_BITS)];
+}
+
+static struct block_page **page_slot(struct block_cache *b, uint64_t page)
+{
+    return &b->pages[page & ((1u << BLOCK_PAGE_BITS) - 1)];
+}
+
+static struct block_page *page_find(struct block_cache *b, uint64_t page)
+{
+    struct block_page *p = *page_slot(b, page);
+
+    while (p && p->page != page)
+        p = p->next;
+    return p;
+}
+
+static void hash_remove(struct block_cache *b, struct block *gone)
+{
+    struct block **at = hash_slot(b, gone->gpa, gone->key);
+
+    while (*at && *at != gone)
+        at = &(*at)->hash_next;
+    if (*at)
+        *at = gone->hash_next;
+}
+
+void block_written(struct block_cache *b, struct emu_cpu *c, struct code_map *map, uint64_t gpa,
+                   uint64_t len)
+{
+    struct block_page *p = page_find(b, gpa >> PAGE_SHIFT);
+    struct block **at;
+
+    if (!p)
+        return;
+    at = &p->blocks;
+    while (*at) {
+        struct block *block = *at;
+
+        if (block->gpa >= gpa + len || gpa >= block->gpa + block->bytes) {
+            at = &block->page_next;
+            continue;
+        }
+        *at = block->page_next;
+        hash_remove(b, block);
+        block->key = BLOCK_DEAD;
+        b->stats.dropped++;
+        c->end = NULL; /* it may be the block under way */
+    }
+    if (!p->blocks)
+        code_map_mark(map, gpa, false);
+}
+
+/* ---- building --------------------------------------------------------------------- */
+
+/* Binders may look at what is in the key and at nothing else that changes. */
+static uint32_t block_key(const struct emu_cpu *c)
+{
+    return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
+           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5;
+}
+
+/* May code at rip be cached without a look at CS's limit each time? */
+static bool code_flat(const struct emu_cpu *c)
+{
+    return c->code64 || c->seg[SEG_CS].limit == 0xffffffff ||
+           (c->rip_mask == 0xffff && c->seg[SEG_CS].limit >= 0xffff);
+}
+
+/* Decode from host bytes at `code` into b->op until something ends it. */
+static void block_fill(struct block *b, const struct emu_cpu *c, const uint8_t *code,
+                       unsigned avail)
+{
+    while (b->count < BLOCK_MAX_INSNS) {
+        struct emu_op *op = &b->op[b->count];
+        int len = x86_decode(code + b->bytes, MIN(avail - b->bytes, X86_INSN_MAX),
+                             (enum x86_mode)c->mode, &op->i);
+
+        if (len < 0)
+            return; /* goes on in the next page, or #UD: emu_one sorts it out */
+        emu_bind(c, op);
+        b->count++;
+        b->bytes += (uint16_t)len;
+        if (op->ends || b->bytes == avail)
+            return;
+    }
+}
+
+static struct block *block_build(struct block_cache *b, struct emu_cpu *c, struct code_map *map,
+                                 uint64_t gpa, uint32_t key, const uint8_t *code)
+{
+    size_t most = sizeof(struct block) + BLOCK_MAX_INSNS * sizeof(struct emu_op);
+    unsigned avail = (unsigned)(PAGE_SIZE - (gpa & PAGE_MASK));
+    struct block_page *page;
+    struct block *block, **slot;
+
+    if (b->used + most + sizeof(*page) + 64 > BLOCK_ARENA)
+        block_flush(b, map);
+    page = page_find(b, gpa >> PAGE_SHIFT);
+    if (!page) {
+        struct block_page **head = page_slot(b, gpa >> PAGE_SHIFT);
+
+        page = arena_take(b, sizeof(*page));
+        *page = (struct block_page){.page = gpa >> PAGE_SHIFT, .next = *head};
+        *head = page;
+    }
+    if (!code_map_test(map, gpa)) {
+        /* From here on stores to the page are noticed; bytes are read afterwards. */
+        code_map_mark(map, gpa, true);
+        emu_tlb_drop_writes(c, code - (gpa & PAGE_MASK));
+    }
+    block = (struct block *)(b->arena + align_up(b->used, 16));
+    *block = (struct block){.gpa = gpa, .key = key};
+    block_fill(block, c, code, avail);
+    if (!block->count) {
+        if (!page->blocks)
+            code_map_mark(map, gpa, false);
+        return NULL;
+    }
+    arena_take(b, sizeof(*block) + block->count * sizeof(struct emu_op));
+    slot = hash_slot(b, gpa, key);
+    block->hash_next = *slot;
+    *slot = block;
+    block->page_next = page->blocks;
+    page->blocks = block;
+    b->stats.built++;
+    return block;
+}
+
+/* Host address and gpa of the code at linear; false outside of RAM. Unwinds on a fault. */
+static bool code_place(struct emu_cpu *c, uint64_t linear, uint8_t **host, uint64_t *gpa)
+{
+    uint8_t *p = emu_span(c, SEG_CS, linear, EMU_EXEC);
+
+    if (!p)
+        return false;
+    for (unsigned n = 0; n < c->mem->count; n++) {
+        const struct mem_slot *s = &c->mem->slot[n];
+
+        if ((uintptr_t)p - (uintptr_t)s->hva < s->size) {
+            *host = p;
+            *gpa = s->gpa.v + (uint64_t)(p - s->hva);
+            return true;
+        }
+    }
+    return false;
+}
+
+struct block *block_find(struct block_cache *b, struct emu_cpu *c, struct code_map *map)
+{
+    uint64_t linear = (c->seg_base[SEG_CS] + c->r[X86_RIP_SLOT]) & c->lin_mask;
+    struct block_jump *j =
+        &b->jump[(linear ^ linear >> BLOCK_JUMP_BITS) & ((1u << BLOCK_JUMP_BITS) - 1)];
+    uint32_t key = block_key(c);
+    struct block *block;
+    uint64_t gpa;
+    uint8_t *host;
+
+    if (likely(j->linear == linear && j->generation == b->generation && j->key == key &&
+               j->block->key == key))
+        return j->block;
+    c->op = NULL;
+    if (!code_flat(c) || !code_place(c, linear, &host, &gpa)) {
+        b->stats.uncached++;
+        return NULL;
+    }
+    block = *hash_slot(b, gpa, key);
+    while (block && (block->gpa != gpa || block->key != key))
+        block = block->hash_next;
+    if (!block)
+        block = block_build(b, c, map, gpa, key, host);
+    if (!block) {
+        b->stats.uncached++;
+        return NULL;
+    }
+    *j = (struct block_jump){linear, b->generation, key, block};
+    return block;
+}

@@ -1,0 +1,106 @@
+/*
+ * Decoded code. A block is a run of bound instructions from one page of guest-
+ * physical memory; it holds no guest-virtual and no host address, so it stays
+ * good across address spaces. A block ends with an instruction that always
+ * leaves (emu_op.ends), at the page's end, or when it is long.
+ *
+ * Validity: code_map has a bit for each page that any vCPU caches code from.
+ * The TLB gives no writable entry for such a page, so every guest store there
+ * takes the slow path and drops the blocks it hits.
+ */
+#ifndef MOTE_ACCEL_SOFT_BLOCK_H
+#define MOTE_ACCEL_SOFT_BLOCK_H
+
+#include "emu/cpu.h"
+
+#include <stdatomic.h>
+
+/* What a block's binding depends on beside its bytes. */
+#define BLOCK_DEAD UINT32_MAX /* key of a block whose bytes changed */
+
+struct block {
+    uint64_t gpa; /* of its first byte */
+    uint32_t key;
+    uint16_t count; /* instructions */
+    uint16_t bytes;
+    struct block *hash_next;
+    struct block *page_next; /* other blocks of the same page */
+    struct emu_op op[];
+};
+
+/* Direct-mapped: linear address of a block's start -> block. Valid in one
+ * generation, which ends when translations are dropped. */
+struct block_jump {
+    uint64_t linear;
+    uint32_t generation;
+    uint32_t key;
+    struct block *block;
+};
+
+#define BLOCK_JUMP_BITS 12
+#define BLOCK_HASH_BITS 16
+#define BLOCK_PAGE_BITS 12
+#define BLOCK_MAX_INSNS 64
+#define BLOCK_ARENA     (48u << 20) /* bytes of decoded code; full: start anew */
+
+struct block_page {
+    uint64_t page; /* guest-physical page number */
+    struct block *blocks;
+    struct block_page *next;
+};
+
+struct block_stats {
+    uint64_t built, flushes, dropped, uncached;
+};
+
+struct block_cache {
+    struct block_jump jump[1 << BLOCK_JUMP_BITS];
+    uint32_t generation;
+    struct block **hash;       /* by (gpa, key) */
+    struct block_page **pages; /* by page number */
+    uint8_t *arena;
+    size_t used;
+    struct block_stats stats;
+};
+
+/* One bit a page of guest RAM: code is cached from it. */
+struct code_map {
+    unsigned count;
+    struct code_map_slot {
+        uint64_t gpa, size;
+        _Atomic uint64_t *bits;
+    } slot[GUEST_MEM_SLOTS];
+};
+
+int code_map_add(struct code_map *map, uint64_t gpa, uint64_t size); /* -ENOMEM */
+void code_map_remove(struct code_map *map, uint64_t gpa);
+void code_map_free(struct code_map *map);
+bool code_map_test(const struct code_map *map, uint64_t gpa);
+/* Any page of [gpa, gpa+len)? */
+bool code_map_test_range(const struct code_map *map, uint64_t gpa, uint64_t len);
+
+int block_cache_init(struct block_cache *b); /* -ENOMEM */
+void block_cache_free(struct block_cache *b);
+
+/*
+ * The block at cs:rip, looked up or built. NULL: the instruction there cannot
+ * be cached (it crosses a page, lies outside RAM, ...): do it with emu_one.
+ * Unwinds when the fetch faults. Never call with a block under way.
+ */
+struct block *block_find(struct block_cache *b, struct emu_cpu *c, struct code_map *map);
+
+/* Translations changed: linear addresses say nothing any more. */
+static inline void block_forget_linear(struct block_cache *b)
+{
+    b->generation++;
+}
+
+/* The guest wrote [gpa, gpa+len), within one page: drop the blocks it overlaps. The block
+ * under way stays in memory; c->end = NULL makes the CPU leave it after this instruction. */
+void block_written(struct block_cache *b, struct emu_cpu *c, struct code_map *map, uint64_t gpa,
+                   uint64_t len);
+
+/* Drop everything. */
+void block_flush(struct block_cache *b, struct code_map *map);
+
+#endif

@@ -1,0 +1,115 @@
+/* The soft engine's entry in the accelerator table, and its machine. */
+#include "accel/soft/soft.h"
+
+#include "accel/backends.h"
+#include "base/err.h"
+#include "base/tsc.h"
+#include "emu/features.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+static void soft_probe(const char *device, struct accel_info *info)
+{
+    memset(info, 0, sizeof(*info));
+    info->usable = true;
+    snprintf(info->reason, sizeof(info->reason), "needs nothing of the host");
+}
+
+/* Someone other than a vCPU wrote memory: a loader, an assist, a device. */
+static void memory_written(void *user, gpa_t gpa, uint64_t len)
+{
+    struct soft_machine *m = user;
+
+    if (m->vcpu && code_map_test_range(&m->code, gpa.v, len))
+        atomic_fetch_or(&m->vcpu->attention, SOFT_DROP_CODE);
+}
+
+static int soft_machine_create(struct machine **out, const struct machine_config *cfg)
+{
+    struct soft_machine *m;
+    struct timespec ts;
+
+    if (cfg->vcpus > 1)
+        return err_set(ENOTSUP, "soft: %u vCPUs asked for, this version has one", cfg->vcpus);
+    m = calloc(1, sizeof(*m));
+    if (!m)
+        return err_set(ENOMEM, "soft: out of memory");
+    guest_mem_init(&m->machine.mem);
+    m->machine.mem.written = memory_written;
+    m->machine.mem.user = m;
+    m->machine.caps = ACCEL_CAP_CLOCK;
+    m->machine.tsc_khz = host_tsc_khz();
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    m->start_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+    *out = &m->machine;
+    return 0;
+}
+
+static void soft_machine_destroy(struct machine *machine)
+{
+    struct soft_machine *m = (struct soft_machine *)machine;
+
+    code_map_free(&m->code);
+    free(m);
+}
+
+static int soft_map(struct machine *machine, const struct mem_slot *slot)
+{
+    struct soft_machine *m = (struct soft_machine *)machine;
+
+    if (code_map_add(&m->code, slot->gpa.v, slot->size))
+        return err_set(ENOMEM, "soft: out of memory for a slot");
+    if (m->vcpu)
+        atomic_fetch_or(&m->vcpu->attention, SOFT_DROP_CODE);
+    return 0;
+}
+
+static int soft_unmap(struct machine *machine, const struct mem_slot *slot)
+{
+    struct soft_machine *m = (struct soft_machine *)machine;
+
+    if (m->vcpu) {
+        block_flush(&m->vcpu->blocks, &m->code);
+        emu_tlb_flush(&m->vcpu->cpu);
+    }
+    code_map_remove(&m->code, slot->gpa.v);
+    return 0;
+}
+
+static int no_irq_line(struct machine *m, unsigned gsi, int level)
+{
+    return err_set(ENODEV, "soft: no interrupt controller inside");
+}
+
+static int soft_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
+                              struct x86_cpuid *table)
+{
+    emu_default_cpuid(topology, table);
+    return 0;
+}
+
+const struct accel accel_soft = {
+    .name = "soft",
+    .title = "mote's own engine",
+    .probe = soft_probe,
+    .machine_create = soft_machine_create,
+    .machine_destroy = soft_machine_destroy,
+    .map = soft_map,
+    .unmap = soft_unmap,
+    .irq_line = no_irq_line,
+    .vcpu_create = soft_vcpu_create,
+    .vcpu_destroy = soft_vcpu_destroy,
+    .set_cpuid = soft_set_cpuid,
+    .get = soft_get,
+    .set = soft_set,
+    .inject = soft_inject,
+    .request_window = soft_request_window,
+    .run = soft_run,
+    .kick = soft_kick,
+    .assist = soft_assist,
+    .complete_msr = soft_complete_msr,
+    .default_cpuid = soft_default_cpuid,
+    .translate = soft_translate,
+};

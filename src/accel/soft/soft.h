@@ -1,0 +1,57 @@
+/*
+ * The soft engine's insides: a machine, and a vCPU that is an interpreter CPU
+ * plus a cache of decoded blocks.
+ */
+#ifndef MOTE_ACCEL_SOFT_SOFT_H
+#define MOTE_ACCEL_SOFT_SOFT_H
+
+#include "accel/accel.h"
+#include "accel/soft/block.h"
+#include "emu/emu.h"
+
+#include <stdatomic.h>
+
+struct soft_vcpu;
+
+struct soft_machine {
+    struct machine machine;
+    uint64_t start_ns; /* CLOCK_MONOTONIC at creation: kvmclock's zero */
+    struct code_map code;
+    struct soft_vcpu *vcpu; /* the one there is so far */
+};
+
+/* soft_vcpu.attention: why the run loop must look up between two blocks. */
+enum {
+    SOFT_KICK = 1,        /* leave with VCPU_EXIT_NONE */
+    SOFT_INTR_WINDOW = 2, /* leave as soon as an interrupt is accepted */
+    SOFT_NMI_WINDOW = 4,  /* ... an NMI is */
+    SOFT_DROP_CODE = 8,   /* someone else wrote to memory that code is cached from */
+};
+
+struct soft_vcpu {
+    struct vcpu vcpu;
+    struct emu_cpu cpu;
+    _Atomic unsigned attention;
+    struct x86_cpuid cpuid;
+    struct block_cache blocks;
+    const struct accel_bus_ops *bus; /* during an assist */
+};
+
+/* kvmclock (MSR_KVM_*_NEW): false when `index` is another register. */
+bool soft_pvclock_write(struct soft_vcpu *s, uint32_t index, uint64_t value);
+bool soft_pvclock_read(const struct soft_vcpu *s, uint32_t index, uint64_t *value);
+
+int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id);
+void soft_vcpu_destroy(struct vcpu *v);
+int soft_set_cpuid(struct vcpu *v, const struct x86_cpuid *table);
+int soft_get(struct vcpu *v, unsigned groups);
+int soft_set(struct vcpu *v, unsigned groups);
+int soft_inject(struct vcpu *v, const struct x86_event *event);
+void soft_request_window(struct vcpu *v, bool intr, bool nmi);
+int soft_run(struct vcpu *v, struct vcpu_exit *exit);
+void soft_kick(struct vcpu *v);
+int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops);
+int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault);
+int soft_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+
+#endif

@@ -1,0 +1,345 @@
+/* A vCPU of the soft engine: its run loop, its state, its assists. */
+#include "accel/soft/soft.h"
+#include "base/err.h"
+#include "emu/event.h"
+#include "emu/features.h"
+#include "x86/paging.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <x86intrin.h>
+
+static struct soft_vcpu *soft(struct vcpu *v)
+{
+    return (struct soft_vcpu *)v;
+}
+
+static struct code_map *code_map(struct soft_vcpu *s)
+{
+    return &((struct soft_machine *)s->vcpu.machine)->code;
+}
+
+/* ---- the interpreter's callbacks ------------------------------------------------ */
+
+static bool page_has_code(void *user, gpa_t gpa)
+{
+    return code_map_test(code_map(user), gpa.v);
+}
+
+static void code_written(void *user, gpa_t gpa, uint64_t len)
+{
+    struct soft_vcpu *s = user;
+
+    block_written(&s->blocks, &s->cpu, code_map(s), gpa.v, len);
+}
+
+static void tlb_flushed(void *user)
+{
+    block_forget_linear(&((struct soft_vcpu *)user)->blocks);
+}
+
+/* The guest's TSC is the host's plus an offset that the interpreter adds. */
+static uint64_t tsc(void *user)
+{
+    return __rdtsc();
+}
+
+static int assist_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
+{
+    const struct accel_bus_ops *bus = ((struct soft_vcpu *)user)->bus;
+
+    return bus->io ? bus->io(bus->user, port, size, write, data) : -ENOTSUP;
+}
+
+static int assist_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
+{
+    const struct accel_bus_ops *bus = ((struct soft_vcpu *)user)->bus;
+
+    return bus->mmio ? bus->mmio(bus->user, gpa, size, write, data) : -ENOTSUP;
+}
+
+static const struct emu_ops run_ops = {
+    .page_has_code = page_has_code,
+    .code_written = code_written,
+    .tsc = tsc,
+    .tlb_flushed = tlb_flushed,
+};
+
+static const struct emu_ops assist_ops = {
+    .io = assist_io,
+    .mmio = assist_mmio,
+    .page_has_code = page_has_code,
+    .code_written = code_written,
+    .tsc = tsc,
+    .tlb_flushed = tlb_flushed,
+};
+
+/* ---- life -------------------------------------------------------------------------- */
+
+int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
+{
+    struct soft_vcpu *s =
+        mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct x86_cpuid_topology topology = {id, 1, m->tsc_khz};
+
+    if (s == MAP_FAILED)
+        return err_set(ENOMEM, "vCPU %u: out of memory", id);
+    s->vcpu.machine = m;
+    if (block_cache_init(&s->blocks)) {
+        munmap(s, sizeof(*s));
+        return err_set(ENOMEM, "vCPU %u: out of memory for decoded code", id);
+    }
+    emu_default_cpuid(&topology, &s->cpuid);
+    emu_init(&s->cpu, &m->mem, &s->cpuid, &run_ops, s);
+    ((struct soft_machine *)m)->vcpu = s;
+    *out = &s->vcpu;
+    return 0;
+}
+
+void soft_vcpu_destroy(struct vcpu *v)
+{
+    struct soft_vcpu *s = soft(v);
+
+    ((struct soft_machine *)v->machine)->vcpu = NULL;
+    block_cache_free(&s->blocks);
+    munmap(s, sizeof(*s));
+}
+
+int soft_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
+{
+    struct soft_vcpu *s = soft(v);
+
+    s->cpuid = *table;
+    emu_set_cpuid(&s->cpu, &s->cpuid);
+    block_flush(&s->blocks, code_map(s)); /* bindings depend on features */
+    return 0;
+}
+
+/* ---- state --------------------------------------------------------------------------- */
+
+int soft_get(struct vcpu *v, unsigned groups)
+{
+    emu_get_state(&soft(v)->cpu, v->state, groups);
+    return 0;
+}
+
+int soft_set(struct vcpu *v, unsigned groups)
+{
+    emu_set_state(&soft(v)->cpu, v->state, groups);
+    v->tsc_offset = soft(v)->cpu.msr.tsc;
+    return 0;
+}
+
+/* What the shared page was changed to goes in before the CPU is looked at. */
+static void state_flush(struct vcpu *v)
+{
+    if (v->dirty)
+        soft_set(v, v->dirty);
+    v->dirty = 0;
+}
+
+int soft_inject(struct vcpu *v, const struct x86_event *event)
+{
+    struct soft_vcpu *s = soft(v);
+    struct emu_cpu *c = &s->cpu;
+
+    state_flush(v);
+    if (c->intr.pending.kind != X86_EVENT_NONE)
+        return err_set(EAGAIN, "vCPU %u: an event is already pending", v->id);
+    if (event->kind == X86_EVENT_INTR && (!(c->rflags & FLAG_IF) || c->intr.shadow))
+        return err_set(EAGAIN, "vCPU %u: interrupts are masked", v->id);
+    if (event->kind == X86_EVENT_NMI && (c->intr.nmi_masked || c->intr.shadow))
+        return err_set(EAGAIN, "vCPU %u: NMIs are masked", v->id);
+    c->intr.pending = *event;
+    v->valid &= ~(unsigned)X86_INTR;
+    return 0;
+}
+
+void soft_request_window(struct vcpu *v, bool intr, bool nmi)
+{
+    struct soft_vcpu *s = soft(v);
+
+    atomic_fetch_and(&s->attention, ~(unsigned)(SOFT_INTR_WINDOW | SOFT_NMI_WINDOW));
+    if (intr || nmi)
+        atomic_fetch_or(&s->attention, (intr ? SOFT_INTR_WINDOW : 0) | (nmi ? SOFT_NMI_WINDOW : 0));
+}
+
+void soft_kick(struct vcpu *v)
+{
+    atomic_fetch_or(&soft(v)->attention, SOFT_KICK);
+}
+
+int soft_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa)
+{
+    struct emu_cpu *c = &soft(v)->cpu;
+    struct x86_paging paging;
+    struct x86_access access = {.no_smap = true};
+    struct x86_page page;
+
+    state_flush(v);
+    paging = (struct x86_paging){c->cr0, c->cr3, c->cr4, c->msr.efer};
+    if (c->long_mode && !x86_canonical(gva))
+        return -EFAULT;
+    if (x86_walk(&paging, c->mem, gva, &access, &page))
+        return -EFAULT;
+    *gpa = gpa_add(page.gpa, gva & PAGE_MASK);
+    return 0;
+}
+
+/* ---- run ------------------------------------------------------------------------------- */
+
+/* Between two blocks, something wants to be looked at. True: leave, exit.reason is set. */
+static bool attend(struct soft_vcpu *s)
+{
+    struct emu_cpu *c = &s->cpu;
+    unsigned why = atomic_load(&s->attention);
+
+    if (why & SOFT_DROP_CODE) {
+        atomic_fetch_and(&s->attention, ~(unsigned)SOFT_DROP_CODE);
+        block_flush(&s->blocks, code_map(s));
+        emu_tlb_flush(c);
+    }
+    if (why & SOFT_KICK) {
+        atomic_fetch_and(&s->attention, ~(unsigned)SOFT_KICK);
+        c->exit.reason = VCPU_EXIT_NONE;
+        return true;
+    }
+    if ((why & SOFT_INTR_WINDOW) && (c->rflags & FLAG_IF) && !c->intr.shadow) {
+        soft_request_window(&s->vcpu, false, why & SOFT_NMI_WINDOW);
+        c->exit.reason = VCPU_EXIT_INTR_WINDOW;
+        return true;
+    }
+    if ((why & SOFT_NMI_WINDOW) && !c->intr.nmi_masked && !c->intr.shadow) {
+        soft_request_window(&s->vcpu, why & SOFT_INTR_WINDOW, false);
+        c->exit.reason = VCPU_EXIT_NMI_WINDOW;
+        return true;
+    }
+    return false;
+}
+
+/* The heart: the instructions of one block, until its end or a taken jump. */
+static inline void block_run(struct emu_cpu *c, const struct block *b)
+{
+    const struct emu_op *op = b->op;
+
+    c->end = op + b->count;
+    do {
+        c->op = op;
+        c->r[X86_RIP_SLOT] += op->i.len;
+        op->fn(c, op);
+        op++;
+    } while (op < c->end);
+    c->r[X86_RIP_SLOT] &= c->rip_mask;
+    c->retired += (uint64_t)(op - b->op);
+}
+
+/* MSRs that are the engine's own. True: answered, rip is behind the instruction. */
+static bool own_msr(struct soft_vcpu *s)
+{
+    struct emu_cpu *c = &s->cpu;
+    uint64_t value = 0;
+
+    if (c->exit.reason == VCPU_EXIT_WRMSR) {
+        if (!soft_pvclock_write(s, c->exit.msr.index, c->exit.msr.value))
+            return false;
+    } else if (c->exit.reason != VCPU_EXIT_RDMSR ||
+               !soft_pvclock_read(s, c->exit.msr.index, &value)) {
+        return false;
+    }
+    return soft_complete_msr(&s->vcpu, value, false) == 0;
+}
+
+static void run_loop(struct soft_vcpu *s)
+{
+    struct emu_cpu *c = &s->cpu;
+    int code = setjmp(c->unwind);
+
+    if (code && !emu_unwound(c, code) && !own_msr(s))
+        return;
+    if (c->intr.pending.kind != X86_EVENT_NONE) {
+        struct x86_event event = c->intr.pending;
+
+        c->intr.pending.kind = X86_EVENT_NONE;
+        emu_inject(c, &event);
+    }
+    for (;;) {
+        const struct block *b;
+
+        if (unlikely(atomic_load_explicit(&s->attention, memory_order_relaxed)) && attend(s))
+            return;
+        if (unlikely((c->rflags & FLAG_TF) | c->intr.shadow | (c->dr[7] & 0xff) | c->data_hit)) {
+            emu_one(c);
+            continue;
+        }
+        b = block_find(&s->blocks, c, code_map(s));
+        if (likely(b != NULL))
+            block_run(c, b);
+        else
+            emu_one(c);
+    }
+}
+
+int soft_run(struct vcpu *v, struct vcpu_exit *exit)
+{
+    struct soft_vcpu *s = soft(v);
+
+    state_flush(v);
+    run_loop(s);
+    v->valid = 0;
+    s->cpu.op = NULL;
+    v->tsc_offset = s->cpu.msr.tsc;
+    *exit = s->cpu.exit;
+    if (exit->reason == VCPU_EXIT_FAIL) {
+        memcpy(exit->fail.insn, s->cpu.bytes, sizeof(exit->fail.insn));
+        exit->fail.insn_len = s->cpu.bytes_len;
+    }
+    emu_fill_exit(&s->cpu, exit);
+    return 0;
+}
+
+/* ---- completing exits --------------------------------------------------------------------- */
+
+int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
+{
+    struct soft_vcpu *s = soft(v);
+    bool done;
+
+    state_flush(v);
+    v->valid = 0;
+    s->bus = ops;
+    s->cpu.ops = &assist_ops;
+    done = emu_step(&s->cpu);
+    s->cpu.ops = &run_ops;
+    s->bus = NULL;
+    if (done)
+        return 0;
+    return err_set(EIO, "vCPU %u: %s", v->id,
+                   s->cpu.exit.reason == VCPU_EXIT_FAIL ? s->cpu.exit.fail.why
+                                                        : vcpu_exit_name(s->cpu.exit.reason));
+}
+
+int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
+{
+    struct soft_vcpu *s = soft(v);
+    struct emu_cpu *c = &s->cpu;
+    bool read = c->exit.reason == VCPU_EXIT_RDMSR;
+
+    if (!read && c->exit.reason != VCPU_EXIT_WRMSR)
+        return err_set(EINVAL, "vCPU %u: no MSR exit to complete", v->id);
+    state_flush(v);
+    v->valid = 0;
+    c->exit.reason = VCPU_EXIT_NONE;
+    if (fault) {
+        c->intr.pending =
+            (struct x86_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_GP, .has_error = 1};
+        return 0;
+    }
+    if (read) {
+        c->r[RAX] = (uint32_t)value;
+        c->r[RDX] = value >> 32;
+    }
+    c->r[X86_RIP_SLOT] = (c->r[X86_RIP_SLOT] + c->exit_len) & c->rip_mask;
+    c->intr.shadow = 0;
+    return 0;
+}

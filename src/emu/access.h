@@ -1,0 +1,127 @@
+/*
+ * The fast path of every guest memory access: one look into the software TLB,
+ * inline, so that handlers with a constant size get a handful of instructions.
+ * Everything else (miss, page crossing, MMIO, watched pages) is in mmu.c.
+ */
+#ifndef MOTE_EMU_ACCESS_H
+#define MOTE_EMU_ACCESS_H
+
+#include "emu/cpu.h"
+
+#define EMU_INLINE static inline __attribute__((always_inline))
+
+/* Unaligned host accesses that the compiler must do as one (SDM Vol. 3A 8.1.1). */
+typedef uint16_t __attribute__((aligned(1), may_alias)) emu_u16;
+typedef uint32_t __attribute__((aligned(1), may_alias)) emu_u32;
+typedef uint64_t __attribute__((aligned(1), may_alias)) emu_u64;
+
+EMU_INLINE uint64_t host_load(const uint8_t *p, unsigned size)
+{
+    switch (size) {
+    case 1: return *(const volatile uint8_t *)p;
+    case 2: return *(const volatile emu_u16 *)p;
+    case 4: return *(const volatile emu_u32 *)p;
+    default: return *(const volatile emu_u64 *)p;
+    }
+}
+
+EMU_INLINE void host_store(uint8_t *p, unsigned size, uint64_t value)
+{
+    switch (size) {
+    case 1: *(volatile uint8_t *)p = (uint8_t)value; break;
+    case 2: *(volatile emu_u16 *)p = (uint16_t)value; break;
+    case 4: *(volatile emu_u32 *)p = (uint32_t)value; break;
+    default: *(volatile emu_u64 *)p = value; break;
+    }
+}
+
+/* Set index: low page bits with higher ones folded in, so that buffers 4 MiB apart do not collide.
+ */
+EMU_INLINE unsigned tlb_index(uint64_t linear)
+{
+    return (unsigned)((linear >> PAGE_SHIFT) ^ (linear >> (PAGE_SHIFT + EMU_TLB_BITS))) &
+           (EMU_TLB_SIZE - 1);
+}
+
+/* Host address for `size` bytes at linear, or NULL when the TLB does not say. */
+EMU_INLINE uint8_t *tlb_lookup(struct emu_cpu *c, unsigned mmu, enum emu_access access,
+                               uint64_t linear, unsigned size)
+{
+    const struct emu_tlb_entry *e = &c->tlb[mmu][tlb_index(linear)];
+
+    if (likely((linear ^ e->tag[access]) <= PAGE_SIZE - size))
+        return (uint8_t *)((uintptr_t)e->host + linear);
+    return NULL;
+}
+
+/* Slow paths. seg only decides between #GP and #SS for a non-canonical address. */
+uint64_t emu_load_slow(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t linear,
+                       unsigned size);
+void emu_store_slow(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t linear, unsigned size,
+                    uint64_t value);
+
+EMU_INLINE uint64_t fast_linear(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned size,
+                                bool write)
+{
+    if (likely(c->seg_flat & (1u << seg)))
+        return (c->seg_base[seg] + off) & c->lin_mask;
+    return emu_linear(c, seg, off, size, write);
+}
+
+EMU_INLINE uint64_t fast_load(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned size)
+{
+    uint64_t linear = fast_linear(c, seg, off, size, false);
+    uint8_t *p = tlb_lookup(c, c->mmu, EMU_READ, linear, size);
+
+    return likely(p != NULL) ? host_load(p, size) : emu_load_slow(c, c->mmu, seg, linear, size);
+}
+
+EMU_INLINE void fast_store(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned size,
+                           uint64_t value)
+{
+    uint64_t linear = fast_linear(c, seg, off, size, true);
+    uint8_t *p = tlb_lookup(c, c->mmu, EMU_WRITE, linear, size);
+
+    if (likely(p != NULL))
+        host_store(p, size, value);
+    else
+        emu_store_slow(c, c->mmu, seg, linear, size, value);
+}
+
+/*
+ * Read-modify-write: emu_rmw_begin checks for a write (so a fault says write)
+ * and gives host memory to work on, or NULL for MMIO and page crossings, which
+ * then go through emu_load and emu_store. emu_rmw_end reports a store into a
+ * page with cached code.
+ */
+struct emu_rmw {
+    uint8_t *host;
+    uint64_t linear;
+    gpa_t gpa;
+    bool watched;
+};
+void emu_rmw_begin_slow(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, unsigned size);
+
+EMU_INLINE void emu_rmw_begin(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, uint64_t off,
+                              unsigned size)
+{
+    m->linear = fast_linear(c, seg, off, size, true);
+    m->watched = false;
+    m->host = tlb_lookup(c, c->mmu, EMU_WRITE, m->linear, size);
+    if (unlikely(!m->host))
+        emu_rmw_begin_slow(c, m, seg, size);
+}
+
+EMU_INLINE void emu_rmw_end(struct emu_cpu *c, const struct emu_rmw *m, unsigned size)
+{
+    if (unlikely(m->watched))
+        c->ops->code_written(c->user, m->gpa, size);
+}
+
+/*
+ * Where up to a page's rest of bytes at linear lie, for bulk moves: host address
+ * or NULL (MMIO, watched for writes). Faults as an access would.
+ */
+uint8_t *emu_span(struct emu_cpu *c, unsigned seg, uint64_t linear, enum emu_access access);
+
+#endif

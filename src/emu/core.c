@@ -1,0 +1,360 @@
+/*
+ * The interpreter's frame: how handlers unwind, what is derived from the
+ * control registers, the stack, and one instruction with all that surrounds it.
+ */
+#include "emu/bind.h"
+#include "emu/emu.h"
+#include "emu/event.h"
+#include "emu/features.h"
+#include "emu/fpu.h"
+#include "x86/paging.h"
+
+/* ---- unwinding --------------------------------------------------------- */
+
+/* The instruction under way has not happened: rip back to its start. */
+static void instruction_undo(struct emu_cpu *c)
+{
+    if (c->op)
+        c->r[X86_RIP_SLOT] = (c->r[X86_RIP_SLOT] - c->op->i.len) & c->rip_mask;
+    c->op = NULL;
+}
+
+static _Noreturn void raise_event(struct emu_cpu *c, unsigned vector, bool has_error,
+                                  uint32_t error)
+{
+    instruction_undo(c);
+    c->event = (struct x86_event){
+        .kind = X86_EVENT_EXCEPTION,
+        .vector = (uint8_t)vector,
+        .has_error = has_error,
+        .error = error,
+    };
+    longjmp(c->unwind, EMU_UNWIND_RAISE);
+}
+
+void emu_raise(struct emu_cpu *c, unsigned vector)
+{
+    raise_event(c, vector, false, 0);
+}
+
+void emu_raise_error(struct emu_cpu *c, unsigned vector, uint32_t error)
+{
+    raise_event(c, vector, true, error);
+}
+
+void emu_raise_pf(struct emu_cpu *c, uint64_t linear, uint32_t error)
+{
+    c->cr2 = linear;
+    raise_event(c, EXC_PF, true, error);
+}
+
+void emu_leave(struct emu_cpu *c, enum vcpu_exit_reason reason)
+{
+    c->exit_len = c->op ? c->op->i.len : 0;
+    instruction_undo(c);
+    c->exit.reason = reason;
+    longjmp(c->unwind, EMU_UNWIND_EXIT);
+}
+
+void emu_leave_after(struct emu_cpu *c, enum vcpu_exit_reason reason)
+{
+    c->op = NULL;
+    c->exit.reason = reason;
+    longjmp(c->unwind, EMU_UNWIND_EXIT);
+}
+
+bool emu_unwound(struct emu_cpu *c, int code)
+{
+    if (code == EMU_UNWIND_EXIT)
+        return false;
+    if (!emu_escalate(c)) {
+        c->delivering = -1;
+        c->exit.reason = VCPU_EXIT_SHUTDOWN;
+        return false;
+    }
+    /* Faults push RF set, so that an instruction breakpoint does not hit twice (SDM Vol. 3B
+     * 17.3.1.1). */
+    emu_deliver(c, c->event.vector, EMU_EVENT_FAULT, c->event.has_error, c->event.error);
+    c->delivering = -1;
+    return true;
+}
+
+/* ---- derived state ------------------------------------------------------ */
+
+static bool segment_flat(const struct emu_cpu *c, const struct x86_seg *s)
+{
+    uint32_t want = SEG_S | SEG_P | SEG_TYPE_RW;
+    uint32_t mask = want | SEG_UNUSABLE | SEG_TYPE_CODE | SEG_TYPE_EC;
+
+    return s->limit == 0xffffffff && (!c->protected_mode || (s->attrib & mask) == want);
+}
+
+static void mmu_changed(struct emu_cpu *c)
+{
+    if (c->cpl == 3)
+        c->mmu = EMU_MMU_USER;
+    else if (!(c->cr4 & CR4_SMAP) || (c->rflags & FLAG_AC))
+        c->mmu = EMU_MMU_KERNEL_AC;
+    else
+        c->mmu = EMU_MMU_KERNEL;
+}
+
+void emu_mode_changed(struct emu_cpu *c)
+{
+    bool big_code = c->seg[SEG_CS].attrib & SEG_DB;
+    bool big_stack = c->seg[SEG_SS].attrib & SEG_DB;
+
+    c->long_mode = c->msr.efer & EFER_LMA;
+    c->vm86 = (c->cr0 & CR0_PE) && (c->rflags & FLAG_VM) && !c->long_mode;
+    c->protected_mode = (c->cr0 & CR0_PE) && !c->vm86;
+    c->code64 = c->long_mode && (c->seg[SEG_CS].attrib & SEG_L);
+    c->mode = c->code64 ? X86_MODE64 : big_code ? X86_MODE32 : X86_MODE16;
+    c->stack_size = c->code64 ? 8 : big_stack ? 4 : 2;
+    c->sp_mask = mask_bytes(c->stack_size);
+    c->rip_mask = c->code64 ? UINT64_MAX : big_code ? 0xffffffff : 0xffff;
+    c->lin_mask = c->code64 ? UINT64_MAX : 0xffffffff;
+    c->seg_flat = 0;
+    for (unsigned s = SEG_ES; s <= SEG_GS; s++) {
+        c->seg_base[s] = c->code64 && s < SEG_FS ? 0 : c->seg[s].base;
+        if (c->code64 || segment_flat(c, &c->seg[s]))
+            c->seg_flat |= (uint8_t)BIT(s);
+    }
+    mmu_changed(c);
+}
+
+#define RFLAGS_WRITABLE                                                                            \
+    (FLAG_STATUS | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_VM |         \
+     FLAG_AC | FLAG_VIF | FLAG_VIP | FLAG_ID)
+
+void emu_set_rflags(struct emu_cpu *c, uint64_t rflags)
+{
+    uint64_t changed = c->rflags ^ rflags;
+
+    c->rflags = (rflags & RFLAGS_WRITABLE) | FLAG_R1;
+    if (changed & FLAG_VM)
+        emu_mode_changed(c);
+    else if (changed & FLAG_AC)
+        mmu_changed(c);
+}
+
+/* ---- stack and near control transfer ------------------------------------ */
+
+void emu_push(struct emu_cpu *c, unsigned size, uint64_t value)
+{
+    uint64_t sp = emu_stack_at(c, -(int64_t)size);
+
+    emu_store(c, SEG_SS, sp, size, value);
+    emu_set_sp(c, sp);
+}
+
+uint64_t emu_pop(struct emu_cpu *c, unsigned size)
+{
+    uint64_t value = emu_load(c, SEG_SS, emu_stack_at(c, 0), size);
+
+    emu_set_sp(c, c->r[RSP] + size);
+    return value;
+}
+
+void emu_jump(struct emu_cpu *c, uint64_t target)
+{
+    if (c->code64) {
+        if (!x86_canonical(target))
+            emu_gp(c, 0);
+    } else if (target > c->seg[SEG_CS].limit) {
+        emu_gp(c, 0);
+    }
+    c->r[X86_RIP_SLOT] = target;
+    c->end = NULL;
+}
+
+/* ---- one instruction ------------------------------------------------------ */
+
+/* An enabled instruction breakpoint at rip? Sets DR6 and raises the fault. */
+static void instruction_breakpoints(struct emu_cpu *c)
+{
+    uint64_t linear = (c->seg_base[SEG_CS] + c->r[X86_RIP_SLOT]) & c->lin_mask;
+    uint64_t hit = 0;
+
+    for (unsigned n = 0; n < 4; n++) {
+        if ((c->dr[7] >> (n * 2) & 3) && !(c->dr[7] >> (16 + n * 4) & 3) && c->dr[n] == linear)
+            hit |= BIT(n);
+    }
+    if (!hit || (c->rflags & FLAG_RF))
+        return;
+    c->op = NULL;
+    c->dr[6] = (c->dr[6] & ~UINT64_C(15)) | hit;
+    emu_raise(c, EXC_DB);
+}
+
+/* Single-step and data breakpoints: traps, so rip is behind the instruction. */
+static void debug_traps(struct emu_cpu *c, bool single_step)
+{
+    uint64_t hit = c->data_hit | (single_step ? DR6_BS : 0);
+
+    c->data_hit = 0;
+    if (!hit)
+        return;
+    c->op = NULL;
+    c->dr[6] = (c->dr[6] & ~UINT64_C(15)) | hit;
+    emu_raise(c, EXC_DB);
+}
+
+void emu_one(struct emu_cpu *c)
+{
+    bool shadow = c->intr.shadow;
+    bool single_step = c->rflags & FLAG_TF;
+    struct emu_op *op = &c->scratch;
+
+    c->op = NULL;
+    if (!shadow && (c->dr[7] & 0xff)) {
+        debug_traps(c, false); /* what a block left with */
+        instruction_breakpoints(c);
+    }
+    emu_fetch(c, op);
+    c->op = op;
+    c->r[X86_RIP_SLOT] += op->i.len;
+    c->end = NULL;
+    c->intr.shadow = 0;
+    c->rflags &= ~(uint64_t)FLAG_RF;
+    op->fn(c, op);
+    c->r[X86_RIP_SLOT] &= c->rip_mask;
+    c->op = NULL;
+    c->retired++;
+    if (!c->intr.shadow)
+        debug_traps(c, single_step);
+}
+
+void emu_inject(struct emu_cpu *c, const struct x86_event *event)
+{
+    c->op = NULL;
+    c->intr.halted = 0;
+    if (event->kind == X86_EVENT_NMI)
+        c->intr.nmi_masked = 1;
+    emu_deliver(c, event->kind == X86_EVENT_NMI ? EXC_NMI : event->vector,
+                event->kind == X86_EVENT_EXCEPTION ? EMU_EVENT_FAULT : EMU_EVENT_EXTERNAL,
+                event->has_error, event->error);
+    c->delivering = -1;
+}
+
+bool emu_step(struct emu_cpu *c)
+{
+    int code = setjmp(c->unwind);
+
+    if (!code)
+        emu_one(c);
+    else if (!emu_unwound(c, code))
+        return false;
+    return true;
+}
+
+/* ---- life and state -------------------------------------------------------- */
+
+void emu_init(struct emu_cpu *c, struct guest_mem *mem, const struct x86_cpuid *cpuid,
+              const struct emu_ops *ops, void *user)
+{
+    struct x86_state *reset = &c->reset;
+
+    c->mem = mem;
+    c->ops = ops;
+    c->user = user;
+    c->delivering = -1;
+    emu_set_cpuid(c, cpuid);
+    emu_tlb_init(c);
+    x86_state_reset(reset);
+    emu_set_state(c, reset, X86_ALL);
+}
+
+void emu_set_cpuid(struct emu_cpu *c, const struct x86_cpuid *cpuid)
+{
+    c->cpuid = cpuid;
+    c->features = emu_features(cpuid);
+}
+
+static uint8_t cpl_of(const struct emu_cpu *c)
+{
+    if (!(c->cr0 & CR0_PE))
+        return 0;
+    if (c->rflags & FLAG_VM)
+        return 3;
+    return (c->seg[SEG_SS].attrib & SEG_DPL) >> SEG_DPL_SHIFT;
+}
+
+void emu_set_state(struct emu_cpu *c, const struct x86_state *s, unsigned groups)
+{
+    if (groups & X86_GPRS) {
+        memcpy(c->r, s->gpr, sizeof(s->gpr));
+        c->r[X86_RIP_SLOT] = s->rip;
+        c->rflags = (s->rflags & RFLAGS_WRITABLE) | FLAG_R1;
+    }
+    if (groups & X86_SEGS) {
+        memcpy(c->seg, s->seg, sizeof(c->seg));
+        c->gdtr = s->gdtr;
+        c->idtr = s->idtr;
+    }
+    if (groups & X86_CRS) {
+        c->cr0 = s->cr0;
+        c->cr2 = s->cr2;
+        c->cr3 = s->cr3;
+        c->cr4 = s->cr4;
+        c->cr8 = s->cr8;
+        c->fpu.xcr0 = s->xcr0;
+    }
+    if (groups & X86_DRS)
+        memcpy(c->dr, s->dr, sizeof(c->dr));
+    if (groups & X86_MSRS) {
+        c->msr = s->msr;
+        c->msr.tsc = s->msr.tsc - c->ops->tsc(c->user);
+    }
+    if (groups & X86_INTR)
+        c->intr = s->intr;
+    if (groups & X86_FPU)
+        emu_fpu_from_xsave(c, s->xsave);
+    if (groups & (X86_GPRS | X86_SEGS | X86_CRS | X86_MSRS)) {
+        c->cpl = cpl_of(c);
+        emu_mode_changed(c);
+    }
+    if (groups & (X86_CRS | X86_MSRS | X86_DRS))
+        emu_tlb_flush(c);
+}
+
+void emu_get_state(const struct emu_cpu *c, struct x86_state *s, unsigned groups)
+{
+    s->version = X86_STATE_VERSION;
+    s->size = sizeof(*s);
+    if (groups & X86_GPRS) {
+        memcpy(s->gpr, c->r, sizeof(s->gpr));
+        s->rip = c->r[X86_RIP_SLOT];
+        s->rflags = c->rflags;
+    }
+    if (groups & X86_SEGS) {
+        memcpy(s->seg, c->seg, sizeof(c->seg));
+        s->gdtr = c->gdtr;
+        s->idtr = c->idtr;
+    }
+    if (groups & X86_CRS) {
+        s->cr0 = c->cr0;
+        s->cr2 = c->cr2;
+        s->cr3 = c->cr3;
+        s->cr4 = c->cr4;
+        s->cr8 = c->cr8;
+        s->xcr0 = c->fpu.xcr0;
+    }
+    if (groups & X86_DRS)
+        memcpy(s->dr, c->dr, sizeof(c->dr));
+    if (groups & X86_MSRS) {
+        s->msr = c->msr;
+        s->msr.tsc = c->msr.tsc + c->ops->tsc(c->user);
+    }
+    if (groups & X86_INTR)
+        s->intr = c->intr;
+    if (groups & X86_FPU)
+        emu_fpu_to_xsave(c, s->xsave);
+}
+
+void emu_fill_exit(const struct emu_cpu *c, struct vcpu_exit *exit)
+{
+    exit->rflags = c->rflags;
+    exit->cr8 = c->cr8;
+    exit->intr_ready =
+        (c->rflags & FLAG_IF) && !c->intr.shadow && c->intr.pending.kind == X86_EVENT_NONE;
+}

@@ -1,0 +1,47 @@
+/*
+ * What the owners of an interpreter CPU (the soft engine, assists) need: its
+ * life, the exchange of state, and single instructions. Handlers include
+ * emu/cpu.h only.
+ */
+#ifndef MOTE_EMU_EMU_H
+#define MOTE_EMU_EMU_H
+
+#include "emu/cpu.h"
+
+/* Put *c (zeroed by the caller) into the state after RESET. cpuid, mem, ops stay referenced. */
+void emu_init(struct emu_cpu *c, struct guest_mem *mem, const struct x86_cpuid *cpuid,
+              const struct emu_ops *ops, void *user);
+
+/* Take over the CPUID table's features after it changed. */
+void emu_set_cpuid(struct emu_cpu *c, const struct x86_cpuid *cpuid);
+
+/* Move state groups (X86_*) between the public form and the CPU. A set flushes the TLB
+ * when paging may have changed. */
+void emu_set_state(struct emu_cpu *c, const struct x86_state *s, unsigned groups);
+void emu_get_state(const struct emu_cpu *c, struct x86_state *s, unsigned groups);
+
+/*
+ * To be called by a run loop at its setjmp point with longjmp's code: delivers
+ * the raised exception (which may unwind to the same point again). Returns true
+ * to go on running, false when the run is over and c->exit holds the reason.
+ */
+bool emu_unwound(struct emu_cpu *c, int code);
+
+/*
+ * Execute exactly one instruction, uncached, with everything that surrounds it:
+ * instruction breakpoints, single-step and data-breakpoint traps, the end of an
+ * interrupt shadow. Unwinds like a handler.
+ */
+void emu_one(struct emu_cpu *c);
+
+/* Deliver an interrupt or NMI now. Unwinds when the delivery faults. */
+void emu_inject(struct emu_cpu *c, const struct x86_event *event);
+
+/* One instruction outside of any run loop, for assists: true when it completed (or
+ * raised an exception that was delivered), false when c->exit holds a reason. */
+bool emu_step(struct emu_cpu *c);
+
+/* Fill the always-valid part of an exit. */
+void emu_fill_exit(const struct emu_cpu *c, struct vcpu_exit *exit);
+
+#endif

@@ -1,0 +1,487 @@
+/*
+ * Guest memory as the interpreter sees it: segment checks, page walks, the
+ * software TLB's misses, accesses across pages, MMIO, and pages watched
+ * because decoded code is cached from them.
+ */
+#include "base/err.h"
+#include "emu/access.h"
+#include "emu/bind.h"
+#include "x86/paging.h"
+
+#include <errno.h>
+
+/* Where one page of a linear address lies. host NULL: nothing but devices there. */
+struct place {
+    uint8_t *host; /* of the byte itself */
+    gpa_t gpa;     /* ditto */
+    bool watched;
+};
+
+/* ---- TLB -------------------------------------------------------------- */
+
+/* A page of another set: bit 0 of the page number flips the set index. */
+static uint64_t empty_tag(unsigned index)
+{
+    return (uint64_t)(index ^ 1) << PAGE_SHIFT;
+}
+
+static void entry_clear(struct emu_tlb_entry *e, unsigned index)
+{
+    for (unsigned a = 0; a < EMU_ACCESS_COUNT; a++)
+        e->tag[a] = empty_tag(index);
+}
+
+void emu_tlb_flush(struct emu_cpu *c)
+{
+    if (c->tlb_fills <= EMU_TLB_LOG) {
+        for (unsigned n = 0; n < c->tlb_fills; n++) {
+            unsigned mmu = c->tlb_log[n] >> EMU_TLB_BITS;
+            unsigned index = c->tlb_log[n] & (EMU_TLB_SIZE - 1);
+
+            entry_clear(&c->tlb[mmu][index], index);
+        }
+    } else {
+        for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++) {
+            for (unsigned index = 0; index < EMU_TLB_SIZE; index++)
+                entry_clear(&c->tlb[mmu][index], index);
+        }
+    }
+    c->tlb_fills = 0;
+    if (c->ops->tlb_flushed)
+        c->ops->tlb_flushed(c->user);
+}
+
+void emu_tlb_flush_page(struct emu_cpu *c, uint64_t linear)
+{
+    unsigned index = tlb_index(linear);
+
+    for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++)
+        entry_clear(&c->tlb[mmu][index], index);
+    if (c->ops->tlb_flushed)
+        c->ops->tlb_flushed(c->user);
+}
+
+void emu_tlb_init(struct emu_cpu *c)
+{
+    c->tlb_fills = EMU_TLB_LOG + 1;
+    emu_tlb_flush(c);
+}
+
+void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *page)
+{
+    for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++) {
+        for (unsigned index = 0; index < EMU_TLB_SIZE; index++) {
+            struct emu_tlb_entry *e = &c->tlb[mmu][index];
+
+            if ((uintptr_t)e->host + e->tag[EMU_WRITE] == (uintptr_t)page)
+                e->tag[EMU_WRITE] = empty_tag(index);
+        }
+    }
+}
+
+/* Does a data breakpoint lie in this page? Then no access there takes the fast path. */
+static bool page_has_breakpoint(const struct emu_cpu *c, uint64_t page)
+{
+    for (unsigned n = 0; n < 4; n++) {
+        if ((c->dr[7] >> (n * 2) & 3) && (c->dr[7] >> (16 + n * 4) & 3) &&
+            align_down(c->dr[n], PAGE_SIZE) == page)
+            return true;
+    }
+    return false;
+}
+
+static void tlb_fill(struct emu_cpu *c, unsigned mmu, uint64_t linear, unsigned rights,
+                     uint8_t *host_page)
+{
+    unsigned index = tlb_index(linear);
+    struct emu_tlb_entry *e = &c->tlb[mmu][index];
+    uint64_t page = align_down(linear, PAGE_SIZE);
+
+    if (c->tlb_fills < EMU_TLB_LOG)
+        c->tlb_log[c->tlb_fills] = (uint16_t)(mmu << EMU_TLB_BITS | index);
+    c->tlb_fills += c->tlb_fills <= EMU_TLB_LOG;
+    e->host = (uint8_t *)((uintptr_t)host_page - page);
+    e->tag[EMU_READ] = rights & MEM_READ ? page : empty_tag(index);
+    e->tag[EMU_WRITE] = rights & MEM_WRITE ? page : empty_tag(index);
+    e->tag[EMU_EXEC] = rights & MEM_EXEC ? page : empty_tag(index);
+}
+
+/* ---- translation ------------------------------------------------------ */
+
+static const struct x86_access kinds[EMU_MMU_COUNT] = {
+    [EMU_MMU_KERNEL] = {.update = true},
+    [EMU_MMU_KERNEL_AC] = {.update = true, .no_smap = true},
+    [EMU_MMU_USER] = {.update = true, .user = true},
+};
+
+/* Walk for one access, fault by unwinding, fill the TLB where RAM is. */
+static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsigned seg,
+                       enum emu_access access, uint64_t linear)
+{
+    struct x86_access kind = kinds[mmu];
+    struct x86_paging paging = {c->cr0, c->cr3, c->cr4, c->msr.efer};
+    struct x86_page page;
+    const struct mem_slot *slot;
+    unsigned rights;
+    int fault;
+
+    if (c->long_mode && unlikely(!x86_canonical(linear)))
+        emu_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+    kind.write = access == EMU_WRITE;
+    kind.exec = access == EMU_EXEC;
+    fault = x86_walk(&paging, c->mem, linear, &kind, &page);
+    if (unlikely(fault))
+        emu_raise_pf(c, linear, (uint32_t)fault & ~(uint32_t)X86_WALK_FAULT);
+
+    at->gpa = gpa_add(page.gpa, linear & PAGE_MASK);
+    at->watched = false;
+    at->host = NULL;
+    slot = guest_mem_find(c->mem, page.gpa);
+    if (!slot || (access == EMU_WRITE && !(slot->rights & MEM_WRITE)))
+        return;
+    at->host = slot->hva + (at->gpa.v - slot->gpa.v);
+    rights = page.rights & slot->rights;
+    if (c->ops->page_has_code && c->ops->page_has_code(c->user, page.gpa)) {
+        at->watched = true;
+        rights &= ~(unsigned)MEM_WRITE;
+    }
+    if (unlikely(c->dr[7] & 0xff) && page_has_breakpoint(c, align_down(linear, PAGE_SIZE)))
+        rights &= MEM_EXEC;
+    tlb_fill(c, mmu, linear, rights, slot->hva + (page.gpa.v - slot->gpa.v));
+}
+
+/* ---- MMIO ------------------------------------------------------------- */
+
+static void mmio(struct emu_cpu *c, gpa_t gpa, unsigned size, bool write, uint64_t *value)
+{
+    if (!c->ops->mmio) {
+        c->exit.mem.gpa = gpa;
+        c->exit.mem.size = (uint8_t)size;
+        c->exit.mem.write = write;
+        emu_leave(c, VCPU_EXIT_MMIO);
+    }
+    if (c->ops->mmio(c->user, gpa, size, write, value)) {
+        c->exit.fail.why = "an MMIO access was given up by its caller";
+        c->exit.fail.detail[0] = gpa.v;
+        emu_leave(c, VCPU_EXIT_FAIL);
+    }
+}
+
+/* MMIO is done in naturally sized pieces; a power of two passes whole. */
+static void mmio_bytes(struct emu_cpu *c, gpa_t gpa, uint8_t *buf, unsigned len, bool write)
+{
+    while (len) {
+        unsigned size = len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1;
+        uint64_t value = 0;
+
+        if (write)
+            memcpy(&value, buf, size);
+        mmio(c, gpa, size, write, &value);
+        if (!write)
+            memcpy(buf, &value, size);
+        buf += size;
+        gpa = gpa_add(gpa, size);
+        len -= size;
+    }
+}
+
+/* ---- data breakpoints -------------------------------------------------- */
+
+/* Data breakpoints are traps: noted here, raised as #DB after the instruction
+ * (SDM Vol. 3B 17.2.4, 17.3.1.2). */
+static void breakpoints_note(struct emu_cpu *c, uint64_t linear, unsigned len, bool write)
+{
+    static const uint8_t lengths[4] = {1, 2, 8, 4};
+
+    for (unsigned n = 0; n < 4; n++) {
+        unsigned type = c->dr[7] >> (16 + n * 4) & 3;
+        unsigned size = lengths[c->dr[7] >> (18 + n * 4) & 3];
+        uint64_t at = align_down(c->dr[n], size);
+
+        if (!(c->dr[7] >> (n * 2) & 3) || !(type == 1 ? write : type == 3))
+            continue;
+        if (linear < at + size && at < linear + len) {
+            c->data_hit |= (uint8_t)BIT(n);
+            c->end = NULL;
+        }
+    }
+}
+
+/* ---- loads and stores -------------------------------------------------- */
+
+static void copy_in(struct emu_cpu *c, const struct place *at, uint8_t *buf, unsigned len)
+{
+    if (at->host)
+        memcpy(buf, at->host, len);
+    else
+        mmio_bytes(c, at->gpa, buf, len, false);
+}
+
+static void copy_out(struct emu_cpu *c, const struct place *at, const uint8_t *buf, unsigned len)
+{
+    if (!at->host) {
+        mmio_bytes(c, at->gpa, (uint8_t *)buf, len, true);
+        return;
+    }
+    memcpy(at->host, buf, len);
+    if (at->watched)
+        c->ops->code_written(c->user, at->gpa, len);
+}
+
+/* Any length up to a page: at most two pages, both translated before either is touched. */
+static void transfer(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t linear, void *buf,
+                     unsigned len, bool write)
+{
+    enum emu_access access = write ? EMU_WRITE : EMU_READ;
+    unsigned first = (unsigned)MIN(len, PAGE_SIZE - (linear & PAGE_MASK));
+    struct place a, b;
+
+    place_find(c, &a, mmu, seg, access, linear);
+    if (first < len)
+        place_find(c, &b, mmu, seg, access,
+                   c->long_mode ? linear + first : (uint32_t)(linear + first));
+    if (unlikely(c->dr[7] & 0xff))
+        breakpoints_note(c, linear, len, write);
+    if (write) {
+        copy_out(c, &a, buf, first);
+        if (first < len)
+            copy_out(c, &b, (uint8_t *)buf + first, len - first);
+    } else {
+        copy_in(c, &a, buf, first);
+        if (first < len)
+            copy_in(c, &b, (uint8_t *)buf + first, len - first);
+    }
+}
+
+static bool crosses(uint64_t linear, unsigned size)
+{
+    return (linear & PAGE_MASK) > PAGE_SIZE - size;
+}
+
+uint64_t emu_load_slow(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t linear,
+                       unsigned size)
+{
+    uint64_t value = 0;
+    struct place at;
+
+    if (crosses(linear, size)) {
+        transfer(c, mmu, seg, linear, &value, size, false);
+        return value;
+    }
+    place_find(c, &at, mmu, seg, EMU_READ, linear);
+    if (unlikely(c->dr[7] & 0xff))
+        breakpoints_note(c, linear, size, false);
+    if (at.host)
+        return host_load(at.host, size);
+    mmio(c, at.gpa, size, false, &value);
+    return value & mask_bytes(size);
+}
+
+void emu_store_slow(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t linear, unsigned size,
+                    uint64_t value)
+{
+    struct place at;
+
+    if (crosses(linear, size)) {
+        transfer(c, mmu, seg, linear, &value, size, true);
+        return;
+    }
+    place_find(c, &at, mmu, seg, EMU_WRITE, linear);
+    if (unlikely(c->dr[7] & 0xff))
+        breakpoints_note(c, linear, size, true);
+    if (!at.host) {
+        value &= mask_bytes(size);
+        mmio(c, at.gpa, size, true, &value);
+        return;
+    }
+    host_store(at.host, size, value);
+    if (at.watched)
+        c->ops->code_written(c->user, at.gpa, size);
+}
+
+uint64_t emu_load(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned size)
+{
+    switch (size) {
+    case 1: return fast_load(c, seg, off, 1);
+    case 2: return fast_load(c, seg, off, 2);
+    case 4: return fast_load(c, seg, off, 4);
+    default: return fast_load(c, seg, off, 8);
+    }
+}
+
+void emu_store(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value)
+{
+    switch (size) {
+    case 1: fast_store(c, seg, off, 1, value); break;
+    case 2: fast_store(c, seg, off, 2, value); break;
+    case 4: fast_store(c, seg, off, 4, value); break;
+    default: fast_store(c, seg, off, 8, value); break;
+    }
+}
+
+void emu_load_bytes(struct emu_cpu *c, unsigned seg, uint64_t off, void *buf, unsigned len)
+{
+    uint64_t linear = fast_linear(c, seg, off, len, false);
+    uint8_t *p = tlb_lookup(c, c->mmu, EMU_READ, linear, len);
+
+    if (likely(p != NULL))
+        memcpy(buf, p, len);
+    else
+        transfer(c, c->mmu, seg, linear, buf, len, false);
+}
+
+void emu_store_bytes(struct emu_cpu *c, unsigned seg, uint64_t off, const void *buf, unsigned len)
+{
+    uint64_t linear = fast_linear(c, seg, off, len, true);
+    uint8_t *p = tlb_lookup(c, c->mmu, EMU_WRITE, linear, len);
+
+    if (likely(p != NULL))
+        memcpy(p, buf, len);
+    else
+        transfer(c, c->mmu, seg, linear, (void *)buf, len, true);
+}
+
+void emu_probe_write(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len)
+{
+    uint64_t linear = fast_linear(c, seg, off, len, true);
+    struct place at;
+
+    if (likely(tlb_lookup(c, c->mmu, EMU_WRITE, linear, len) != NULL))
+        return;
+    place_find(c, &at, c->mmu, seg, EMU_WRITE, linear);
+    if (crosses(linear, len))
+        place_find(c, &at, c->mmu, seg, EMU_WRITE, (linear + len - 1) & c->lin_mask);
+}
+
+void emu_rmw_begin_slow(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, unsigned size)
+{
+    struct place at;
+
+    place_find(c, &at, c->mmu, seg, EMU_WRITE, m->linear);
+    if (crosses(m->linear, size)) {
+        place_find(c, &at, c->mmu, seg, EMU_WRITE, (m->linear + size - 1) & c->lin_mask);
+        return;
+    }
+    if (unlikely(c->dr[7] & 0xff))
+        breakpoints_note(c, m->linear, size, true);
+    m->host = at.host;
+    m->gpa = at.gpa;
+    m->watched = at.host && at.watched;
+}
+
+uint8_t *emu_span(struct emu_cpu *c, unsigned seg, uint64_t linear, enum emu_access access)
+{
+    uint8_t *p = tlb_lookup(c, c->mmu, access, linear, 1);
+    struct place at;
+
+    if (p)
+        return p;
+    place_find(c, &at, c->mmu, seg, access, linear);
+    if ((at.watched && access == EMU_WRITE) || (c->dr[7] & 0xff))
+        return NULL;
+    return at.host;
+}
+
+/* Descriptor tables have 64-bit bases in compatibility mode too. */
+static uint64_t system_linear(const struct emu_cpu *c, uint64_t linear)
+{
+    return c->long_mode ? linear : (uint32_t)linear;
+}
+
+uint64_t emu_system_load(struct emu_cpu *c, uint64_t linear, unsigned size)
+{
+    uint8_t *p = tlb_lookup(c, EMU_MMU_KERNEL, EMU_READ, linear = system_linear(c, linear), size);
+
+    return p ? host_load(p, size) : emu_load_slow(c, EMU_MMU_KERNEL, SEG_DS, linear, size);
+}
+
+void emu_system_store(struct emu_cpu *c, uint64_t linear, unsigned size, uint64_t value)
+{
+    uint8_t *p = tlb_lookup(c, EMU_MMU_KERNEL, EMU_WRITE, linear = system_linear(c, linear), size);
+
+    if (p)
+        host_store(p, size, value);
+    else
+        emu_store_slow(c, EMU_MMU_KERNEL, SEG_DS, linear, size, value);
+}
+
+/* ---- segments ---------------------------------------------------------- */
+
+static bool segment_allows(const struct emu_cpu *c, const struct x86_seg *s, uint64_t off,
+                           unsigned len, bool write)
+{
+    uint64_t last = off + len - 1;
+
+    if (s->attrib & SEG_UNUSABLE)
+        return false;
+    if (c->protected_mode) {
+        bool code = s->attrib & SEG_TYPE_CODE;
+
+        if (write && (code || !(s->attrib & SEG_TYPE_RW)))
+            return false;
+        if (!write && code && !(s->attrib & SEG_TYPE_RW))
+            return false;
+        if (!code && (s->attrib & SEG_TYPE_EC)) /* expand down: above the limit is valid */
+            return off > s->limit && last <= (s->attrib & SEG_DB ? 0xffffffff : 0xffff);
+    }
+    return last <= s->limit;
+}
+
+uint64_t emu_linear(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len, bool write)
+{
+    if (!c->code64 && unlikely(!(c->seg_flat & (1u << seg)))) {
+        if (!segment_allows(c, &c->seg[seg], off, len, write))
+            emu_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+    }
+    return (c->seg_base[seg] + off) & c->lin_mask;
+}
+
+/* ---- fetch ------------------------------------------------------------- */
+
+/* Copy code bytes at linear up to the page's end; a hole reads as all ones. */
+static unsigned code_bytes(struct emu_cpu *c, uint64_t linear, uint8_t *buf, unsigned want)
+{
+    unsigned len = (unsigned)MIN(want, PAGE_SIZE - (linear & PAGE_MASK));
+    unsigned mmu = c->cpl == 3 ? EMU_MMU_USER : c->mmu;
+    uint8_t *p = tlb_lookup(c, mmu, EMU_EXEC, linear, 1);
+    struct place at;
+
+    if (!p) {
+        place_find(c, &at, mmu, SEG_CS, EMU_EXEC, linear);
+        p = at.host;
+    }
+    if (p)
+        memcpy(buf, p, len);
+    else
+        memset(buf, 0xff, len);
+    return len;
+}
+
+void emu_fetch(struct emu_cpu *c, struct emu_op *op)
+{
+    uint64_t rip = c->r[X86_RIP_SLOT] & c->rip_mask;
+    uint64_t linear = (c->seg_base[SEG_CS] + rip) & c->lin_mask;
+    unsigned have;
+    int len;
+
+    c->op = NULL;
+    if (!c->code64 && rip > c->seg[SEG_CS].limit)
+        emu_gp(c, 0);
+    have = code_bytes(c, linear, c->bytes, X86_INSN_MAX);
+    len = x86_decode(c->bytes, have, (enum x86_mode)c->mode, &op->i);
+    if (len == -EAGAIN) {
+        uint64_t next = (linear + have) & c->lin_mask;
+
+        have += code_bytes(c, next, c->bytes + have, X86_INSN_MAX - have);
+        len = x86_decode(c->bytes, have, (enum x86_mode)c->mode, &op->i);
+    }
+    c->bytes_len = (uint8_t)have;
+    if (len == -E2BIG)
+        emu_gp(c, 0);
+    if (len < 0)
+        emu_ud(c);
+    if (!c->code64 && rip + (unsigned)len - 1 > c->seg[SEG_CS].limit)
+        emu_gp(c, 0);
+    op->ends = false;
+    emu_bind(c, op);
+}
