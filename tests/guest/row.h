@@ -96,6 +96,11 @@ bool engine_has(uint32_t need);
 void engine_text_restored(void);
 void engine_exit(void);
 
+/* ---- known.c ---- */
+
+/* Is the row left out on this engine? emulating: see there. */
+bool row_known(const struct row *row, bool emulating);
+
 /* ---- compare.c ---- */
 
 /* Number of differences; prints them if `print`. */

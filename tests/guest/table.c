@@ -41,6 +41,21 @@ static int run_input(const struct row *row, unsigned n, bool print)
     return row_compare(row, &in, &want, &got, print) != 0;
 }
 
+/* Does this KVM emulate its guests (known.c)? */
+static bool emulates(const char *engine)
+{
+    struct row_cpu in, out;
+
+    if (strcmp(engine, "kvm"))
+        return false;
+    for (const struct row *row = row_first; row < row_last; row++)
+        if (!strcmp(row->name, "int $0x20")) {
+            row_input(row, 0, &in);
+            return !engine_run(&in, &out) && out.vector == 6;
+        }
+    return false;
+}
+
 /* Prints the first input that differs. */
 static bool row_ok(const struct row *row, bool print)
 {
@@ -63,7 +78,7 @@ static int skip(const char *why)
 
 int main(int argc, char **argv)
 {
-    unsigned rows = 0, failed = 0, absent = 0;
+    unsigned rows = 0, failed = 0, absent = 0, known = 0;
     const char *word = argc > 2 ? argv[2] : "";
     char why[300];
 
@@ -82,6 +97,7 @@ int main(int argc, char **argv)
     if (!on_bare && engine_init(argv[1], why, sizeof(why)))
         return skip(why);
     alarm(300); /* a row that never ends */
+    bool emulating = emulates(argv[1]);
 
     for (const struct row *row = row_first; row < row_last; row++) {
         if (!strstr(row->name, word))
@@ -90,12 +106,20 @@ int main(int argc, char **argv)
             absent++;
             continue;
         }
+        if (row_known(row, emulating)) {
+            known++;
+            continue;
+        }
         rows++;
         if (!row_ok(row, failed < SHOWN_FAILS))
             failed++;
     }
-    printf("%u rows of %u inputs on %s: %u failed; %u rows need a feature that is not there\n",
-           rows, INPUTS, argv[1], failed, absent);
+    printf("%u rows of %u inputs on %s: %u failed\n", rows, INPUTS, argv[1], failed);
+    if (absent)
+        printf("left out: %u rows of a feature that is not offered\n", absent);
+    if (known)
+        printf("left out: %u rows that this KVM, which emulates its guests, is known to fail\n",
+               known);
     if (!on_bare)
         engine_exit();
     return failed || !rows;

@@ -42,10 +42,10 @@
     I sysretl
     I sysexitl
     I xsetbv
-    I clac
-    I stac
-    I invpcid (%rdi), %rax
-    I monitor
+    N INVPCID, invpcid (%rdi), %rax
+    N MONITOR, monitor
+    N SMAP, clac
+    N SMAP, stac
     ROW "mov to cr1"
     .byte 0x0f, 0x22, 0xc8
     END
