@@ -122,8 +122,8 @@ static void build_state(struct x86_state *s)
     s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
     s->xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;
     s->msr.efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-    s->seg[SEG_CS] = seg_make(
-        0x33, SEG_P | SEG_S | SEG_TYPE_CODE | SEG_TYPE_RW | SEG_TYPE_A | SEG_L | SEG_G | SEG_DPL);
+    s->seg[SEG_CS] = seg_make(0x33, SEG_P | SEG_S | SEG_TYPE_CODE | SEG_TYPE_RW | SEG_TYPE_A |
+                                        SEG_L | SEG_G | SEG_DPL);
     s->seg[SEG_SS] = seg_make(0x2b, data);
     for (unsigned i = SEG_ES; i <= SEG_GS; i++)
         if (i != SEG_CS && i != SEG_SS)

@@ -17,8 +17,8 @@ static size_t text_size(void)
 
 static int map_at(uintptr_t at, size_t size, int prot)
 {
-    void *p = mmap((void *)at, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
-                   0);
+    void *p =
+        mmap((void *)at, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
     return p == (void *)at ? 0 : -ENOMEM;
 }

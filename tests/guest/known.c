@@ -18,6 +18,9 @@ static const char *const emulating_kvm[] = {
     "int $",
     "iretq with a non-canonical rip",
     "mov to cr1",
+    "fxsave misaligned: #GP", /* an instruction that faults is emulated too */
+    "ldmxcsr of a reserved bit: #GP",
+    "paddd misaligned: #GP",
 };
 
 bool row_known(const struct row *row, bool emulating)

@@ -43,7 +43,7 @@ struct row {
     uint32_t need;      /* CPUID feature, FEATURE in macros.inc; 0: none */
 };
 
-extern const struct row row_first[], row_last[];    /* [first, last) */
+extern const struct row row_first[], row_last[]; /* [first, last) */
 extern uint8_t row_text_start[], row_text_end[];
 
 /* A CPU's state before and after a row. */
