@@ -155,8 +155,8 @@ bool bare_has(uint32_t need)
 
     if (!need)
         return true;
-    if (!__get_cpuid_count((need & 0x80000000) | (need >> 16 & 0xff), 0, &regs[0], &regs[1],
-                           &regs[2], &regs[3]))
+    if (!__get_cpuid_count((need & 0x80000000) | (need >> 16 & 0xff), need >> 25 & 1, &regs[0],
+                           &regs[1], &regs[2], &regs[3]))
         return false;
     return regs[need >> 8 & 3] >> (need & 31) & 1;
 }

@@ -222,7 +222,7 @@ bool engine_has(uint32_t need)
 
     if (!need)
         return true;
-    x86_cpuid_query(&cpuid_table, (need & 0x80000000) | (need >> 16 & 0xff), 0, regs);
+    x86_cpuid_query(&cpuid_table, (need & 0x80000000) | (need >> 16 & 0xff), need >> 25 & 1, regs);
     return regs[need >> 8 & 3] >> (need & 31) & 1;
 }
 

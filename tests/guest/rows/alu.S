@@ -180,7 +180,7 @@ EACH_ALU ALU
     I addr32 leal (%eax,%edx), %r11d
     I addr32 leaw (%eax,%edx), %r11w
     I leaq -16(%rip), %rcx
-    ROW "rip-relative data"
+    ROW "rip-relative data", SF|ZF|AF|PF
     movl row_data+8(%rip), %eax
     movl row_data+0x20(%rip), %ecx
     addl $0x12345, row_data+0x24(%rip)

@@ -93,10 +93,12 @@
     N POPCNT, popcntw (%rdi), %ax
     N POPCNT, popcntl (%rdi), %r8d
     N POPCNT, popcntq (%rdi), %rax
-    I bswapl %eax
-    I bswapl %r9d
-    I bswapq %rbx
-    I bswapq %r15
+.irp r, ax, cx, dx, bx, sp, bp, si, di
+    I bswap %e\r
+    I bswap %r\r
+.endr
+    I bswap %r9d
+    I bswap %r15
 
 # MUL, IMUL: SF, ZF, AF, PF undefined. DIV, IDIV: all six.
 .set UM, SF|ZF|AF|PF

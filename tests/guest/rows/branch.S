@@ -148,7 +148,7 @@
 1:  END
 
 # Stack
-.irp r, %rax, %rsp, %rbp, %r8, %r15
+.irp r, %rax, %rcx, %rdx, %rbx, %rsp, %rbp, %rsi, %rdi, %r8, %r15
     I pushq \r
     I popq \r
 .endr

@@ -11,7 +11,17 @@
     I movb %dl, (%rdi)
     I movb 3(%rdi), %dl
     I movb $0x5a, %r12b
-    I movb $0xa5, %bh
+.irp r, al, cl, dl, bl, ah, ch, dh, bh, r13b
+    I movb $0xa5, %\r
+.endr
+.irp r, ax, cx, dx, bx, sp, bp, si, di
+    I movl $0x89abcdef, %e\r
+    I movq $-0x76543211, %r\r
+    I movabsq $0x123456789abcdef0, %r\r
+    I xchg %eax, %e\r
+    I xchg %rax, %r\r
+    I xchg %ax, %\r
+.endr
     I movb $0x5a, (%rdi)
     I movw %bx, %ax
     I movw %dx, 2(%rdi)
@@ -123,9 +133,14 @@
     N CLWB, clwb (%rdi)
     I clflush 0x4000(%rdi)
 
-.irp r, "b %bl, %cl", "b %ah, %bh", "b %bl, (%rdi)", "w %bx, %cx", "w %bx, (%rdi)", "l %ebx, %r8d", "l %ebx, (%rdi)", "q %rbx, %rcx", "q %rbx, (%rdi)"
+# CMPXCHG of an unequal 32-bit register clears its upper half on some makes and
+# leaves it on others, so ECX begins zero-extended.
+.irp r, "b %bl, %cl", "b %ah, %bh", "b %bl, (%rdi)", "w %bx, %cx", "w %bx, (%rdi)", "l %ebx, %ecx", "l %ebx, (%rdi)", "q %rbx, %rcx", "q %rbx, (%rdi)"
     I xadd\r
-    I cmpxchg\r
+    ROW "cmpxchg\r"
+    movl %ecx, %ecx
+    cmpxchg\r
+    END
 .endr
 .irp r, "b %bl, (%rdi)", "w %bx, (%rdi)", "l %ebx, (%rdi)", "q %rbx, (%rdi)"
     I lock xadd\r
