@@ -22,8 +22,9 @@
     movabsq $0x7700000005, %rcx
     addr32 rep \op\size
     END
+    # with RCX zero as a whole: makes differ on whether the upper half is cleared
     ROW "addr32 rep \op\size 0"
-    movabsq $0x7700000000, %rcx
+    xorl %ecx, %ecx
     addr32 rep \op\size
     END
     ROW "std; rep \op\size 9"

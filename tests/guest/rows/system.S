@@ -35,9 +35,9 @@
     shrq $32, %rcx
     shrq $32, %rdx
     END
-.irp r, "w %ax", "l %ebx", "q %rcx", "w %r9w", "q %r15"
+.irp r, %ax, %ebx, %rcx, %r9w, %r15
     ROW "rdrand \r", 0, RDRAND
-1:  rdrand\r
+1:  rdrand \r
     jnc 1b
     pushfq
     movq $0, %rax
@@ -47,9 +47,9 @@
     movq $0, %r15
     END
 .endr
-.irp r, "w %ax", "l %ebx", "q %rcx"
-    ROW "rdseed\r", 0, RDSEED
-1:  rdseed\r
+.irp r, %ax, %ebx, %rcx
+    ROW "rdseed \r", 0, RDSEED
+1:  rdseed \r
     jnc 1b
     pushfq
     movq $0, %rax
