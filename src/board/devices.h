@@ -1,0 +1,47 @@
+/* The devices of board `pc` and their wiring. */
+#ifndef MOTE_BOARD_DEVICES_H
+#define MOTE_BOARD_DEVICES_H
+
+#include "accel/accel.h"
+#include "board/control.h"
+#include "board/intc.h"
+#include "board/irq.h"
+#include "board/life.h"
+#include "board/timer.h"
+#include "dev/chip/pit.h"
+#include "dev/chip/serial.h"
+#include "host/console.h"
+
+#include <stdbool.h>
+
+struct devices_config {
+    struct loop *loop;
+    struct host_clock *clock;
+    struct life *life;
+    struct console *console;
+    struct machine *machine;
+    uint32_t tsc_khz;              /* of the guest */
+    uint64_t memory;               /* bytes of RAM */
+    void (*wake_vcpu)(void *user); /* for controllers in user space */
+    void *wake_user;
+    bool control, debug_exit;
+};
+
+struct devices {
+    struct loop *loop;
+    struct life *life;
+    struct dev_bus ports, mmio;
+    struct irq_router irq;
+    struct intc intc; /* has_intc: the accelerator has none inside */
+    struct pit pit;   /* has_pit: ditto */
+    struct board_timer pit_timer;
+    struct serial com1;
+    struct control control; /* has_control */
+    bool has_intc, has_pit, has_com1, has_control;
+};
+
+/* On failure everything that was made is undone. */
+int devices_init(struct devices *d, const struct devices_config *cfg);
+void devices_destroy(struct devices *d);
+
+#endif

@@ -1,0 +1,168 @@
+#include "board/intc.h"
+
+#include "base/bits.h"
+#include "board/layout.h"
+
+#include <x86intrin.h>
+
+/* ---- wiring ---- */
+
+static void lapic_kick(void *user)
+{
+    struct intc *ic = user;
+
+    ic->wake(ic->user);
+}
+
+static void lapic_send(void *user, struct lapic *from, const struct apic_msg *msg)
+{
+    struct intc *ic = user;
+
+    apic_bus_send(&ic->bus, from, msg);
+}
+
+static void lapic_eoi_broadcast(void *user, uint8_t vector)
+{
+    struct intc *ic = user;
+
+    ioapic_eoi(&ic->ioapic, vector);
+}
+
+/* Engines without controllers inside leave the guest's TSC equal to the host's. */
+static uint64_t guest_tsc(void *user)
+{
+    return __rdtsc();
+}
+
+static void ioapic_deliver(void *user, uint8_t dest, bool logical, uint8_t mode, uint8_t vector,
+                           bool level)
+{
+    struct intc *ic = user;
+    const struct apic_msg msg = {
+        .dest = dest, .logical = logical, .level = level, .delivery_mode = mode, .vector = vector};
+
+    apic_bus_send(&ic->bus, NULL, &msg);
+}
+
+static void pic_output(void *user, unsigned line, int level)
+{
+    struct intc *ic = user;
+
+    lapic_set_lint(&ic->lapic, 0, level);
+}
+
+int intc_init(struct intc *ic, struct loop *loop, struct host_clock *clock, uint32_t tsc_khz)
+{
+    const struct lapic_ops lapic = {lapic_kick, lapic_send, lapic_eoi_broadcast, guest_tsc, ic};
+    const struct ioapic_ops ioapic = {ioapic_deliver, ic};
+    const struct dev_irq pic = {pic_output, ic, 0};
+    const struct dev_clock now = board_clock(clock);
+    int err = board_timer_init(&ic->timer, loop, clock);
+
+    if (err)
+        return err;
+    lapic_init(&ic->lapic, 0, true, &lapic, &now, &ic->timer.dev, tsc_khz);
+    lapic_set_virtual_wire(&ic->lapic);
+    apic_bus_init(&ic->bus);
+    apic_bus_add(&ic->bus, &ic->lapic);
+    ioapic_init(&ic->ioapic, 0, &ioapic);
+    pic_init(&ic->pic, &pic);
+    return 0;
+}
+
+void intc_destroy(struct intc *ic, struct loop *loop)
+{
+    pic_destroy(&ic->pic);
+    ioapic_destroy(&ic->ioapic);
+    lapic_destroy(&ic->lapic);
+    board_timer_destroy(&ic->timer, loop);
+}
+
+static void set_pic(void *user, unsigned line, int level)
+{
+    pic_set_irq(user, line, level);
+}
+
+static void set_ioapic(void *user, unsigned line, int level)
+{
+    ioapic_set_pin(user, line, level);
+}
+
+int intc_map(struct intc *ic, struct dev_bus *ports, struct dev_bus *mmio)
+{
+    int err = dev_bus_add(ports, PC_PORT_PIC0, 2, &pic_master_ops, &ic->pic);
+
+    if (!err)
+        err = dev_bus_add(ports, PC_PORT_PIC1, 2, &pic_slave_ops, &ic->pic);
+    if (!err)
+        err = dev_bus_add(ports, PC_PORT_ELCR, 2, &pic_elcr_ops, &ic->pic);
+    if (!err)
+        err = dev_bus_add(mmio, PC_IOAPIC, IOAPIC_MMIO_SIZE, &ioapic_mmio_ops, &ic->ioapic);
+    return err;
+}
+
+void intc_route(struct intc *ic, struct irq_router *router)
+{
+    router->pic = (struct dev_irq){set_pic, &ic->pic, 0};
+    router->ioapic = (struct dev_irq){set_ioapic, &ic->ioapic, 0};
+}
+
+/* ---- the vCPU's side ---- */
+
+bool intc_pending(struct intc *ic)
+{
+    return lapic_pending(&ic->lapic) >= 0 || (lapic_events(&ic->lapic) & LAPIC_EVENT_EXTINT);
+}
+
+bool intc_nmi_pending(struct intc *ic)
+{
+    return lapic_events(&ic->lapic) & LAPIC_EVENT_NMI;
+}
+
+int intc_take(struct intc *ic)
+{
+    int vector;
+
+    /* The PIC's line may have fallen meanwhile; a real one answers with the spurious IRQ 7. */
+    if (lapic_take_events(&ic->lapic, LAPIC_EVENT_EXTINT, NULL))
+        return pic_acknowledge(&ic->pic);
+    vector = lapic_pending(&ic->lapic);
+    if (vector >= 0)
+        lapic_accept(&ic->lapic, (uint8_t)vector);
+    return vector;
+}
+
+bool intc_take_nmi(struct intc *ic)
+{
+    return lapic_take_events(&ic->lapic, LAPIC_EVENT_NMI, NULL);
+}
+
+uint64_t intc_cr8(struct intc *ic)
+{
+    return lapic_cr8(&ic->lapic);
+}
+
+void intc_set_cr8(struct intc *ic, uint64_t cr8)
+{
+    lapic_set_cr8(&ic->lapic, cr8);
+}
+
+bool intc_mmio(struct intc *ic, gpa_t gpa, unsigned size, bool write, uint64_t *data)
+{
+    uint64_t offset;
+
+    if (!lapic_mmio_at(&ic->lapic, gpa.v, &offset))
+        return false;
+    if (write)
+        lapic_mmio_ops.write(&ic->lapic, offset, size, *data);
+    else
+        *data = lapic_mmio_ops.read(&ic->lapic, offset, size);
+    return true;
+}
+
+bool intc_msr(struct intc *ic, uint32_t msr, bool write, uint64_t *value)
+{
+    if (!lapic_owns_msr(msr))
+        return false;
+    return !(write ? lapic_wrmsr(&ic->lapic, msr, *value) : lapic_rdmsr(&ic->lapic, msr, value));
+}

@@ -1,0 +1,304 @@
+#include "board/pc.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/tsc.h"
+#include "base/log.h"
+#include "board/devices.h"
+#include "board/layout.h"
+#include "board/ram.h"
+#include "board/report.h"
+#include "board/vcpu.h"
+#include "host/clock.h"
+#include "host/console.h"
+#include "host/signals.h"
+#include "host/tty.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+struct pc {
+    struct pc_config cfg;
+    struct loop loop;
+    struct life life;
+    struct host_clock clock;
+    struct console console;
+    struct signals signals;
+    struct loop_timer timeout;
+    struct ram ram;
+    struct machine *machine;
+    struct devices devices;
+    bool has_devices;
+    struct cpu cpu;
+    uint64_t started, ended; /* host_now_ns of pc_run */
+};
+
+/* ---- host side ---- */
+
+static int host_init(struct pc *pc)
+{
+    int err = loop_init(&pc->loop);
+
+    if (err)
+        return err;
+    life_init(&pc->life, &pc->loop);
+    host_clock_start(&pc->clock);
+    err = console_open(&pc->console, &pc->loop, pc->cfg.console);
+    if (err) {
+        life_destroy(&pc->life);
+        loop_destroy(&pc->loop);
+    }
+    return err;
+}
+
+int pc_create(struct pc **out, const struct pc_config *cfg)
+{
+    struct pc *pc = calloc(1, sizeof(*pc));
+    int err;
+
+    *out = NULL;
+    if (!pc)
+        return err_set(ENOMEM, "out of memory");
+    pc->cfg = *cfg;
+    err = host_init(pc);
+    if (err) {
+        free(pc);
+        return err;
+    }
+    err = ram_alloc(&pc->ram, cfg->memory);
+    if (err) {
+        pc_destroy(pc);
+        return err;
+    }
+    *out = pc;
+    return 0;
+}
+
+/* ---- the machine ---- */
+
+static int map_ram(struct pc *pc)
+{
+    struct ram_piece piece[2];
+    unsigned n = ram_pieces(pc->ram.size, piece);
+
+    for (unsigned i = 0; i < n; i++) {
+        int err = machine_map(pc->machine, GPA(piece[i].gpa), piece[i].size,
+                              pc->ram.hva + piece[i].offset, MEM_RWX);
+
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+static uint32_t guest_tsc_khz(struct pc *pc)
+{
+    return pc->machine->tsc_khz ? pc->machine->tsc_khz : host_tsc_khz();
+}
+
+static int set_cpuid(struct pc *pc)
+{
+    const struct x86_cpuid_topology topology = {
+        .apic_id = 0, .vcpus = 1, .tsc_khz = guest_tsc_khz(pc)};
+    struct x86_cpuid *table = calloc(1, sizeof(*table));
+    int err;
+
+    if (!table)
+        return err_set(ENOMEM, "out of memory");
+    err = machine_default_cpuid(pc->machine, &topology, table);
+    if (!err)
+        err = vcpu_set_cpuid(pc->cpu.vcpu, table);
+    free(table);
+    return err;
+}
+
+static void wake_vcpu(void *user)
+{
+    cpu_wake(user);
+}
+
+int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
+{
+    const struct machine_config machine = {
+        .device = device,
+        .vcpus = 1,
+        .want = ACCEL_CAP_IRQCHIP | ACCEL_CAP_PIT | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE,
+    };
+    struct devices_config devices = {
+        .loop = &pc->loop,
+        .clock = &pc->clock,
+        .life = &pc->life,
+        .console = &pc->console,
+        .wake_vcpu = wake_vcpu,
+        .wake_user = &pc->cpu,
+        .control = pc->cfg.control,
+        .debug_exit = pc->cfg.debug_exit,
+        .memory = pc->cfg.memory,
+    };
+    int err = machine_create(&pc->machine, accel, &machine);
+
+    if (!err)
+        err = map_ram(pc);
+    if (!err)
+        err = vcpu_create(&pc->cpu.vcpu, pc->machine, 0);
+    if (!err)
+        err = set_cpuid(pc);
+    if (err)
+        return err;
+    devices.machine = pc->machine;
+    devices.tsc_khz = guest_tsc_khz(pc);
+    err = devices_init(&pc->devices, &devices);
+    if (err)
+        return err;
+    pc->has_devices = true;
+    pc->cpu.life = &pc->life;
+    pc->cpu.ports = &pc->devices.ports;
+    pc->cpu.mmio = &pc->devices.mmio;
+    pc->cpu.intc = pc->devices.has_intc ? &pc->devices.intc : NULL;
+    return 0;
+}
+
+int pc_load(struct pc *pc)
+{
+    struct boot_params boot = pc->cfg.boot;
+    struct boot_e820 e820[E820_MAX];
+    int err;
+
+    boot.e820 = e820;
+    boot.e820_count = ram_e820(pc->ram.size, e820);
+    err = boot_load(&boot, &pc->machine->mem, pc->cpu.vcpu->state);
+    return err ? err : vcpu_set(pc->cpu.vcpu, X86_ALL);
+}
+
+/* ---- running ---- */
+
+static void on_signal(void *user, int sig)
+{
+    struct pc *pc = user;
+
+    tty_restore(); /* now, should ending take long */
+    life_finish(&pc->life, LIFE_QUIT, (unsigned)sig, NULL);
+}
+
+static void on_resize(void *user)
+{
+    struct pc *pc = user;
+
+    if (pc->cfg.control)
+        control_resized(&pc->devices.control);
+}
+
+static void on_stop(void *user)
+{
+    tty_restore();
+}
+
+static void on_resume(void *user)
+{
+    struct pc *pc = user;
+
+    if (pc->console.terminal && life_running(&pc->life))
+        tty_raw(pc->console.in_fd);
+}
+
+static void on_timeout(void *user)
+{
+    struct pc *pc = user;
+
+    life_finish(&pc->life, LIFE_TIMEOUT, 0, NULL);
+}
+
+static void on_quit_key(void *user)
+{
+    struct pc *pc = user;
+
+    life_finish(&pc->life, LIFE_QUIT, 0, NULL);
+}
+
+static size_t on_input(void *user, const uint8_t *buf, size_t len)
+{
+    struct pc *pc = user;
+
+    return serial_receive(&pc->devices.com1, buf, len);
+}
+
+static int begin(struct pc *pc)
+{
+    int err;
+
+    pc->console.input = on_input;
+    pc->console.quit = on_quit_key;
+    pc->console.user = pc;
+    if (pc->cfg.timeout_ns)
+        loop_timer_arm(&pc->timeout, pc->started + pc->cfg.timeout_ns);
+    err = console_start(&pc->console);
+    return err ? err : cpu_start(&pc->cpu);
+}
+
+int pc_run(struct pc *pc, struct pc_end *end)
+{
+    int err;
+
+    pc->started = host_now_ns();
+    pc->signals = (struct signals){
+        .end = on_signal, .resize = on_resize, .stop = on_stop, .resume = on_resume, .user = pc};
+    err = signals_init(&pc->loop, &pc->signals);
+    if (err)
+        return err;
+    err = loop_timer_init(&pc->loop, &pc->timeout, on_timeout, pc);
+    if (!err) {
+        err = begin(pc);
+        if (!err && loop_run(&pc->loop))
+            life_finish(&pc->life, LIFE_FAILED, 0, err_text());
+        console_abort(&pc->console);
+        cpu_join(&pc->cpu);
+        loop_timer_destroy(&pc->loop, &pc->timeout);
+    }
+    pc->ended = host_now_ns();
+    *end = (struct pc_end){.console_failed = console_stop(&pc->console) != 0};
+    signals_destroy(&pc->signals);
+    end->end = atomic_load(&pc->life.end);
+    end->detail = pc->life.detail;
+    end->why = pc->life.why;
+    return err;
+}
+
+/* ---- afterwards ---- */
+
+void pc_report(struct pc *pc, FILE *out)
+{
+    report_print(out, pc->cpu.vcpu, &pc->cpu.exit);
+}
+
+void pc_stats(struct pc *pc, FILE *out)
+{
+    struct rusage use;
+    double wall = (double)(pc->ended - pc->started) / 1e9;
+
+    getrusage(RUSAGE_SELF, &use);
+    fprintf(out, "accelerator %s, %.3f s, host CPU %.3f s user and %.3f s system\n",
+            pc->machine->accel->name, wall,
+            (double)use.ru_utime.tv_sec + (double)use.ru_utime.tv_usec / 1e6,
+            (double)use.ru_stime.tv_sec + (double)use.ru_stime.tv_usec / 1e6);
+    for (unsigned i = 0; i < VCPU_EXIT_COUNT; i++) {
+        if (pc->cpu.exits[i])
+            fprintf(out, "exits %-12s %" PRIu64 "\n", vcpu_exit_name(i), pc->cpu.exits[i]);
+    }
+}
+
+void pc_destroy(struct pc *pc)
+{
+    if (!pc)
+        return;
+    vcpu_destroy(pc->cpu.vcpu);
+    if (pc->has_devices)
+        devices_destroy(&pc->devices);
+    machine_destroy(pc->machine);
+    ram_free(&pc->ram);
+    console_close(&pc->console);
+    life_destroy(&pc->life);
+    loop_destroy(&pc->loop);
+    free(pc);
+}

@@ -1,0 +1,54 @@
+/*
+ * Board `pc`: what unmodified distribution kernels need and little more. One
+ * life goes pc_create, pc_attach, pc_load, pc_run, and pc_destroy at any point.
+ * The thread that calls them becomes the I/O thread in pc_run.
+ */
+#ifndef MOTE_BOARD_PC_H
+#define MOTE_BOARD_PC_H
+
+#include "accel/accel.h"
+#include "board/life.h"
+#include "boot/boot.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct pc;
+
+/* Strings and modules must outlive the machine. */
+struct pc_config {
+    uint64_t memory;     /* bytes, PC_MEMORY_MIN or more, whole pages */
+    const char *console; /* "stdio", "none", or a file */
+    bool control;        /* control line on COM2, board/control.h */
+    bool debug_exit;     /* port 0xf4 */
+    uint64_t timeout_ns; /* 0: none */
+    /* What to boot; the board fills in e820 and acpi_rsdp. */
+    struct boot_params boot;
+};
+
+/* Host resources: RAM, event loop, console. */
+int pc_create(struct pc **out, const struct pc_config *cfg);
+
+/* The accelerator's machine with the devices around it; device NULL: the default. */
+int pc_attach(struct pc *pc, const struct accel *accel, const char *device);
+
+/* The kernel and what belongs to it; ACPI tables. */
+int pc_load(struct pc *pc);
+
+struct pc_end {
+    enum life_end end;
+    unsigned detail;     /* as in board/life.h */
+    const char *why;     /* of LIFE_FAILED; valid until pc_destroy */
+    bool console_failed; /* output to the console's file was lost; warned already */
+};
+
+/* Run to the end of the machine's life. -errno: it could not begin. */
+int pc_run(struct pc *pc, struct pc_end *end);
+
+/* After pc_run: the vCPUs' registers; what happened how often. */
+void pc_report(struct pc *pc, FILE *out);
+void pc_stats(struct pc *pc, FILE *out);
+
+void pc_destroy(struct pc *pc); /* NULL is fine */
+
+#endif

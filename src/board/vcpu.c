@@ -1,0 +1,271 @@
+#include "board/vcpu.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Ends a system call (a write to a full pipe) that a vCPU's thread sleeps in. */
+#define NUDGE_SIGNAL SIGUSR2
+
+#define KVM_ENOSYS 1000 /* what Linux expects from a hypercall nobody knows */
+
+/*
+ * A wake-up must not get lost between "nothing is pending" and sleeping. The
+ * thread first takes the event, then looks at the controllers; a device first
+ * changes a controller, then sets the event. Who sets it over CPU_BUSY kicks
+ * the accelerator, over CPU_ASLEEP wakes the futex, over CPU_EVENT nothing.
+ */
+enum cpu_event {
+    CPU_BUSY,
+    CPU_EVENT,
+    CPU_ASLEEP,
+};
+
+static __thread struct cpu *current;
+
+static void futex(atomic_uint *word, int op, unsigned value)
+{
+    syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+}
+
+void cpu_wake(struct cpu *cpu)
+{
+    unsigned old = atomic_exchange(&cpu->event, CPU_EVENT);
+
+    if (old == CPU_ASLEEP)
+        futex(&cpu->event, FUTEX_WAKE, 1);
+    else if (old == CPU_BUSY && cpu != current)
+        vcpu_kick(cpu->vcpu);
+}
+
+static void cpu_fail(struct cpu *cpu, const char *why)
+{
+    life_finish(cpu->life, LIFE_FAILED, 0, why);
+}
+
+/* ---- accesses ---- */
+
+static int bus_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
+{
+    struct cpu *cpu = user;
+
+    if (write)
+        dev_bus_write(cpu->ports, port, size, *data);
+    else
+        *data = dev_bus_read(cpu->ports, port, size);
+    return 0;
+}
+
+static int bus_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
+{
+    struct cpu *cpu = user;
+
+    if (cpu->intc && intc_mmio(cpu->intc, gpa, size, write, data))
+        return 0;
+    if (write)
+        dev_bus_write(cpu->mmio, gpa.v, size, *data);
+    else
+        *data = dev_bus_read(cpu->mmio, gpa.v, size);
+    return 0;
+}
+
+static int answer_msr(struct cpu *cpu)
+{
+    bool write = cpu->exit.reason == VCPU_EXIT_WRMSR;
+    uint64_t value = write ? cpu->exit.msr.value : 0;
+    bool known = cpu->intc && intc_msr(cpu->intc, cpu->exit.msr.index, write, &value);
+
+    if (!known) {
+        if (write)
+            trace(TRACE_MSR, "WRMSR 0x%" PRIx32 " = 0x%" PRIx64 ": #GP", cpu->exit.msr.index,
+                  value);
+        else
+            trace(TRACE_MSR, "RDMSR 0x%" PRIx32 ": #GP", cpu->exit.msr.index);
+    }
+    return vcpu_complete_msr(cpu->vcpu, value, !known);
+}
+
+static int answer_hypercall(struct cpu *cpu)
+{
+    int err = vcpu_get(cpu->vcpu, X86_GPRS);
+
+    if (err)
+        return err;
+    cpu->vcpu->state->gpr[RAX] = (uint64_t)-KVM_ENOSYS;
+    return vcpu_set(cpu->vcpu, X86_GPRS);
+}
+
+/* ---- interrupts ---- */
+
+/* After answering an exit: a TPR that was written through the local APIC becomes CR8. */
+static int sync_cr8(struct cpu *cpu)
+{
+    uint64_t cr8 = intc_cr8(cpu->intc);
+    int err;
+
+    if (cr8 == cpu->exit.cr8)
+        return 0;
+    err = vcpu_get(cpu->vcpu, X86_CRS);
+    if (err)
+        return err;
+    cpu->exit.cr8 = cpu->vcpu->state->cr8 = cr8;
+    return vcpu_set(cpu->vcpu, X86_CRS);
+}
+
+/* Hand a pending interrupt over, or ask to be told when the guest can take it. */
+static int deliver(struct cpu *cpu)
+{
+    struct x86_event event = {.kind = X86_EVENT_INTR};
+    int vector, err;
+
+    if (intc_take_nmi(cpu->intc)) {
+        err = vcpu_inject(cpu->vcpu, &(struct x86_event){.kind = X86_EVENT_NMI, .vector = 2});
+        if (err)
+            return err;
+    }
+    if (!intc_pending(cpu->intc))
+        return 0;
+    if (!cpu->exit.intr_ready) {
+        vcpu_request_window(cpu->vcpu, true, false);
+        return 0;
+    }
+    vector = intc_take(cpu->intc);
+    if (vector < 0)
+        return 0;
+    trace(TRACE_IRQ, "vector 0x%02x", vector);
+    event.vector = (uint8_t)vector;
+    err = vcpu_inject(cpu->vcpu, &event);
+    if (intc_pending(cpu->intc))
+        vcpu_request_window(cpu->vcpu, true, false);
+    return err;
+}
+
+/* HLT: sleep until an interrupt can be delivered. With RFLAGS.IF clear only an NMI can. */
+static void halt(struct cpu *cpu)
+{
+    bool open = cpu->exit.rflags & FLAG_IF;
+
+    while (life_running(cpu->life)) {
+        unsigned busy = CPU_BUSY;
+
+        if (intc_nmi_pending(cpu->intc) || (open && intc_pending(cpu->intc)))
+            return;
+        if (atomic_compare_exchange_strong(&cpu->event, &busy, CPU_ASLEEP)) {
+            while (atomic_load(&cpu->event) == CPU_ASLEEP)
+                futex(&cpu->event, FUTEX_WAIT, CPU_ASLEEP);
+        }
+        atomic_store(&cpu->event, CPU_BUSY);
+    }
+}
+
+/* ---- the loop ---- */
+
+static int answer_exit(struct cpu *cpu)
+{
+    const struct accel_bus_ops bus = {bus_io, bus_mmio, cpu};
+
+    switch (cpu->exit.reason) {
+    case VCPU_EXIT_NONE:
+    case VCPU_EXIT_INTR_WINDOW:
+    case VCPU_EXIT_NMI_WINDOW:
+    case VCPU_EXIT_TPR: return 0; /* only there to come by deliver() */
+    case VCPU_EXIT_IO:
+    case VCPU_EXIT_MMIO: return vcpu_assist(cpu->vcpu, &bus);
+    case VCPU_EXIT_RDMSR:
+    case VCPU_EXIT_WRMSR: return answer_msr(cpu);
+    case VCPU_EXIT_HYPERCALL: return answer_hypercall(cpu);
+    case VCPU_EXIT_HALT:
+        if (cpu->intc)
+            halt(cpu);
+        return 0;
+    case VCPU_EXIT_SHUTDOWN: life_finish(cpu->life, LIFE_TRIPLE_FAULT, 0, NULL); return 0;
+    case VCPU_EXIT_FAIL: return err_set(EIO, "%s", cpu->exit.fail.why);
+    default: return err_set(EIO, "unexpected exit '%s'", vcpu_exit_name(cpu->exit.reason));
+    }
+}
+
+static int run_once(struct cpu *cpu)
+{
+    int err;
+
+    atomic_exchange(&cpu->event, CPU_BUSY); /* before looking at the controllers */
+    if (cpu->intc) {
+        err = deliver(cpu);
+        if (err)
+            return err;
+    }
+    err = vcpu_run(cpu->vcpu, &cpu->exit);
+    if (err)
+        return err;
+    cpu->exits[cpu->exit.reason]++;
+    trace(TRACE_EXITS, "%s", vcpu_exit_name(cpu->exit.reason));
+    if (cpu->intc)
+        intc_set_cr8(cpu->intc, cpu->exit.cr8);
+    err = answer_exit(cpu);
+    return err || !cpu->intc ? err : sync_cr8(cpu);
+}
+
+static void *cpu_main(void *arg)
+{
+    struct cpu *cpu = arg;
+    char name[16];
+
+    snprintf(name, sizeof(name), "vcpu%u", cpu->vcpu->id);
+    pthread_setname_np(pthread_self(), name);
+    current = cpu;
+    while (life_running(cpu->life)) {
+        if (run_once(cpu))
+            cpu_fail(cpu, err_text());
+    }
+    return NULL;
+}
+
+static void nudge(int sig)
+{
+}
+
+int cpu_start(struct cpu *cpu)
+{
+    struct sigaction act = {.sa_handler = nudge}; /* no SA_RESTART: that is the point */
+    int err;
+
+    sigaction(NUDGE_SIGNAL, &act, NULL);
+    atomic_init(&cpu->event, CPU_BUSY);
+    err = pthread_create(&cpu->thread, NULL, cpu_main, cpu);
+    if (err)
+        return err_sys(err, "cannot start a vCPU's thread");
+    cpu->started = true;
+    return 0;
+}
+
+void cpu_join(struct cpu *cpu)
+{
+    if (!cpu->started)
+        return;
+    for (;;) {
+        struct timespec until;
+
+        atomic_store(&cpu->event, CPU_EVENT);
+        futex(&cpu->event, FUTEX_WAKE, 1);
+        vcpu_kick(cpu->vcpu);
+        pthread_kill(cpu->thread, NUDGE_SIGNAL);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 10000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        if (!pthread_timedjoin_np(cpu->thread, NULL, &until))
+            break;
+    }
+    cpu->started = false;
+}

@@ -1,0 +1,98 @@
+#include "boot/boot.h"
+
+#include "base/bits.h"
+#include "base/err.h"
+#include "boot/bzimage.h"
+#include "boot/elf.h"
+#include "boot/file.h"
+#include "boot/flat.h"
+#include "boot/load.h"
+#include "boot/multiboot.h"
+#include "boot/pvh.h"
+
+#include <errno.h>
+
+static const char *const names[] = {
+    [BOOT_AUTO] = "auto", [BOOT_LINUX] = "linux",         [BOOT_LINUX_SELF] = "linux-self",
+    [BOOT_PVH] = "pvh",   [BOOT_MULTIBOOT] = "multiboot", [BOOT_FLAT] = "flat",
+};
+
+const char *boot_protocol_name(enum boot_protocol protocol)
+{
+    return (unsigned)protocol < ARRAY_SIZE(names) ? names[protocol] : NULL;
+}
+
+/* What the file is, by its content. */
+static int protocol_find(const struct file *kernel, enum boot_protocol *protocol)
+{
+    struct elf_image elf;
+    bool is_elf = elf_is(kernel->data, kernel->size);
+    bool is_multiboot = multiboot_is(kernel->data, kernel->size);
+    int ret = 0;
+
+    if (bzimage_is(kernel->data, kernel->size)) {
+        *protocol = BOOT_LINUX;
+        return 0;
+    }
+    if (is_elf)
+        ret = elf_parse(&elf, kernel->path, kernel->data, kernel->size);
+    if (is_elf && !ret && elf.has_pvh) {
+        *protocol = BOOT_PVH;
+        return 0;
+    }
+    if (is_multiboot) { /* says itself what is wrong with the ELF file, if it needs that */
+        *protocol = BOOT_MULTIBOOT;
+        return 0;
+    }
+    if (ret)
+        return ret;
+    if (is_elf)
+        return err_set(ENOEXEC,
+                       "%s: ELF file with neither a PVH note (Linux: CONFIG_PVH) nor a "
+                       "multiboot header",
+                       kernel->path);
+    return err_set(ENOEXEC,
+                   "%s: not a kernel (expected bzImage, ELF with a PVH note, or multiboot)",
+                   kernel->path);
+}
+
+int boot_load_files(const struct boot_params *params, const struct file *kernel,
+                    const struct file *initrd, struct guest_mem *mem, struct x86_state *state)
+{
+    enum boot_protocol protocol = params->protocol;
+    struct loader ld;
+    int ret = loader_init(&ld, params, mem, state);
+
+    if (!ret && protocol == BOOT_AUTO)
+        ret = protocol_find(kernel, &protocol);
+    if (ret)
+        return ret;
+    x86_state_reset(state);
+    if (params->module_count && protocol != BOOT_MULTIBOOT)
+        return err_set(EINVAL, "%s: modules need a multiboot kernel", kernel->path);
+    switch (protocol) {
+    case BOOT_LINUX: return bzimage_load(&ld, kernel, initrd, false);
+    case BOOT_LINUX_SELF: return bzimage_load(&ld, kernel, initrd, true);
+    case BOOT_PVH: return pvh_load(&ld, kernel, initrd);
+    case BOOT_MULTIBOOT: return multiboot_load(&ld, kernel, initrd);
+    case BOOT_FLAT:
+        if (initrd)
+            return err_set(EINVAL, "%s: a flat image takes no initrd", kernel->path);
+        return flat_load(&ld, kernel);
+    default: return err_set(EINVAL, "unknown boot protocol %d", (int)protocol);
+    }
+}
+
+int boot_load(const struct boot_params *params, struct guest_mem *mem, struct x86_state *state)
+{
+    struct file kernel = {0}, initrd = {0};
+    int ret = file_map(&kernel, params->kernel_path, "a kernel image");
+
+    if (!ret && params->initrd_path)
+        ret = file_map(&initrd, params->initrd_path, "an initrd");
+    if (!ret)
+        ret = boot_load_files(params, &kernel, params->initrd_path ? &initrd : NULL, mem, state);
+    file_unmap(&initrd);
+    file_unmap(&kernel);
+    return ret;
+}

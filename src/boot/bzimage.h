@@ -1,0 +1,44 @@
+/* Linux bzImage: the setup header of Documentation/arch/x86/boot.rst, and the
+ * two ways to start what is in the file. */
+#ifndef MOTE_BOOT_BZIMAGE_H
+#define MOTE_BOOT_BZIMAGE_H
+
+#include "boot/loader.h"
+
+struct bzimage {
+    const char *name;
+    const uint8_t *data;
+    uint64_t header_len;   /* of the setup header, from BZIMAGE_HEADER on */
+    const uint8_t *kernel; /* protected-mode part, kernel_len bytes of the file */
+    uint64_t kernel_len;
+    const uint8_t *payload; /* NULL, payload_len 0: there is none */
+    uint64_t payload_len;
+    uint64_t pref_address; /* where the kernel is linked to run */
+    uint64_t init_size;    /* bytes from there that it needs before it knows its memory */
+    uint64_t cmdline_size; /* bytes, without the NUL */
+    uint64_t initrd_last;  /* highest address of the initrd's last byte */
+};
+
+#define BZIMAGE_HEADER 0x1f1u /* where the setup header starts, in file and zero page */
+
+/* Does the file have the header's magic? */
+bool bzimage_is(const void *data, uint64_t size);
+
+/*
+ * Parse and check the setup header of a 64-bit kernel with protocol 2.12 or
+ * newer (Linux 3.8). -ENOEXEC with a sentence.
+ */
+int bzimage_parse(struct bzimage *bz, const char *name, const void *data, uint64_t size);
+
+/*
+ * Load kernel, initrd, zero page and command line, and set the entry state of
+ * the 64-bit boot protocol. self_unpack: the protected-mode part goes to
+ * pref_address and is entered at its offset 0x200. Otherwise the payload is
+ * unpacked here and the ELF file in it entered at its entry point, which gets
+ * the same zero page in RSI as it would from Linux's own unpacking code; it
+ * runs at its link address then, without KASLR, and with 4-level paging.
+ */
+int bzimage_load(struct loader *ld, const struct file *kernel, const struct file *initrd,
+                 bool self_unpack);
+
+#endif

@@ -1,0 +1,19 @@
+/* What the subcommands share. argv[0] of a subcommand is its name. */
+#ifndef MOTE_CMD_CMD_H
+#define MOTE_CMD_CMD_H
+
+#include "cmd/status.h"
+
+int cmd_run(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+
+/* "mote: ..." on standard error; returns status. */
+int cmd_fail(enum status status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What getopt_long refused, as one line that names `mote NAME --help`; STATUS_USAGE. */
+int cmd_bad_option(int argc, char **argv, int letter);
+
+/* Like cmd_fail(STATUS_USAGE, ...), with the advice to read `mote NAME --help`. */
+int cmd_usage(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * I/O APIC: the 82093AA's registers and 24 pins, with the EOI register of
+ * version 0x20 (ICH family data sheets). Pin polarity is stored and ignored:
+ * ioapic_set_pin is told whether the pin is asserted.
+ *
+ * Locking: one lock of its own, never held while deliver is called, so that
+ * delivery may lead to anything, ioapic_eoi included.
+ */
+#ifndef MOTE_DEV_CHIP_IOAPIC_H
+#define MOTE_DEV_CHIP_IOAPIC_H
+
+#include "dev/dev.h"
+#include "x86/irqchip.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#define IOAPIC_DEFAULT_BASE 0xfec00000u
+#define IOAPIC_MMIO_SIZE    0x1000u
+
+struct ioapic_ops {
+    /* Send an interrupt message; delivery modes as in dev/chip/lapic.h. */
+    void (*deliver)(void *user, uint8_t dest, bool dest_mode_logical, uint8_t delivery_mode,
+                    uint8_t vector, bool level);
+    void *user;
+};
+
+struct ioapic {
+    pthread_mutex_t lock;
+    struct ioapic_ops ops;
+    struct ioapic_state s;
+};
+
+/* IOAPIC_MMIO_SIZE bytes; dev is the struct ioapic. */
+extern const struct dev_region_ops ioapic_mmio_ops;
+
+void ioapic_init(struct ioapic *io, uint8_t id, const struct ioapic_ops *ops);
+void ioapic_destroy(struct ioapic *io);
+
+/* Assert or release a pin, from any thread. A pin that does not exist is ignored. */
+void ioapic_set_pin(struct ioapic *io, unsigned pin, int level);
+
+/* A local APIC ended a level-triggered `vector`: a pin still asserted is delivered again. */
+void ioapic_eoi(struct ioapic *io, uint8_t vector);
+
+void ioapic_save(struct ioapic *io, struct ioapic_state *out);
+/* -EINVAL: reserved bits; nothing is changed then. Delivers nothing. */
+int ioapic_restore(struct ioapic *io, const struct ioapic_state *in);
+
+#endif
