@@ -1,5 +1,6 @@
 /* mote info: what this host offers, and what --accel auto makes of it. */
 #include "accel/accel.h"
+#include "base/tsc.h"
 #include "cmd/cmd.h"
 #include "host/clock.h"
 #include "host/hostinfo.h"

@@ -1,4 +1,4 @@
-/* Host time: the monotonic clock, the machine's clock on top of it, the TSC. */
+/* Host time: the monotonic clock, and the machine's clock on top of it. */
 #ifndef MOTE_HOST_CLOCK_H
 #define MOTE_HOST_CLOCK_H
 
@@ -27,12 +27,5 @@ static inline uint64_t host_clock_deadline(const struct host_clock *c, uint64_t 
 {
     return deadline > UINT64_MAX - c->origin ? UINT64_MAX : deadline + c->origin;
 }
-
-/*
- * Frequency of the host's TSC in kHz, never 0. From CPUID leaf 0x15 (SDM Vol. 2A,
- * CPUID) or the hypervisor's leaf 0x40000010, else measured over 2 ms against
- * CLOCK_MONOTONIC_RAW, once a process. Any thread.
- */
-uint32_t host_tsc_khz(void);
 
 #endif
