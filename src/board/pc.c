@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/tsc.h"
 #include "base/log.h"
 #include "base/tsc.h"
 #include "board/devices.h"

@@ -73,7 +73,7 @@ static void notes_scan(struct elf_image *img, const struct phdr *p)
         uint64_t name = at + sizeof(note), desc;
 
         memcpy(&note, img->data + at, sizeof(note));
-        desc = name + align_up(note.n_namesz, align);
+        desc = at + align_up(sizeof(note) + note.n_namesz, align);
         if (!range_in(name, note.n_namesz, end) || !range_in(desc, note.n_descsz, end))
             return;
         if (note.n_type == XEN_ELFNOTE_PHYS32_ENTRY && note.n_namesz == 4 &&
@@ -82,7 +82,7 @@ static void notes_scan(struct elf_image *img, const struct phdr *p)
             img->pvh_entry = le32_get(img->data + desc);
             return;
         }
-        at = desc + align_up(note.n_descsz, align);
+        at += align_up(desc + note.n_descsz - at, align);
     }
 }
 

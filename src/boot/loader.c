@@ -36,7 +36,7 @@ uint64_t loader_ram_mib(const struct loader *ld)
         if (ld->params->e820[i].type == E820_RAM)
             sum += ld->params->e820[i].size >> 10;
     }
-    return sum >> 10;
+    return (sum + 1023) >> 10;
 }
 
 uint64_t loader_ram_at(const struct loader *ld, uint64_t base)

@@ -28,7 +28,7 @@ struct loader {
 int loader_init(struct loader *ld, const struct boot_params *params, struct guest_mem *mem,
                 struct x86_state *state);
 
-/* Total RAM of the memory map, in MiB, rounded down; for messages. */
+/* Total RAM of the memory map, in MiB, rounded up (the BIOS area is missing); for messages. */
 uint64_t loader_ram_mib(const struct loader *ld);
 
 /* How many bytes of RAM follow base in its range of the memory map; 0 in a hole. */

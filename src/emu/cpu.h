@@ -30,6 +30,7 @@ struct emu_op {
     emu_fn fn;
     struct x86_insn i;
     bool ends; /* last of its block: rip, mode, mappings or interrupts may change */
+    const void *aux; /* what the binder wants its handler to find; NULL otherwise */
 };
 
 /*

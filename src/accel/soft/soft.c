@@ -7,6 +7,7 @@
 #include "emu/features.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 

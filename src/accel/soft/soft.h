@@ -35,6 +35,7 @@ struct soft_vcpu {
     struct x86_cpuid cpuid;
     struct block_cache blocks;
     const struct accel_bus_ops *bus; /* during an assist */
+    bool unanswered;                 /* the last exit was an access, and no assist came */
 };
 
 /* kvmclock (MSR_KVM_*_NEW): false when `index` is another register. */

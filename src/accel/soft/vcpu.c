@@ -127,6 +127,8 @@ int soft_get(struct vcpu *v, unsigned groups)
 int soft_set(struct vcpu *v, unsigned groups)
 {
     emu_set_state(&soft(v)->cpu, v->state, groups);
+    if (groups & X86_GPRS)
+        soft(v)->unanswered = false; /* rip may be elsewhere now */
     v->tsc_offset = soft(v)->cpu.msr.tsc;
     return 0;
 }
@@ -280,9 +282,33 @@ static void run_loop(struct soft_vcpu *s)
     }
 }
 
+static int ones_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
+{
+    *data = UINT64_MAX;
+    return 0;
+}
+
+static int ones_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
+{
+    *data = UINT64_MAX;
+    return 0;
+}
+
+/* An access nobody answered reads as all ones, like any where nothing lives. */
+static int access_finish(struct vcpu *v)
+{
+    static const struct accel_bus_ops ones = {ones_io, ones_mmio, NULL};
+
+    return soft(v)->unanswered ? soft_assist(v, &ones) : 0;
+}
+
 int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct soft_vcpu *s = soft(v);
+    int err = access_finish(v);
+
+    if (err)
+        return err;
 
     state_flush(v);
     run_loop(s);
@@ -294,6 +320,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
         memcpy(exit->fail.insn, s->cpu.bytes, sizeof(exit->fail.insn));
         exit->fail.insn_len = s->cpu.bytes_len;
     }
+    s->unanswered = exit->reason == VCPU_EXIT_IO || exit->reason == VCPU_EXIT_MMIO;
     emu_fill_exit(&s->cpu, exit);
     return 0;
 }
@@ -305,6 +332,8 @@ int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
     struct soft_vcpu *s = soft(v);
     bool done;
 
+    if (!s->unanswered)
+        return err_set(EINVAL, "vCPU %u: no access to assist with", v->id);
     state_flush(v);
     v->valid = 0;
     s->bus = ops;
@@ -312,6 +341,7 @@ int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
     done = emu_step(&s->cpu);
     s->cpu.ops = &run_ops;
     s->bus = NULL;
+    s->unanswered = !done && s->cpu.exit.reason == VCPU_EXIT_FAIL;
     if (done)
         return 0;
     return err_set(EIO, "vCPU %u: %s", v->id,

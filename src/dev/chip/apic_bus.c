@@ -37,11 +37,6 @@ static bool is_meant(const struct lapic *l, const struct lapic *from, const stru
     }
 }
 
-static bool is_enabled(const struct lapic *l)
-{
-    return (l->base & BIT(11)) && (l->svr & 0x100); /* APIC_BASE and SVR */
-}
-
 unsigned apic_bus_send(struct apic_bus *bus, struct lapic *from, const struct apic_msg *msg)
 {
     struct lapic *meant[APIC_BUS_MAX];
@@ -51,7 +46,7 @@ unsigned apic_bus_send(struct apic_bus *bus, struct lapic *from, const struct ap
     for (unsigned i = 0; i < bus->count; i++) {
         struct lapic *l = bus->lapic[i];
 
-        if (is_meant(l, from, msg) && (!lowest || is_enabled(l)))
+        if (is_meant(l, from, msg) && (!lowest || lapic_is_enabled(l)))
             meant[count++] = l;
     }
     if (lowest && count) {
@@ -61,6 +56,20 @@ unsigned apic_bus_send(struct apic_bus *bus, struct lapic *from, const struct ap
     for (unsigned i = 0; i < count; i++)
         lapic_accept_msg(meant[i], msg);
     return count;
+}
+
+void apic_bus_deliver(void *bus, uint8_t dest, bool logical, uint8_t delivery_mode, uint8_t vector,
+                      bool level)
+{
+    struct apic_msg msg = {
+        .dest = dest,
+        .logical = logical,
+        .level = level,
+        .delivery_mode = delivery_mode,
+        .vector = vector,
+    };
+
+    apic_bus_send(bus, NULL, &msg);
 }
 
 int apic_bus_msi(struct apic_bus *bus, uint64_t addr, uint32_t data)

@@ -26,6 +26,10 @@ int apic_bus_add(struct apic_bus *bus, struct lapic *l);
  */
 unsigned apic_bus_send(struct apic_bus *bus, struct lapic *from, const struct apic_msg *msg);
 
+/* For ioapic_ops.deliver; user is the struct apic_bus. */
+void apic_bus_deliver(void *bus, uint8_t dest, bool logical, uint8_t delivery_mode, uint8_t vector,
+                      bool level);
+
 /*
  * A memory write to 0xfeexxxxx (10.11.1, 10.11.2). Returns as apic_bus_send, or
  * -EINVAL when addr is not of that range.

@@ -36,11 +36,16 @@ void lapic_error(struct lapic *l, uint32_t bits)
         lapic_lvt_deliver(l, LAPIC_LVT_ERROR);
 }
 
+bool lapic_is_enabled(const struct lapic *l)
+{
+    return (l->base & APIC_BASE_ENABLE) && (l->svr & SVR_ENABLE);
+}
+
 void lapic_post(struct lapic *l, uint8_t vector, bool level)
 {
     uint32_t bit = 1u << (vector % 32), old;
 
-    if (!(l->base & APIC_BASE_ENABLE) || !(l->svr & SVR_ENABLE))
+    if (!lapic_is_enabled(l))
         return;
     if (vector < 16) {
         /* The error entry's own vector may be the illegal one: then it stays silent. */

@@ -1,6 +1,7 @@
 /*
  * Local APIC: xAPIC and x2APIC (SDM Vol. 3A chapter 10, "APIC"; section numbers
- * in lapic*.c are its). No CMCI entry, no EOI-broadcast suppression.
+ * in lapic*.c are its). No CMCI entry, no EOI-broadcast suppression; the ID is
+ * read-only, and SMIs are dropped.
  *
  * Who may call what: delivery is lock-free. lapic_post, lapic_post_events,
  * lapic_set_lint and lapic_matches come from any thread; a post sets bits
@@ -134,6 +135,9 @@ void lapic_accept_msg(struct lapic *l, const struct apic_msg *msg);
 void lapic_set_lint(struct lapic *l, unsigned pin, int level);
 /* Any thread: is l a destination of msg (shorthands aside) (10.6.2)? */
 bool lapic_matches(const struct lapic *l, const struct apic_msg *msg);
+
+/* Any thread: enabled by APIC_BASE and by SVR? */
+bool lapic_is_enabled(const struct lapic *l);
 
 /* The deliverable vector of the highest priority, above PPR; -1: none. */
 int lapic_pending(const struct lapic *l);

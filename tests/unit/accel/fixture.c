@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 void fixture_require(const struct accel *accel)
 {
@@ -17,6 +18,46 @@ void fixture_require(const struct accel *accel)
         print_message("skipped on %s: %s\n", accel->name, info.reason);
         skip();
     }
+}
+
+const struct accel *accel_of(void **state)
+{
+    fixture_require(*state);
+    alarm(60); /* a guest that never comes back fails the test */
+    return *state;
+}
+
+void *kick_later(void *v)
+{
+    usleep(20000);
+    vcpu_kick(v);
+    return NULL;
+}
+
+static int play(struct script *s, bool mmio, uint64_t address, unsigned size, bool write,
+                uint64_t *data)
+{
+    const struct access *a = s->next++;
+
+    assert_int_equal(a->mmio, mmio);
+    assert_int_equal(a->write, write);
+    assert_int_equal(a->address, address);
+    assert_int_equal(a->size, size);
+    if (write)
+        assert_int_equal(*data, a->value);
+    else
+        *data = a->value;
+    return 0;
+}
+
+int play_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
+{
+    return play(user, false, port, size, write, data);
+}
+
+int play_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
+{
+    return play(user, true, gpa.v, size, write, data);
 }
 
 static void must(int err, const char *what)

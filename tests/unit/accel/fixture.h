@@ -26,8 +26,58 @@ struct fixture {
     uint8_t *ram;
 };
 
+/* Guest code, assembled into this test's read-only data. */
+#define GUEST(name, mode, text)                                                                    \
+    __asm__(".pushsection .rodata\n.global g_" #name ", g_" #name "_end\ng_" #name                 \
+            ":\n.code" #mode "\n" text "\ng_" #name "_end:\n.code64\n.popsection\n");              \
+    extern const uint8_t g_##name[], g_##name##_end[];
+#define RUN_REAL(f, name) fixture_real(f, g_##name, (size_t)(g_##name##_end - g_##name))
+#define RUN_LONG(f, name) fixture_long(f, g_##name, (size_t)(g_##name##_end - g_##name))
+
+/* The accesses a guest makes, in order. */
+struct access {
+    bool mmio, write;
+    uint8_t size;
+    uint32_t address;
+    uint64_t value; /* that is written, or that the read is answered with */
+};
+#define OUT(size, port, value)                                                                     \
+    {                                                                                              \
+        false, true, size, port, value                                                             \
+    }
+#define IN(size, port, value)                                                                      \
+    {                                                                                              \
+        false, false, size, port, value                                                            \
+    }
+#define WR(size, gpa, value)                                                                       \
+    {                                                                                              \
+        true, true, size, gpa, value                                                               \
+    }
+#define RD(size, gpa, value)                                                                       \
+    {                                                                                              \
+        true, false, size, gpa, value                                                              \
+    }
+
+struct script {
+    const struct access *next;
+};
+
+/* Callbacks that check each access against the script, the user pointer. */
+#define PLAY(script)                                                                               \
+    {                                                                                              \
+        play_io, play_mmio, (script)                                                               \
+    }
+int play_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data);
+int play_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data);
+
 /* The accelerator's tests are skipped, and the reason is printed, unless it is usable. */
 void fixture_require(const struct accel *accel);
+
+/* The accelerator of this test, required. The test fails when it lasts a minute. */
+const struct accel *accel_of(void **state);
+
+/* A thread that kicks the vCPU it is given after 20 ms. */
+void *kick_later(void *v);
 
 /* Abort the test on failure. The vCPU has the default CPUID and no state changed. */
 void fixture_create(struct fixture *f, const struct accel *accel);

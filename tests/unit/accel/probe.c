@@ -1,0 +1,178 @@
+/* What `auto` finds, and that its cache helps, and never harms. */
+#include "accel/cache.h"
+#include "accel/measure.h"
+#include "base/bits.h"
+#include "fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static char dir[] = "/tmp/mote-test-XXXXXX";
+static char folder[64], file[80];
+
+static int setup(void **state)
+{
+    assert_non_null(mkdtemp(strcpy(dir, "/tmp/mote-test-XXXXXX")));
+    snprintf(folder, sizeof(folder), "%s/mote", dir);
+    snprintf(file, sizeof(file), "%s/accel", folder);
+    setenv("XDG_RUNTIME_DIR", dir, 1);
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("HOME");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    unlink(file);
+    rmdir(folder);
+    unlink(folder);
+    return rmdir(dir);
+}
+
+/* The measurement ends, and says either how fast or why not. */
+static void measures(void **state)
+{
+    const struct accel *accel = *state;
+    struct accel_info info;
+    struct timespec a, b;
+
+    fixture_require(accel);
+    accel->probe(NULL, &info);
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    accel_measure(accel, &info);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    assert_true(b.tv_sec - a.tv_sec <= 5);
+    print_message("%s: %s\n", accel->name, info.reason);
+    assert_true(info.usable ? info.mips > 0 : info.reason[0] != '\0');
+    assert_null(strstr(info.reason, "not measured"));
+}
+
+static void write_file(const char *text)
+{
+    FILE *f = fopen(file, "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void read_file(char *text, size_t size)
+{
+    FILE *f = fopen(file, "r");
+
+    assert_non_null(f);
+    text[fread(text, 1, size - 1, f)] = '\0';
+    fclose(f);
+}
+
+/* A doctored line shows whether an answer came from the file. */
+static void doctor(char *text, size_t size)
+{
+    char *line;
+    size_t len;
+
+    read_file(text, size);
+    line = strchr(text, '\n');
+    assert_non_null(line);
+    len = (size_t)(line + 1 - text);
+    for (unsigned i = 0; accel_list[i]; i++)
+        len += (size_t)snprintf(text + len, size - len, "%s\t1\t%u\tdoctored\n",
+                                accel_list[i]->name, 5000 - i);
+}
+
+static void answers_from_the_cache(void **state)
+{
+    struct accel_info infos[8];
+    char why[512], text[4096];
+    struct stat st;
+
+    accel_choose(infos, why, sizeof(why));
+    print_message("%s\n", why);
+    assert_true(why[0] != '\0');
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_mode, S_IFREG | 0600);
+    doctor(text, sizeof(text));
+    write_file(text);
+    assert_ptr_equal(accel_choose(infos, why, sizeof(why)), accel_list[0]);
+    assert_string_equal(infos[0].reason, "doctored");
+    assert_true(infos[0].mips == 5.0);
+
+    text[2] ^= 1; /* another version's */
+    write_file(text);
+    accel_choose(infos, NULL, 0);
+    assert_string_not_equal(infos[0].reason, "doctored");
+}
+
+static void distrusts_bad_files(void **state)
+{
+    static const char *const bad[] = {"", "\n", "kvm", "\n\n\n\n", "1 mote\nkvm\t1\t2\tdoctored\n"};
+    char text[4096], *end;
+    struct accel_info infos[8];
+
+    accel_choose(infos, NULL, 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        write_file(bad[i]);
+        accel_choose(infos, NULL, 0);
+        assert_string_not_equal(infos[0].reason, "doctored");
+    }
+    doctor(text, sizeof(text));
+    end = strchr(text, '\n') + 1;
+    strcpy(end, accel_list[0]->name);
+    strcat(end, "\t1\tx\tdoctored\n"); /* the right key, but not a number */
+    write_file(text);
+    accel_choose(infos, NULL, 0);
+    assert_string_not_equal(infos[0].reason, "doctored");
+
+    doctor(text, sizeof(text));
+    write_file(text);
+    assert_int_equal(chmod(file, 0622), 0); /* others may have written it */
+    accel_choose(infos, NULL, 0);
+    assert_string_not_equal(infos[0].reason, "doctored");
+}
+
+static void follows_no_links(void **state)
+{
+    char text[64];
+
+    assert_int_equal(cache_write("accel", "one"), 0);
+    assert_int_equal(cache_read("accel", text, sizeof(text)), 0);
+    assert_string_equal(text, "one");
+    assert_int_equal(cache_read("accel", text, 3), -EFBIG);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(symlink("/proc/version", file), 0);
+    assert_int_equal(cache_read("accel", text, sizeof(text)), -ENOENT);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(symlink("/tmp", folder), 0);
+    assert_int_equal(cache_write("accel", "two"), -ENOENT);
+    assert_int_equal(cache_read("accel", text, sizeof(text)), -ENOENT);
+}
+
+static void works_without_a_place(void **state)
+{
+    struct accel_info infos[8];
+    char why[512];
+
+    setenv("XDG_RUNTIME_DIR", "/proc/nowhere", 1);
+    setenv("XDG_CACHE_HOME", "relative", 1);
+    accel_choose(infos, why, sizeof(why));
+    assert_true(why[0] != '\0');
+}
+
+int main(void)
+{
+    const struct CMUnitTest each[] = {cmocka_unit_test(measures)};
+    const struct CMUnitTest once[] = {
+        cmocka_unit_test_setup_teardown(answers_from_the_cache, setup, teardown),
+        cmocka_unit_test_setup_teardown(distrusts_bad_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(follows_no_links, setup, teardown),
+        cmocka_unit_test_setup_teardown(works_without_a_place, setup, teardown),
+    };
+
+    return fixture_run_all("probe", each, ARRAY_SIZE(each)) +
+           cmocka_run_group_tests(once, NULL, NULL);
+}
