@@ -65,7 +65,7 @@ int intc_init(struct intc *ic, struct loop *loop, struct host_clock *clock, uint
     lapic_set_virtual_wire(&ic->lapic);
     apic_bus_init(&ic->bus);
     apic_bus_add(&ic->bus, &ic->lapic);
-    ioapic_init(&ic->ioapic, 0, &ioapic);
+    ioapic_init(&ic->ioapic, PC_IOAPIC_ID, &ioapic);
     pic_init(&ic->pic, &pic);
     return 0;
 }
