@@ -341,6 +341,12 @@ void emu_store_bytes(struct emu_cpu *c, unsigned seg, uint64_t off, const void *
         transfer(c, c->mmu, seg, linear, (void *)buf, len, true);
 }
 
+/* First byte of an access that lies in its second page: what CR2 shows. */
+static uint64_t second_page(const struct emu_cpu *c, uint64_t linear, unsigned len)
+{
+    return align_down(linear + len - 1, 4096) & c->lin_mask;
+}
+
 void emu_probe_write(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len)
 {
     uint64_t linear = fast_linear(c, seg, off, len, true);
@@ -350,7 +356,7 @@ void emu_probe_write(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len
         return;
     place_find(c, &at, c->mmu, seg, EMU_WRITE, linear);
     if (crosses(linear, len))
-        place_find(c, &at, c->mmu, seg, EMU_WRITE, (linear + len - 1) & c->lin_mask);
+        place_find(c, &at, c->mmu, seg, EMU_WRITE, second_page(c, linear, len));
 }
 
 void emu_rmw_begin_slow(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, unsigned size)
@@ -359,7 +365,7 @@ void emu_rmw_begin_slow(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, unsi
 
     place_find(c, &at, c->mmu, seg, EMU_WRITE, m->linear);
     if (crosses(m->linear, size)) {
-        place_find(c, &at, c->mmu, seg, EMU_WRITE, (m->linear + size - 1) & c->lin_mask);
+        place_find(c, &at, c->mmu, seg, EMU_WRITE, second_page(c, m->linear, size));
         return;
     }
     if (unlikely(c->dr[7] & 0xff))

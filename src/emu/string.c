@@ -305,6 +305,7 @@ static void op_ins_outs(struct emu_cpu *c, const struct emu_op *op)
         ins_outs_one(c, i, size);
         return;
     }
+    emu_check_io(c, (uint16_t)c->r[RDX], size); /* even when the count is zero */
     for (unsigned batch = 0; c->r[RCX] & mask_bytes(i->asize); batch++) {
         if (batch == BATCH) {
             again(c, op);

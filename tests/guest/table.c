@@ -1,0 +1,126 @@
+/*
+ * guest-table bare|soft|kvm [WORD]: run all rows (or those whose name contains
+ * WORD) on the bare CPU and on an engine, and compare. `bare` runs the bare
+ * CPU twice, which shows that rows are deterministic.
+ */
+#include "row.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INPUTS      24
+#define SKIP        77
+#define SHOWN_FAILS 60
+
+static bool on_bare;
+
+static int run_input(const struct row *row, unsigned n, bool print)
+{
+    static struct row_result want, got;
+    struct row_cpu in;
+
+    if (row_input(row, n, &in) && !on_bare)
+        engine_text_restored();
+    bare_run(&in, &want.cpu);
+    row_memory_save(&want);
+
+    if (row_input(row, n, &in) && !on_bare)
+        engine_text_restored();
+    if (on_bare) {
+        bare_run(&in, &got.cpu);
+    } else {
+        int err = engine_run(&in, &got.cpu);
+        if (err) {
+            printf("    the engine gave up: %s\n", strerror(-err));
+            return 1;
+        }
+    }
+    row_memory_save(&got);
+    return row_compare(row, &in, &want, &got, print) != 0;
+}
+
+/* Does this KVM emulate its guests (known.c)? */
+static bool emulates(const char *engine)
+{
+    struct row_cpu in, out;
+
+    if (strcmp(engine, "kvm"))
+        return false;
+    for (const struct row *row = row_first; row < row_last; row++)
+        if (!strcmp(row->name, "int $0x20")) {
+            row_input(row, 0, &in);
+            return !engine_run(&in, &out) && out.vector == 6;
+        }
+    return false;
+}
+
+/* Prints the first input that differs. */
+static bool row_ok(const struct row *row, bool print)
+{
+    for (unsigned n = 0; n < INPUTS; n++)
+        if (run_input(row, n, false)) {
+            if (print) {
+                printf("row '%s', input %u:\n", row->name, n);
+                run_input(row, n, true);
+            }
+            return false;
+        }
+    return true;
+}
+
+static int skip(const char *why)
+{
+    printf("skipped: %s\n", why);
+    return SKIP;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned rows = 0, failed = 0, absent = 0, known = 0;
+    const char *word = argc > 2 ? argv[2] : "";
+    char why[300];
+
+    if (argc < 2) {
+        fprintf(stderr, "usage: guest-table bare|soft|kvm [WORD]\n");
+        return 2;
+    }
+    on_bare = !strcmp(argv[1], "bare");
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (row_memory_init()) {
+        fprintf(stderr, "guest-table: cannot map the rows' memory\n");
+        return 1;
+    }
+    if (bare_init())
+        return skip("the host has no AVX2 or no FSGSBASE in user mode");
+    if (!on_bare && engine_init(argv[1], why, sizeof(why)))
+        return skip(why);
+    alarm(300); /* a row that never ends */
+    bool emulating = emulates(argv[1]);
+
+    for (const struct row *row = row_first; row < row_last; row++) {
+        if (!strstr(row->name, word))
+            continue;
+        if (!bare_has(row->need) || (!on_bare && !engine_has(row->need))) {
+            absent++;
+            continue;
+        }
+        if (row_known(row, emulating)) {
+            known++;
+            continue;
+        }
+        rows++;
+        if (!row_ok(row, failed < SHOWN_FAILS))
+            failed++;
+    }
+    printf("%u rows of %u inputs on %s: %u failed\n", rows, INPUTS, argv[1], failed);
+    if (absent)
+        printf("left out: %u rows of a feature that is not offered\n", absent);
+    if (known)
+        printf("left out: %u rows that this KVM, which emulates its guests, is known to fail\n",
+               known);
+    if (!on_bare)
+        engine_exit();
+    return failed || !rows;
+}
