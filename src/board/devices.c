@@ -21,6 +21,7 @@ static int add_intc(struct devices *d, const struct devices_config *cfg)
         d->irq.inside = (struct dev_irq){line_inside, cfg->machine, 0};
         return 0;
     }
+    d->intc.tsc_offset = cfg->tsc_offset;
     d->intc.wake = cfg->wake_vcpu;
     d->intc.user = cfg->wake_user;
     err = intc_init(&d->intc, cfg->loop, cfg->clock, cfg->tsc_khz);

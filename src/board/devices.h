@@ -25,6 +25,7 @@ struct devices_config {
     struct console *console;
     struct machine *machine;
     uint32_t tsc_khz;              /* of the guest */
+    const uint64_t *tsc_offset;    /* guest's TSC less the host's */
     void (*wake_vcpu)(void *user); /* for controllers in user space */
     void *wake_user;
     bool control, debug_exit;

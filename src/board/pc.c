@@ -2,7 +2,6 @@
 
 #include "base/bits.h"
 #include "base/err.h"
-#include "base/tsc.h"
 #include "base/log.h"
 #include "base/tsc.h"
 #include "board/devices.h"
@@ -149,6 +148,7 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
     if (err)
         return err;
     devices.machine = pc->machine;
+    devices.tsc_offset = &pc->cpu.vcpu->tsc_offset;
     devices.tsc_khz = guest_tsc_khz(pc);
     err = devices_init(&pc->devices, &devices);
     if (err)
