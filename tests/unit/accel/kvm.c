@@ -139,6 +139,34 @@ static void refuses_what_cannot_be(void **state)
     fixture_destroy(&f);
 }
 
+GUEST(cmpxchg16b, 64, "mov $0x3000,%edi; xor %eax,%eax; xor %edx,%edx; cmpxchg16b (%rdi); hlt")
+
+/* Where this KVM cannot, the exit shows the instruction, rip is at it, and it can be skipped. */
+static void failure_shows_the_instruction(void **state)
+{
+    static const uint8_t insn[4] = {0x48, 0x0f, 0xc7, 0x0f};
+    struct vcpu_exit exit;
+    struct fixture f;
+
+    fixture_require(&accel_kvm);
+    fixture_create(&f, &accel_kvm);
+    RUN_LONG(&f, cmpxchg16b);
+    do
+        assert_int_equal(vcpu_run(f.v, &exit), 0);
+    while (exit.reason == VCPU_EXIT_NONE);
+    if (exit.reason == VCPU_EXIT_FAIL) {
+        assert_true(exit.fail.insn_len >= 4);
+        assert_memory_equal(exit.fail.insn, insn, 4);
+        assert_int_equal(vcpu_get(f.v, X86_GPRS), 0);
+        assert_memory_equal(f.ram + f.v->state->rip, insn, 4);
+        f.v->state->rip += 4;
+        assert_int_equal(vcpu_set(f.v, X86_GPRS), 0);
+        exit = fixture_expect(&f, VCPU_EXIT_HALT);
+    }
+    assert_int_equal(exit.reason, VCPU_EXIT_HALT);
+    fixture_destroy(&f);
+}
+
 static void cpuid_tells_machine_and_clock(void **state)
 {
     const struct x86_cpuid_topology topology = {.apic_id = 3, .vcpus = 4, .tsc_khz = 2500000};
@@ -186,6 +214,7 @@ int main(void)
         cmocka_unit_test(names_missing_permission),
         cmocka_unit_test(leaves_nothing_open),
         cmocka_unit_test(refuses_what_cannot_be),
+        cmocka_unit_test(failure_shows_the_instruction),
         cmocka_unit_test(cpuid_tells_machine_and_clock),
     };
 

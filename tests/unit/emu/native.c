@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -215,6 +216,112 @@ void native_emulate(struct emu_cpu *c, const struct emu_op *op, struct machine *
     }
     le32_put(m->fx + 24, c->fpu.mxcsr);
     c->op = NULL;
+}
+
+/* ---- comparing -------------------------------------------------------- */
+
+struct native_count native_count;
+
+static void describe(const uint8_t *code, unsigned len, const char *what)
+{
+    if (native_count.failures++ > 40)
+        return;
+    fprintf(stderr, "%s:", what);
+    for (unsigned n = 0; n < len; n++)
+        fprintf(stderr, " %02x", code[n]);
+    fprintf(stderr, "\n");
+}
+
+static void show(const char *name, const void *a, const void *b, unsigned len)
+{
+    const uint8_t *x = a, *y = b;
+
+    if (native_count.failures > 40 || memcmp(x, y, len) == 0)
+        return;
+    fprintf(stderr, "  %s: interpreter ", name);
+    for (unsigned n = 0; n < len; n++)
+        fprintf(stderr, "%02x", x[n]);
+    fprintf(stderr, ", CPU ");
+    for (unsigned n = 0; n < len; n++)
+        fprintf(stderr, "%02x", y[n]);
+    fprintf(stderr, "\n");
+}
+
+/* A trap's masked flags may differ where the interpreter cannot see what the CPU saw before it
+ * stopped: whether an overflowed or tiny result was inexact, and how far DPPS and DPPD came. */
+static void forgive_flags(const uint8_t *code, unsigned len, struct machine *got,
+                          const struct machine *want)
+{
+    uint32_t mxcsr = le32_get(want->fx + 24), diff = le32_get(got->fx + 24) ^ mxcsr;
+    uint32_t trapping = ~(mxcsr >> 7) & MXCSR_FLAGS;
+    bool dot = code[len - 3] == 0x40 || code[len - 3] == 0x41; /* opcode, ModRM, immediate */
+
+    if (want->trap == EXC_XM && got->trap == EXC_XM && le32_get(got->fx + 24) & trapping &&
+        (dot ? (diff & ~MXCSR_FLAGS) == 0 : diff == 0x20 && mxcsr & trapping & 0x18))
+        le32_put(got->fx + 24, mxcsr);
+}
+
+/* x87 pointers are the host's own business; the rest of the image must agree. */
+static void compare(const uint8_t *code, unsigned len, struct machine *got, struct machine *want,
+                    const uint8_t *got_ram, const uint8_t *want_ram)
+{
+    memset(want->fx + 5, 0, 19);
+    memset(got->fx + 5, 0, 19);
+    for (unsigned n = 0; n < 8; n++) {
+        memset(want->fx + 32 + 16 * n + 10, 0, 6);
+        memset(got->fx + 32 + 16 * n + 10, 0, 6);
+    }
+    want->flags &= FLAG_STATUS;
+    got->flags &= FLAG_STATUS;
+    forgive_flags(code, len, got, want);
+    le32_put(got->fx + 28, le32_get(want->fx + 28));
+    if (memcmp(got, want, sizeof(*got)) == 0 && memcmp(got_ram, want_ram, NATIVE_SIZE) == 0)
+        return;
+    describe(code, len, "differs");
+    show("trap", &got->trap, &want->trap, sizeof(got->trap));
+    show("x87 control", got->fx, want->fx, 5);
+    show("mxcsr", got->fx + 24, want->fx + 24, 4);
+    show("flags", &got->flags, &want->flags, 8);
+    for (unsigned n = 0; n < 16; n++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "r%u", n);
+        show(name, &got->r[n], &want->r[n], 8);
+        snprintf(name, sizeof(name), "xmm%u", n);
+        show(name, got->fx + 160 + 16 * n, want->fx + 160 + 16 * n, 16);
+        snprintf(name, sizeof(name), "ymm%u high", n);
+        show(name, got->high[n], want->high[n], 16);
+        snprintf(name, sizeof(name), "st%u", n & 7);
+        show(name, got->fx + 32 + 16 * (n & 7), want->fx + 32 + 16 * (n & 7), 16);
+    }
+}
+
+static uint8_t ram_before[NATIVE_SIZE], ram_emulated[NATIVE_SIZE];
+
+void native_both(struct emu_cpu *cpu, const uint8_t *code, const struct emu_op *op,
+                 const struct machine *m, bool rdi_address)
+{
+    struct machine got = *m, want = *m;
+    unsigned len = op->i.len;
+
+    native_count.runs++;
+    memcpy(ram_before, native_ram, NATIVE_SIZE);
+    got.r[RBX] = NATIVE_GPA + NATIVE_MIDDLE;
+    want.r[RBX] = (uintptr_t)native_ram + NATIVE_MIDDLE;
+    if (rdi_address) {
+        got.r[RDI] = got.r[RBX];
+        want.r[RDI] = want.r[RBX];
+    }
+    native_emulate(cpu, op, &got);
+    memcpy(ram_emulated, native_ram, NATIVE_SIZE);
+    memcpy(native_ram, ram_before, NATIVE_SIZE);
+    native_run(code, len, &want);
+    native_count.traps += want.trap != 0;
+    if (got.r[RBX] == NATIVE_GPA + NATIVE_MIDDLE)
+        got.r[RBX] = want.r[RBX];
+    if (rdi_address && got.r[RDI] == NATIVE_GPA + NATIVE_MIDDLE)
+        got.r[RDI] = want.r[RDI];
+    compare(code, len, &got, &want, ram_emulated, native_ram);
 }
 
 /* ---- random values ---------------------------------------------------- */

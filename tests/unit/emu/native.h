@@ -21,6 +21,8 @@ struct machine {
 #define NATIVE_GPA  0x10000
 #define NATIVE_SIZE 8192
 
+#define NATIVE_MIDDLE (NATIVE_SIZE / 2)
+
 extern uint8_t native_ram[NATIVE_SIZE];
 
 /* Prepare *c for 64-bit code with everything the host has. Call once, first. */
@@ -33,6 +35,15 @@ int native_bind(struct emu_cpu *c, const uint8_t *code, struct emu_op *op);
  * for MXCSR. RSP is not used. */
 void native_emulate(struct emu_cpu *c, const struct emu_op *op, struct machine *m);
 void native_run(const uint8_t *code, unsigned len, struct machine *m);
+
+/* Both ways from *m; RBX (and RDI, where asked) is the address of the memory's middle. Prints and
+ * counts what differs: registers, flags, MXCSR, memory, the exception; not x87's pointers. */
+void native_both(struct emu_cpu *cpu, const uint8_t *code, const struct emu_op *op,
+                 const struct machine *m, bool rdi_address);
+
+extern struct native_count {
+    unsigned runs, failures, traps;
+} native_count;
 
 /* Deterministic random numbers; bytes mixed with interesting floating-point values. */
 uint64_t native_random(void);

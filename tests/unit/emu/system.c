@@ -128,7 +128,9 @@ static void translations_go(void **state)
     assert_int_equal(EXEC(&box, 0x8a, 0x03), DONE); /* mov al, [rbx] */
     assert_int_equal(c->r[RAX] & 0xff, 0x5a);
     le64_put(box.ram + pte + 8, 0);
+    c->r[RBX] += 0x1000;                                  /* elsewhere in the same large page */
     assert_int_equal(EXEC(&box, 0x0f, 0x01, 0x3b), DONE); /* invlpg [rbx] */
+    c->r[RBX] -= 0x1000;
     assert_int_equal(EXEC(&box, 0x8a, 0x03), FAULT(EXC_PF, 0));
     le64_put(box.ram + pte + 8, 0x83);
     assert_int_equal(EXEC(&box, 0x8a, 0x03), DONE);

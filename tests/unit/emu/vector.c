@@ -19,113 +19,7 @@
 #define ROUNDS 12
 
 static struct emu_cpu *cpu;
-static unsigned forms, runs, skipped, failures, traps;
-
-/* Where RBX points: in the middle, 32-byte aligned. */
-#define MIDDLE (NATIVE_SIZE / 2)
-
-static void describe(const uint8_t *code, unsigned len, const char *what)
-{
-    if (failures++ > 40)
-        return;
-    fprintf(stderr, "%s:", what);
-    for (unsigned n = 0; n < len; n++)
-        fprintf(stderr, " %02x", code[n]);
-    fprintf(stderr, "\n");
-}
-
-static void show(const char *name, const void *a, const void *b, unsigned len)
-{
-    const uint8_t *x = a, *y = b;
-
-    if (failures > 40 || memcmp(x, y, len) == 0)
-        return;
-    fprintf(stderr, "  %s: interpreter ", name);
-    for (unsigned n = 0; n < len; n++)
-        fprintf(stderr, "%02x", x[n]);
-    fprintf(stderr, ", CPU ");
-    for (unsigned n = 0; n < len; n++)
-        fprintf(stderr, "%02x", y[n]);
-    fprintf(stderr, "\n");
-}
-
-/* A trap's masked flags may differ where the interpreter cannot see what the CPU saw before it
- * stopped: whether an overflowed or tiny result was inexact, and how far DPPS and DPPD came. */
-static void forgive_flags(const uint8_t *code, unsigned len, struct machine *got,
-                          const struct machine *want)
-{
-    uint32_t mxcsr = le32_get(want->fx + 24), diff = le32_get(got->fx + 24) ^ mxcsr;
-    uint32_t trapping = ~(mxcsr >> 7) & MXCSR_FLAGS;
-    bool dot = code[len - 3] == 0x40 || code[len - 3] == 0x41; /* opcode, ModRM, immediate */
-
-    if (want->trap == EXC_XM && got->trap == EXC_XM && le32_get(got->fx + 24) & trapping &&
-        (dot ? (diff & ~MXCSR_FLAGS) == 0 : diff == 0x20 && mxcsr & trapping & 0x18))
-        le32_put(got->fx + 24, mxcsr);
-}
-
-/* x87 pointers are the host's own business; the rest of the image must agree. */
-static void compare(const uint8_t *code, unsigned len, struct machine *got, struct machine *want,
-                    const uint8_t *got_ram, const uint8_t *want_ram)
-{
-    memset(want->fx + 5, 0, 19);
-    memset(got->fx + 5, 0, 19);
-    for (unsigned n = 0; n < 8; n++) {
-        memset(want->fx + 32 + 16 * n + 10, 0, 6);
-        memset(got->fx + 32 + 16 * n + 10, 0, 6);
-    }
-    want->flags &= FLAG_STATUS;
-    got->flags &= FLAG_STATUS;
-    forgive_flags(code, len, got, want);
-    le32_put(got->fx + 28, le32_get(want->fx + 28));
-    if (memcmp(got, want, sizeof(*got)) == 0 && memcmp(got_ram, want_ram, NATIVE_SIZE) == 0)
-        return;
-    describe(code, len, "differs");
-    show("trap", &got->trap, &want->trap, sizeof(got->trap));
-    show("x87 control", got->fx, want->fx, 5);
-    show("mxcsr", got->fx + 24, want->fx + 24, 4);
-    show("flags", &got->flags, &want->flags, 8);
-    for (unsigned n = 0; n < 16; n++) {
-        char name[16];
-
-        snprintf(name, sizeof(name), "r%u", n);
-        show(name, &got->r[n], &want->r[n], 8);
-        snprintf(name, sizeof(name), "xmm%u", n);
-        show(name, got->fx + 160 + 16 * n, want->fx + 160 + 16 * n, 16);
-        snprintf(name, sizeof(name), "ymm%u high", n);
-        show(name, got->high[n], want->high[n], 16);
-        snprintf(name, sizeof(name), "st%u", n & 7);
-        show(name, got->fx + 32 + 16 * (n & 7), want->fx + 32 + 16 * (n & 7), 16);
-    }
-}
-
-static uint8_t ram_before[NATIVE_SIZE], ram_emulated[NATIVE_SIZE];
-
-/* Both ways from *m. RBX and, where asked, RDI are addresses. */
-static void both(const uint8_t *code, const struct emu_op *op, const struct machine *m,
-                 bool rdi_address)
-{
-    struct machine got = *m, want = *m;
-    unsigned len = op->i.len;
-
-    runs++;
-    memcpy(ram_before, native_ram, NATIVE_SIZE);
-    got.r[RBX] = NATIVE_GPA + MIDDLE;
-    want.r[RBX] = (uintptr_t)native_ram + MIDDLE;
-    if (rdi_address) {
-        got.r[RDI] = got.r[RBX];
-        want.r[RDI] = want.r[RBX];
-    }
-    native_emulate(cpu, op, &got);
-    memcpy(ram_emulated, native_ram, NATIVE_SIZE);
-    memcpy(native_ram, ram_before, NATIVE_SIZE);
-    native_run(code, len, &want);
-    traps += want.trap != 0;
-    if (got.r[RBX] == NATIVE_GPA + MIDDLE)
-        got.r[RBX] = want.r[RBX];
-    if (rdi_address && got.r[RDI] == NATIVE_GPA + MIDDLE)
-        got.r[RDI] = want.r[RDI];
-    compare(code, len, &got, &want, ram_emulated, native_ram);
-}
+static unsigned forms, skipped;
 
 /* ---- encodings -------------------------------------------------------- */
 
@@ -189,7 +83,7 @@ static bool run_choice(const struct vec_row *row, struct choice x, uint32_t mxcs
             return false;
         native_random_machine(&m);
         le32_put(m.fx + 24, mxcsr);
-        native_random_bytes(native_ram + MIDDLE, 64);
+        native_random_bytes(native_ram + NATIVE_MIDDLE, 64);
         if (o->reg == VEC_M || (o->rm == VEC_M && !(x.mem && row->opcode == 0x2a))) {
             native_random_bytes(m.fx + X87_ST, 128);
             m.fx[X87_FTW] = (uint8_t)native_random();
@@ -197,7 +91,7 @@ static bool run_choice(const struct vec_row *row, struct choice x, uint32_t mxcs
         }
         if (x.mem && row->opcode == 0x2a) /* CVTPI2PS from memory may or may not begin MMX use */
             m.fx[X87_FTW] = 0xff;
-        both(code, &op, &m, false);
+        native_both(cpu, code, &op, &m, false);
         ran = true;
     }
     return ran;
@@ -226,9 +120,9 @@ static void every_row_agrees(void **state)
     for (unsigned n = 0; n < vec_row_count; n++)
         run_row(&vec_rows[n], MXCSR_INIT);
     print_message("%u rows, %u not on this CPU; %u forms, %u runs\n", vec_row_count, skipped, forms,
-                  runs);
+                  native_count.runs);
     assert_true(forms > vec_row_count);
-    assert_int_equal(failures, 0);
+    assert_int_equal(native_count.failures, 0);
 }
 
 static void rounding_and_traps_agree(void **state)
@@ -237,15 +131,15 @@ static void rounding_and_traps_agree(void **state)
                                         0x1fbf, 0x1f00, 0x1e80, 0x1d80, 0x1b80, 0x1780,
                                         0x0f80, 0x0000, 0x9780, 0x003f, 0x1000};
 
-    traps = 0;
+    native_count.traps = 0;
     for (unsigned c = 0; c < ARRAY_SIZE(controls); c++) {
         for (unsigned n = 0; n < vec_row_count; n++)
             if (vec_rows[n].flags & VEC_FP)
                 run_row(&vec_rows[n], controls[c]);
     }
-    print_message("%u traps\n", traps);
-    assert_true(traps > 0);
-    assert_int_equal(failures, 0);
+    print_message("%u traps\n", native_count.traps);
+    assert_true(native_count.traps > 0);
+    assert_int_equal(native_count.failures, 0);
 }
 
 /* ---- those without a row ---------------------------------------------- */
@@ -304,7 +198,7 @@ static void special_instructions_agree(void **state)
         S("\xc5\xf8\xae\x1b"),              /* vstmxcsr (%rbx) */
         S("\x48\x0f\xae\x0b"),              /* fxrstor64 (%rbx) */
     };
-    unsigned before = failures;
+    unsigned before = native_count.failures;
 
     for (unsigned n = 0; n < ARRAY_SIZE(list); n++) {
         for (unsigned round = 0; round < ROUNDS; round++) {
@@ -320,9 +214,10 @@ static void special_instructions_agree(void **state)
             assert_int_equal(op.i.len, list[n].len);
             native_random_machine(&m);
             native_random_bytes(m.fx + X87_ST, 128);
-            native_random_bytes(native_ram + MIDDLE - 1024, 2048);
-            le32_put(native_ram + MIDDLE + 24, MXCSR_VALID);
-            le32_put(native_ram + MIDDLE, 0x9fc1); /* for LDMXCSR; as FCW and FSW all masked */
+            native_random_bytes(native_ram + NATIVE_MIDDLE - 1024, 2048);
+            le32_put(native_ram + NATIVE_MIDDLE + 24, MXCSR_VALID);
+            le32_put(native_ram + NATIVE_MIDDLE,
+                     0x9fc1); /* for LDMXCSR; as FCW and FSW all masked */
             if (list[n].small_index) {
                 bool wide = op.i.opcode & 1;
 
@@ -333,10 +228,10 @@ static void special_instructions_agree(void **state)
                     memcpy(half + (at & 15), &v, wide ? 8 : 4);
                 }
             }
-            both(code, &op, &m, true);
+            native_both(cpu, code, &op, &m, true);
         }
     }
-    assert_int_equal(failures, before);
+    assert_int_equal(native_count.failures, before);
 }
 
 /* ---- what is refused -------------------------------------------------- */
