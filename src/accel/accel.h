@@ -89,7 +89,7 @@ struct vcpu {
     unsigned id;
     unsigned valid;          /* X86_* groups of *state that equal the engine's */
     unsigned dirty;          /* X86_* groups of *state to hand over before the next run */
-    uint64_t tsc_offset; /* guest's TSC less the host's, without ACCEL_CAP_IRQCHIP */
+    uint64_t tsc_offset;     /* guest's TSC less the host's, without ACCEL_CAP_IRQCHIP */
     struct x86_state *state; /* the shared page; see vcpu_get and vcpu_set */
 };
 
@@ -155,6 +155,10 @@ void vcpu_kick(struct vcpu *v);
 /*
  * Complete the IO or MMIO exit that vcpu_run returned last: perform the
  * instruction's accesses through ops and the rest of it on the vCPU's state.
+ * What ops points to must live until the vCPU's next run or get: one
+ * instruction may access several times. A callback's error leaves the exit
+ * unanswered. What nobody answers reads as all ones at the next run, unless
+ * X86_GPRS was set: then the run starts from that state.
  */
 int vcpu_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 

@@ -4,6 +4,8 @@
 #include "base/err.h"
 #include "board/layout.h"
 
+#include <time.h>
+
 /* ---- interrupts ---- */
 
 static void line_inside(void *user, unsigned gsi, int level)
@@ -19,6 +21,7 @@ static int add_intc(struct devices *d, const struct devices_config *cfg)
         d->irq.inside = (struct dev_irq){line_inside, cfg->machine, 0};
         return 0;
     }
+    d->intc.tsc_offset = cfg->tsc_offset;
     d->intc.wake = cfg->wake_vcpu;
     d->intc.user = cfg->wake_user;
     err = intc_init(&d->intc, cfg->loop, cfg->clock, cfg->tsc_khz);
@@ -77,21 +80,84 @@ static int add_serial(struct devices *d, const struct devices_config *cfg)
     return dev_bus_add(&d->ports, PC_PORT_COM2, SERIAL_PORTS, &serial_ops, &d->control.serial);
 }
 
-/* ---- the debug-exit port ---- */
+/* ---- the end ---- */
 
-static uint64_t debug_exit_read(void *dev, uint64_t offset, unsigned size)
+static void power_off(void *user)
 {
-    return 0;
+    struct devices *d = user;
+
+    life_finish(d->life, LIFE_POWEROFF, 0, NULL);
 }
 
-static void debug_exit_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
+static void reset(void *user)
 {
-    struct devices *d = dev;
+    struct devices *d = user;
 
-    life_finish(d->life, LIFE_DEBUG_EXIT, (unsigned)value, NULL);
+    life_finish(d->life, LIFE_RESET, 0, NULL);
 }
 
-static const struct dev_region_ops debug_exit_ops = {debug_exit_read, debug_exit_write};
+static void debug_exit(void *user, uint32_t status)
+{
+    struct devices *d = user;
+
+    life_finish(d->life, LIFE_DEBUG_EXIT, status & 0xff, NULL);
+}
+
+static int add_power(struct devices *d, const struct devices_config *cfg)
+{
+    const struct acpi_pm_ports where = {PC_PORT_PM1_EVT, PC_PORT_PM1_CNT, PC_PORT_PM_TIMER,
+                                        PC_PORT_RESET};
+    const struct acpi_pm_ops ops = {power_off, reset, d};
+    const struct dev_irq sci = irq_line(&d->irq, PC_GSI_SCI);
+    const struct dev_clock clock = board_clock(cfg->clock);
+    int err = board_timer_init(&d->pm_timer, cfg->loop, cfg->clock);
+
+    if (err)
+        return err;
+    acpi_pm_init(&d->pm, &sci, &clock, &d->pm_timer.dev, PC_PM_TIMER_32, &ops);
+    d->has_pm = true;
+    err = acpi_pm_add(&d->pm, &d->ports, &where);
+    if (err || !cfg->debug_exit)
+        return err;
+    debug_exit_init(&d->debug_exit, debug_exit, d);
+    return dev_bus_add(&d->ports, PC_PORT_DEBUG_EXIT, DEBUG_EXIT_PORTS, &debug_exit_ops,
+                       &d->debug_exit);
+}
+
+/* ---- clock and keyboard controller ---- */
+
+static int64_t wall_now(void *user)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static int add_rtc(struct devices *d, const struct devices_config *cfg)
+{
+    const struct dev_irq irq = irq_line(&d->irq, PC_GSI_RTC);
+    const struct dev_clock clock = board_clock(cfg->clock);
+    const struct rtc_wall wall = {wall_now, NULL};
+    int err = board_timer_init(&d->rtc_timer, cfg->loop, cfg->clock);
+
+    if (err)
+        return err;
+    rtc_init(&d->rtc, &irq, &clock, &d->rtc_timer.dev, &wall);
+    d->has_rtc = true;
+    return dev_bus_add(&d->ports, PC_PORT_RTC, RTC_PORTS, &rtc_ops, &d->rtc);
+}
+
+static int add_i8042(struct devices *d)
+{
+    const struct dev_irq irq = irq_line(&d->irq, PC_GSI_KEYBOARD);
+    int err;
+
+    i8042_init(&d->i8042, &irq, reset, d);
+    d->has_i8042 = true;
+    err = dev_bus_add(&d->ports, PC_PORT_I8042_DATA, 1, &i8042_data_ops, &d->i8042);
+    return err ? err : dev_bus_add(&d->ports, PC_PORT_I8042_CMD, 1, &i8042_command_ops, &d->i8042);
+}
 
 /* ---- all of them ---- */
 
@@ -108,8 +174,12 @@ int devices_init(struct devices *d, const struct devices_config *cfg)
         err = add_pit(d, cfg);
     if (!err)
         err = add_serial(d, cfg);
-    if (!err && cfg->debug_exit)
-        err = dev_bus_add(&d->ports, PC_PORT_DEBUG_EXIT, 4, &debug_exit_ops, d);
+    if (!err)
+        err = add_power(d, cfg);
+    if (!err)
+        err = add_rtc(d, cfg);
+    if (!err)
+        err = add_i8042(d);
     if (err)
         devices_destroy(d);
     return err;
@@ -121,6 +191,16 @@ void devices_destroy(struct devices *d)
         control_destroy(&d->control);
     if (d->has_com1)
         serial_destroy(&d->com1);
+    if (d->has_i8042)
+        i8042_destroy(&d->i8042);
+    if (d->has_rtc) {
+        rtc_destroy(&d->rtc);
+        board_timer_destroy(&d->rtc_timer, d->loop);
+    }
+    if (d->has_pm) {
+        acpi_pm_destroy(&d->pm);
+        board_timer_destroy(&d->pm_timer, d->loop);
+    }
     if (d->has_pit) {
         pit_destroy(&d->pit);
         board_timer_destroy(&d->pit_timer, d->loop);

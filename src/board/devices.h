@@ -8,7 +8,11 @@
 #include "board/irq.h"
 #include "board/life.h"
 #include "board/timer.h"
+#include "dev/chip/acpi_pm.h"
+#include "dev/chip/debug_exit.h"
+#include "dev/chip/i8042.h"
 #include "dev/chip/pit.h"
+#include "dev/chip/rtc.h"
 #include "dev/chip/serial.h"
 #include "host/console.h"
 
@@ -21,7 +25,7 @@ struct devices_config {
     struct console *console;
     struct machine *machine;
     uint32_t tsc_khz;              /* of the guest */
-    uint64_t memory;               /* bytes of RAM */
+    const uint64_t *tsc_offset;    /* guest's TSC less the host's */
     void (*wake_vcpu)(void *user); /* for controllers in user space */
     void *wake_user;
     bool control, debug_exit;
@@ -35,9 +39,15 @@ struct devices {
     struct intc intc; /* has_intc: the accelerator has none inside */
     struct pit pit;   /* has_pit: ditto */
     struct board_timer pit_timer;
+    struct acpi_pm pm;
+    struct board_timer pm_timer;
+    struct rtc rtc;
+    struct board_timer rtc_timer;
+    struct i8042 i8042;
+    struct debug_exit debug_exit;
     struct serial com1;
     struct control control; /* has_control */
-    bool has_intc, has_pit, has_com1, has_control;
+    bool has_intc, has_pit, has_pm, has_rtc, has_i8042, has_com1, has_control;
 };
 
 /* On failure everything that was made is undone. */

@@ -28,10 +28,13 @@ static void lapic_eoi_broadcast(void *user, uint8_t vector)
     ioapic_eoi(&ic->ioapic, vector);
 }
 
-/* Engines without controllers inside leave the guest's TSC equal to the host's. */
+/* The offset is the vCPU's; the I/O thread may read it while a guest that sets its TSC changes it.
+ */
 static uint64_t guest_tsc(void *user)
 {
-    return __rdtsc();
+    struct intc *ic = user;
+
+    return __rdtsc() + __atomic_load_n(ic->tsc_offset, __ATOMIC_RELAXED);
 }
 
 static void ioapic_deliver(void *user, uint8_t dest, bool logical, uint8_t mode, uint8_t vector,
@@ -65,7 +68,7 @@ int intc_init(struct intc *ic, struct loop *loop, struct host_clock *clock, uint
     lapic_set_virtual_wire(&ic->lapic);
     apic_bus_init(&ic->bus);
     apic_bus_add(&ic->bus, &ic->lapic);
-    ioapic_init(&ic->ioapic, 0, &ioapic);
+    ioapic_init(&ic->ioapic, PC_IOAPIC_ID, &ioapic);
     pic_init(&ic->pic, &pic);
     return 0;
 }

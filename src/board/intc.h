@@ -22,12 +22,13 @@ struct intc {
     struct ioapic ioapic;
     struct lapic lapic;
     struct apic_bus bus;
-    struct board_timer timer; /* the local APIC's */
-    void (*wake)(void *user); /* the vCPU has something to look at; any thread */
+    struct board_timer timer;   /* the local APIC's */
+    const uint64_t *tsc_offset; /* guest's TSC less the host's */
+    void (*wake)(void *user);   /* the vCPU has something to look at; any thread */
     void *user;
 };
 
-/* wake and user are set before. tsc_khz: of the guest's TSC, which must be the host's. */
+/* tsc_offset, wake and user are set before. tsc_khz: of the guest's TSC. */
 int intc_init(struct intc *ic, struct loop *loop, struct host_clock *clock, uint32_t tsc_khz);
 void intc_destroy(struct intc *ic, struct loop *loop);
 

@@ -33,14 +33,18 @@
 #define PC_PORT_PM1_EVT    0x600 /* 4: status, enable */
 #define PC_PORT_PM1_CNT    0x604 /* 2 */
 #define PC_PORT_PM_TIMER   0x608 /* 4 */
-#define PC_PORT_RESET      0xcf9 /* 1 */
+#define PC_PORT_RESET      0x60c /* not 0xcf9, which a 4-byte write to 0xcf8 would hit */
+
+#define PC_IOAPIC_ID   0
+#define PC_PM_TIMER_32 true /* the PM timer counts 32 bits */
 
 /* ---- interrupts, as GSI ---- */
 
-#define PC_GSI_PIT  0
-#define PC_GSI_COM2 3
-#define PC_GSI_COM1 4
-#define PC_GSI_RTC  8
-#define PC_GSI_SCI  9
+#define PC_GSI_PIT      0
+#define PC_GSI_KEYBOARD 1
+#define PC_GSI_COM2     3
+#define PC_GSI_COM1     4
+#define PC_GSI_RTC      8
+#define PC_GSI_SCI      9
 
 #endif

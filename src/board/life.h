@@ -13,7 +13,7 @@ enum life_end {
     LIFE_POWEROFF,     /* the guest switched itself off */
     LIFE_RESET,        /* the guest asked for a reset */
     LIFE_TRIPLE_FAULT, /* a vCPU shut down */
-    LIFE_DEBUG_EXIT,   /* detail: what was written to the debug-exit port */
+    LIFE_DEBUG_EXIT,   /* detail: the status that the debug-exit port made of it */
     LIFE_EXIT,         /* detail: the status the guest asked for on the control line */
     LIFE_TIMEOUT,      /* --timeout */
     LIFE_QUIT,         /* the user asked for it; detail: the signal, or 0 for Ctrl-A x */

@@ -2,13 +2,14 @@
 
 #include "base/bits.h"
 #include "base/err.h"
-#include "base/tsc.h"
 #include "base/log.h"
+#include "base/tsc.h"
 #include "board/devices.h"
 #include "board/layout.h"
 #include "board/ram.h"
 #include "board/report.h"
 #include "board/vcpu.h"
+#include "boot/acpi.h"
 #include "host/clock.h"
 #include "host/console.h"
 #include "host/signals.h"
@@ -135,7 +136,6 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
         .wake_user = &pc->cpu,
         .control = pc->cfg.control,
         .debug_exit = pc->cfg.debug_exit,
-        .memory = pc->cfg.memory,
     };
     int err = machine_create(&pc->machine, accel, &machine);
 
@@ -148,6 +148,7 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
     if (err)
         return err;
     devices.machine = pc->machine;
+    devices.tsc_offset = &pc->cpu.vcpu->tsc_offset;
     devices.tsc_khz = guest_tsc_khz(pc);
     err = devices_init(&pc->devices, &devices);
     if (err)
@@ -160,6 +161,33 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
     return 0;
 }
 
+static int build_acpi(struct pc *pc, gpa_t *rsdp)
+{
+    static const struct acpi_config config = {
+        .cpu_count = 1,
+        .lapic_base = PC_LAPIC,
+        .ioapic_base = PC_IOAPIC,
+        .ioapic_id = PC_IOAPIC_ID,
+        .sci_irq = PC_GSI_SCI,
+        .pm1_evt_port = PC_PORT_PM1_EVT,
+        .pm1_cnt_port = PC_PORT_PM1_CNT,
+        .pm_tmr_port = PC_PORT_PM_TIMER,
+        .pm_tmr_32 = PC_PM_TIMER_32,
+        .power_button = true,
+        .reset_port = PC_PORT_RESET,
+        .reset_value = ACPI_PM_RESET_VALUE,
+        .s5_type = ACPI_PM_SLP_TYP_S5,
+        .com1_port = PC_PORT_COM1,
+        .com1_irq = PC_GSI_COM1,
+        .rtc_port = PC_PORT_RTC,
+        .rtc_irq = PC_GSI_RTC,
+        .i8042 = true,
+        .i8042_irq = PC_GSI_KEYBOARD,
+    };
+
+    return acpi_build(&config, &pc->machine->mem, GPA(PC_ACPI), PC_HIGH_BASE - PC_ACPI, rsdp);
+}
+
 int pc_load(struct pc *pc)
 {
     struct boot_params boot = pc->cfg.boot;
@@ -168,6 +196,9 @@ int pc_load(struct pc *pc)
 
     boot.e820 = e820;
     boot.e820_count = ram_e820(pc->ram.size, e820);
+    err = build_acpi(pc, &boot.acpi_rsdp);
+    if (err)
+        return err;
     err = boot_load(&boot, &pc->machine->mem, pc->cpu.vcpu->state);
     return err ? err : vcpu_set(pc->cpu.vcpu, X86_ALL);
 }

@@ -106,8 +106,8 @@ int bzimage_parse(struct bzimage *bz, const char *name, const void *data, uint64
                        "%s: kernel of 0x%" PRIx64 " bytes at 0x%" PRIx64 " is not below 4 GiB",
                        name, bz->init_size, bz->pref_address);
     bz->cmdline_size = le32_get(d + HDR_CMDLINE_SIZE);
-    bz->initrd_last =
-        le16_get(d + HDR_XLOADFLAGS) & XLF_ABOVE_4G ? UINT64_MAX : le32_get(d + HDR_INITRD_MAX);
+    bz->initrd_last = le32_get(d + HDR_INITRD_MAX);
+    bz->initrd_anywhere = le16_get(d + HDR_XLOADFLAGS) & XLF_ABOVE_4G;
     return 0;
 }
 
@@ -188,6 +188,18 @@ static int load_unpacked(struct loader *ld, const struct bzimage *bz, uint64_t *
     return load_elf(ld, &elf, entry);
 }
 
+/* Below the header's limit where it fits, as every kernel expects; else anywhere. */
+static int place_initrd(struct loader *ld, const struct bzimage *bz, const struct file *initrd,
+                        struct linux_params *lp)
+{
+    int ret = loader_place_file(ld, initrd, "initrd", bz->initrd_last, &lp->initrd);
+
+    if (ret == -ENOMEM && bz->initrd_anywhere)
+        ret = loader_place_file(ld, initrd, "initrd", UINT64_MAX, &lp->initrd);
+    lp->initrd_size = initrd->size;
+    return ret;
+}
+
 int bzimage_load(struct loader *ld, const struct file *kernel, const struct file *initrd,
                  bool self_unpack)
 {
@@ -202,10 +214,8 @@ int bzimage_load(struct loader *ld, const struct file *kernel, const struct file
         ret = self_unpack ? load_self(ld, &bz, &entry) : load_unpacked(ld, &bz, &entry);
     if (ret)
         return ret;
-    if (initrd) {
-        ret = loader_place_file(ld, initrd, "initrd", bz.initrd_last, &lp.initrd);
-        lp.initrd_size = initrd->size;
-    }
+    if (initrd)
+        ret = place_initrd(ld, &bz, initrd, &lp);
     if (!ret)
         ret = loader_put_cmdline(ld, bz.cmdline_size);
     lp.header = bz.data + BZIMAGE_HEADER;
@@ -216,6 +226,8 @@ int bzimage_load(struct loader *ld, const struct file *kernel, const struct file
     if (!ret)
         ret = segments_set_long(ld, entry);
     ld->state->gpr[RSI] = BOOT_INFO;
-    trace(TRACE_BOOT, "%s: entered at 0x%" PRIx64 ", zero page at 0x%x", bz.name, entry, BOOT_INFO);
+    if (!ret)
+        trace(TRACE_BOOT, "%s: entered at 0x%" PRIx64 ", zero page at 0x%x", bz.name, entry,
+              BOOT_INFO);
     return ret;
 }

@@ -16,7 +16,8 @@ struct bzimage {
     uint64_t pref_address; /* where the kernel is linked to run */
     uint64_t init_size;    /* bytes from there that it needs before it knows its memory */
     uint64_t cmdline_size; /* bytes, without the NUL */
-    uint64_t initrd_last;  /* highest address of the initrd's last byte */
+    uint64_t initrd_last;  /* highest address of the initrd's last byte... */
+    bool initrd_anywhere;  /* ...which the kernel can do without (XLF_CAN_BE_LOADED_ABOVE_4G) */
 };
 
 #define BZIMAGE_HEADER 0x1f1u /* where the setup header starts, in file and zero page */

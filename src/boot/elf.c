@@ -200,13 +200,20 @@ int elf_load(const struct elf_image *img, struct loader *ld)
     return 0;
 }
 
-int elf_entry(const struct elf_image *img, uint64_t *entry)
+bool elf_holds(const struct elf_image *img, uint64_t paddr)
 {
     for (unsigned i = 0; i < img->count; i++) {
-        if (img->entry - img->seg[i].paddr < img->seg[i].memsz) {
-            *entry = img->entry;
-            return 0;
-        }
+        if (paddr - img->seg[i].paddr < img->seg[i].memsz)
+            return true;
+    }
+    return false;
+}
+
+int elf_entry(const struct elf_image *img, uint64_t *entry)
+{
+    if (elf_holds(img, img->entry)) {
+        *entry = img->entry;
+        return 0;
     }
     for (unsigned i = 0; i < img->count; i++) {
         if (img->entry - img->seg[i].vaddr < img->seg[i].memsz) {

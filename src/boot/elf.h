@@ -43,6 +43,9 @@ int elf_load(const struct elf_image *img, struct loader *ld);
  * guest address `place`, no move destroying the source of a later one? */
 bool elf_moves_down(const struct elf_image *img, uint64_t place);
 
+/* Is the physical address in a segment? */
+bool elf_holds(const struct elf_image *img, uint64_t paddr);
+
 /* The entry's physical address: e_entry where a segment's physical range holds
  * it, else translated through the segment whose virtual range does. -ENOEXEC. */
 int elf_entry(const struct elf_image *img, uint64_t *entry);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 int loader_init(struct loader *ld, const struct boot_params *params, struct guest_mem *mem,
                 struct x86_state *state)
@@ -28,15 +29,20 @@ int loader_init(struct loader *ld, const struct boot_params *params, struct gues
     return 0;
 }
 
-uint64_t loader_ram_mib(const struct loader *ld)
+struct loader_text loader_ram(const struct loader *ld)
 {
-    uint64_t sum = 0;
+    struct loader_text t;
+    uint64_t kib = 0;
 
     for (unsigned i = 0; i < ld->params->e820_count; i++) {
         if (ld->params->e820[i].type == E820_RAM)
-            sum += ld->params->e820[i].size >> 10;
+            kib += ld->params->e820[i].size >> 10;
     }
-    return (sum + 1023) >> 10;
+    if (kib < 1024)
+        snprintf(t.text, sizeof(t.text), "%" PRIu64 " KiB", kib);
+    else
+        snprintf(t.text, sizeof(t.text), "%" PRIu64 " MiB", (kib + 1023) >> 10);
+    return t;
 }
 
 uint64_t loader_ram_at(const struct loader *ld, uint64_t base)
@@ -68,9 +74,9 @@ int loader_take(struct loader *ld, const char *name, const char *what, uint64_t 
         return 0;
     if (loader_ram_at(ld, base) < size)
         return err_set(ENOMEM,
-                       "%s: %s needs memory from 0x%" PRIx64 " to 0x%" PRIx64 ", which %" PRIu64
-                       " MiB of guest memory do not have",
-                       name, what, base, base + size - 1, loader_ram_mib(ld));
+                       "%s: %s needs memory from 0x%" PRIx64 " to 0x%" PRIx64
+                       ", not all of which is in the guest's %s",
+                       name, what, base, base + size - 1, loader_ram(ld).text);
     other = taken_find(ld, base, base + size);
     if (other)
         return err_set(ENOMEM,
@@ -154,9 +160,8 @@ int loader_place_file(struct loader *ld, const struct file *file, const char *wh
 {
     if (!loader_place(ld, file->size, last, base))
         return err_set(ENOMEM,
-                       "%s: %s of %" PRIu64 " bytes does not fit beside the kernel in %" PRIu64
-                       " MiB of memory",
-                       file->path, what, file->size, loader_ram_mib(ld));
+                       "%s: %s of %" PRIu64 " bytes does not fit beside the kernel in %s of memory",
+                       file->path, what, file->size, loader_ram(ld).text);
     trace(TRACE_BOOT, "%s: %s at 0x%" PRIx64 "-0x%" PRIx64, file->path, what, *base,
           *base + file->size - 1);
     if (guest_mem_write(ld->mem, GPA(*base), file->data, file->size))

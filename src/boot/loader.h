@@ -28,8 +28,12 @@ struct loader {
 int loader_init(struct loader *ld, const struct boot_params *params, struct guest_mem *mem,
                 struct x86_state *state);
 
-/* Total RAM of the memory map, in MiB, rounded up (the BIOS area is missing); for messages. */
-uint64_t loader_ram_mib(const struct loader *ld);
+/* The memory map's RAM for messages, such as "64 MiB": rounded up, since the BIOS area is missing.
+ */
+struct loader_text {
+    char text[32];
+};
+struct loader_text loader_ram(const struct loader *ld);
 
 /* How many bytes of RAM follow base in its range of the memory map; 0 in a hole. */
 uint64_t loader_ram_at(const struct loader *ld, uint64_t base);

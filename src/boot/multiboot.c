@@ -247,7 +247,8 @@ int multiboot_load(struct loader *ld, const struct file *kernel, const struct fi
         ret = segments_set_protected(ld, entry);
     ld->state->gpr[RAX] = ENTRY_MAGIC;
     ld->state->gpr[RBX] = BOOT_INFO;
-    trace(TRACE_BOOT, "%s: multiboot, entered at 0x%x, information at 0x%x", kernel->path, entry,
-          BOOT_INFO);
+    if (!ret)
+        trace(TRACE_BOOT, "%s: multiboot, entered at 0x%x, information at 0x%x", kernel->path,
+              entry, BOOT_INFO);
     return ret;
 }

@@ -71,6 +71,9 @@ int pvh_load(struct loader *ld, const struct file *kernel, const struct file *in
         ret = loader_take(ld, kernel->path, "boot data", BOOT_DATA, BOOT_DATA_END - BOOT_DATA);
     if (!ret)
         ret = elf_load(&elf, ld);
+    if (!ret && !elf_holds(&elf, elf.pvh_entry))
+        ret = err_set(ENOEXEC, "%s: PVH entry point 0x%x is in no segment", kernel->path,
+                      elf.pvh_entry);
     if (!ret && initrd) {
         /* Linux keeps the low 32 bits of a module's address only. */
         ret = loader_place_file(ld, initrd, "initrd", UINT32_MAX, &mod.paddr);
@@ -84,7 +87,8 @@ int pvh_load(struct loader *ld, const struct file *kernel, const struct file *in
         ret = segments_set_protected(ld, elf.pvh_entry);
     ld->state->gpr[RBX] = BOOT_INFO;
     ld->state->seg[SEG_TR].base = 0; /* as the ABI has it */
-    trace(TRACE_BOOT, "%s: PVH, entered at 0x%x, start_info at 0x%x", kernel->path, elf.pvh_entry,
-          BOOT_INFO);
+    if (!ret)
+        trace(TRACE_BOOT, "%s: PVH, entered at 0x%x, start_info at 0x%x", kernel->path,
+              elf.pvh_entry, BOOT_INFO);
     return ret;
 }

@@ -37,13 +37,9 @@ static void print_accels(const struct accel_info *infos)
     for (unsigned i = 0; accel_list[i] && i < ACCEL_MAX; i++) {
         const struct accel_info *info = &infos[i];
 
-        printf("accelerator  %s (%s): %s", accel_list[i]->name, accel_list[i]->title,
-               info->usable ? "usable" : "not usable");
-        if (info->reason[0])
-            printf(", %s", info->reason);
-        if (info->mips > 0)
-            printf("; %.3g million ring-0 instructions a second", info->mips);
-        putchar('\n');
+        /* A reason why one is usable says so itself. */
+        printf("accelerator  %s (%s): %s%s\n", accel_list[i]->name, accel_list[i]->title,
+               info->usable ? "" : "not usable: ", info->reason);
     }
 }
 

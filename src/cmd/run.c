@@ -20,7 +20,7 @@ static int explain(const struct pc_end *end, const struct run_options *opt)
     case LIFE_TRIPLE_FAULT:
         return cmd_fail(STATUS_TRIPLE_FAULT, "the guest crashed: triple fault%s",
                         opt->dump ? "" : " (--dump-on-failure shows its registers)");
-    case LIFE_DEBUG_EXIT: return (int)(end->detail << 1 | 1) & 0xff;
+    case LIFE_DEBUG_EXIT:
     case LIFE_EXIT: return (int)end->detail;
     case LIFE_TIMEOUT: return cmd_fail(STATUS_TIMEOUT, "timeout after %s s", opt->timeout_text);
     case LIFE_QUIT:

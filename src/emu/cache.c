@@ -3,6 +3,7 @@
  * prefetches, and the hints that are NOPs. Guest memory is coherent, so what
  * writes back or invalidates lines only checks its operands.
  */
+#include "emu/access.h"
 #include "emu/system.h"
 
 static void op_nop(struct emu_cpu *c, const struct emu_op *op)
@@ -41,10 +42,11 @@ static void op_wbinvd(struct emu_cpu *c, const struct emu_op *op)
     need_cpl0(c);
 }
 
-/* 0F AE /7 CLFLUSH, 66 0F AE /7 CLFLUSHOPT, 66 0F AE /6 CLWB: fault as a load would */
+/* 0F AE /7 CLFLUSH, 66 0F AE /7 CLFLUSHOPT, 66 0F AE /6 CLWB: fault as a load would,
+ * but touch no device */
 static void op_flush_line(struct emu_cpu *c, const struct emu_op *op)
 {
-    emu_load(c, op->i.seg, emu_ea(c, &op->i), 1);
+    emu_span(c, op->i.seg, emu_linear(c, op->i.seg, emu_ea(c, &op->i), 1, false), EMU_READ);
 }
 
 /* 0F AE E8 LFENCE, F0 MFENCE, F8 SFENCE */

@@ -29,7 +29,7 @@ typedef void (*emu_fn)(struct emu_cpu *c, const struct emu_op *op);
 struct emu_op {
     emu_fn fn;
     struct x86_insn i;
-    bool ends; /* last of its block: rip, mode, mappings or interrupts may change */
+    bool ends;       /* last of its block: rip, mode, mappings or interrupts may change */
     const void *aux; /* what the binder wants its handler to find; NULL otherwise */
 };
 
@@ -115,6 +115,8 @@ struct emu_cpu {
     struct emu_tlb_entry tlb[EMU_MMU_COUNT][EMU_TLB_SIZE];
     uint16_t tlb_log[EMU_TLB_LOG];
     unsigned tlb_fills;
+    uint64_t large_first, large_last; /* linear span of all large pages in the TLB; empty: first >
+                                         last */
 
     /* -- architectural -- */
     struct x86_seg seg[SEG_COUNT];

@@ -47,14 +47,22 @@ void emu_tlb_flush(struct emu_cpu *c)
         }
     }
     c->tlb_fills = 0;
+    c->large_first = UINT64_MAX;
+    c->large_last = 0;
     if (c->ops->tlb_flushed)
         c->ops->tlb_flushed(c->user);
 }
 
+/* INVLPG drops a large page whole (SDM Vol. 3A 4.10.4.1), whose 4 KiB pieces are
+ * strewn over the TLB: then all of it goes. */
 void emu_tlb_flush_page(struct emu_cpu *c, uint64_t linear)
 {
     unsigned index = tlb_index(linear);
 
+    if (linear >= c->large_first && linear <= c->large_last) {
+        emu_tlb_flush(c);
+        return;
+    }
     for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++)
         entry_clear(&c->tlb[mmu][index], index);
     if (c->ops->tlb_flushed)
@@ -147,6 +155,10 @@ static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
     }
     if (unlikely(c->dr[7] & 0xff) && page_has_breakpoint(c, align_down(linear, PAGE_SIZE)))
         rights &= MEM_EXEC;
+    if (page.size > PAGE_SIZE) {
+        c->large_first = MIN(c->large_first, align_down(linear, page.size));
+        c->large_last = MAX(c->large_last, linear | (page.size - 1));
+    }
     tlb_fill(c, mmu, linear, rights, slot->hva + (page.gpa.v - slot->gpa.v));
 }
 

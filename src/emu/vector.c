@@ -235,13 +235,13 @@ static uint32_t run_fp(struct emu_cpu *c, const struct vec_thunk *t, struct imag
     return now;
 }
 
-/* Does the instruction, in this form, put the x87 registers into MMX use? CVTPI2PS does so even
- * when it reads memory, CVTPI2PD doesn't (SDM Vol. 2A). */
+/* Does the instruction, in this form, put the x87 registers into MMX use? Not CVTPI2PS from
+ * memory, where CPUs differ. */
 static bool uses_mmx(const struct vec_row *row, bool mem)
 {
     const struct vec_operands *o = &vec_operands[row->form];
 
-    return o->reg == VEC_M || (o->rm == VEC_M && (!mem || (row->opcode == 0x2a && row->pp == 0)));
+    return o->reg == VEC_M || (o->rm == VEC_M && (!mem || o->dest == VEC_TO_RM));
 }
 
 static bool uses_xmm(const struct vec_row *row)

@@ -387,7 +387,7 @@ static void index_rows(void)
 static bool row_fits(const struct vec_row *row, const struct x86_insn *i)
 {
     bool vex = i->flags & X86_VEX, mem = i->flags & X86_RM_MEM, l = i->flags & X86_L,
-         w = i->flags & X86_W, h = vec_operands[row->form].h;
+         w = i->flags & X86_W;
 
     if (row->ext != VEC_ANY && row->ext != (i->modrm >> 3 & 7))
         return false;
@@ -397,10 +397,9 @@ static bool row_fits(const struct vec_row *row, const struct x86_insn *i)
         return false;
     if (!vex)
         return true;
-    if (row->flags & VEC_HREG)
-        h = !mem;
-    return (h || i->vvvv == 0) && !(row->flags & VEC_L0 && l) && !(row->flags & VEC_L1 && !l) &&
-           !(row->flags & VEC_W0 && w) && !(row->flags & VEC_W1 && !w);
+    return (vec_has_h(row, mem) || i->vvvv == 0) && !(row->flags & VEC_L0 && l) &&
+           !(row->flags & VEC_L1 && !l) && !(row->flags & VEC_W0 && w) &&
+           !(row->flags & VEC_W1 && !w);
 }
 
 const struct vec_row *vec_find(const struct x86_insn *i)

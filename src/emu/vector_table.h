@@ -106,6 +106,12 @@ struct vec_row {
 extern const struct vec_row vec_rows[];
 extern const unsigned vec_row_count;
 
+/* Is VEX.vvvv an operand, with a register or memory as r/m? */
+static inline bool vec_has_h(const struct vec_row *row, bool mem)
+{
+    return row->flags & VEC_HREG ? !mem : vec_operands[row->form].h;
+}
+
 /* The row of an instruction, NULL when there is none. Encoding rules only: VEX.L, W and vvvv
  * as the row demands, memory or register form; no features. */
 const struct vec_row *vec_find(const struct x86_insn *i);

@@ -51,7 +51,7 @@ static void emit_insn(struct emitter *e, const struct vec_row *row, const struct
     bool mem = i->flags & X86_RM_MEM, l = i->flags & X86_L && !(row->flags & VEC_LIG);
     unsigned reg = row->ext != VEC_ANY ? row->ext : o->reg == VEC_G ? RAX : N_REG;
     unsigned rm = o->rm == VEC_G ? RCX : N_RM;
-    unsigned h = o->h && !(row->flags & VEC_HREG && mem) ? N_H : 0;
+    unsigned h = vec_has_h(row, mem) ? N_H : 0;
 
     if (e->vex) {
         EMIT(e, 0xc4, 0xe0 | row->map, (uint8_t)(w << 7 | (~h & 15) << 3 | l << 2 | row->pp));
@@ -74,7 +74,7 @@ static void emit_loads(struct emitter *e, const struct vec_row *row, bool mem)
     const struct vec_operands *o = &vec_operands[row->form];
 
     emit_move(e, o->reg, N_REG, AT_REG, false);
-    if (e->vex && o->h)
+    if (e->vex && vec_has_h(row, mem))
         emit_move(e, VEC_X, N_H, AT_H, false);
     if (!mem)
         emit_move(e, o->rm, N_RM, AT_RM, false);

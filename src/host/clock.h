@@ -1,4 +1,4 @@
-/* Host time: the monotonic clock, the machine's clock on top of it. */
+/* Host time: the monotonic clock, and the machine's clock on top of it. */
 #ifndef MOTE_HOST_CLOCK_H
 #define MOTE_HOST_CLOCK_H
 

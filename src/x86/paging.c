@@ -96,7 +96,8 @@ static unsigned rights_of(const struct walk *w)
 }
 
 /* The last entry is known: check rights, set A and D, hand out the page. */
-static int leaf(struct walk *w, gpa_t at, uint64_t entry, gpa_t gpa, struct x86_page *page)
+static int leaf(struct walk *w, gpa_t at, uint64_t entry, gpa_t gpa, uint64_t size,
+                struct x86_page *page)
 {
     unsigned rights = rights_of(w);
     unsigned need = w->access->exec ? MEM_EXEC : w->access->write ? MEM_WRITE : MEM_READ;
@@ -108,6 +109,7 @@ static int leaf(struct walk *w, gpa_t at, uint64_t entry, gpa_t gpa, struct x86_
     if (!w->access->write && !(entry & PTE_D))
         rights &= ~(unsigned)MEM_WRITE;
     page->gpa = gpa;
+    page->size = size;
     page->rights = rights;
     return 0;
 }
@@ -126,7 +128,7 @@ static int walk_32(struct walk *w, uint64_t linear, struct x86_page *page)
 
         if (entry & BIT(21))
             return (int)error_code(w, PF_P | PF_R);
-        return leaf(w, at, entry, GPA(base + (linear & 0x3ff000)), page);
+        return leaf(w, at, entry, GPA(base + (linear & 0x3ff000)), BIT(22), page);
     }
     if (w->access->update)
         entry_mark(w, at, entry, PTE_A);
@@ -135,7 +137,7 @@ static int walk_32(struct walk *w, uint64_t linear, struct x86_page *page)
     err = entry_check(w, entry, 0);
     if (err)
         return err;
-    return leaf(w, at, entry, GPA(entry & 0xfffff000), page);
+    return leaf(w, at, entry, GPA(entry & 0xfffff000), PAGE_SIZE, page);
 }
 
 /* PAE (SDM Vol. 3A 4.4) and 4-level paging (4.5): 8-byte entries below `level`. */
@@ -175,7 +177,7 @@ static int walk_64(struct walk *w, uint64_t linear, uint64_t table, int level,
             uint64_t offset = linear & (BIT(shift) - 1) & ~PAGE_MASK;
             uint64_t base = entry & PTE_FRAME & ~(BIT(shift) - 1);
 
-            return leaf(w, at, entry, GPA(base + offset), page);
+            return leaf(w, at, entry, GPA(base + offset), BIT(shift), page);
         }
         if (w->access->update)
             entry_mark(w, at, entry, PTE_A);
@@ -190,6 +192,7 @@ int x86_walk(const struct x86_paging *p, struct guest_mem *mem, uint64_t linear,
 
     if (!(p->cr0 & CR0_PG)) {
         page->gpa = GPA(linear & 0xfffff000);
+        page->size = PAGE_SIZE;
         page->rights = MEM_RWX;
         return 0;
     }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <x86intrin.h>
 
 #define FIELD(msr, name)                                                                           \
     {                                                                                              \
@@ -97,8 +98,11 @@ static int msrs_read(struct kvm_vcpu *k, const struct kvm_machine *m, unsigned f
     for (unsigned i = first; i < m->msr_count; i++)
         list.entry[i - first].index = table[m->msr[i]].index;
     done = KVM_CALL(k->fd, KVM_GET_MSRS, &list);
-    for (int i = 0; i < done; i++)
+    for (int i = 0; i < done; i++) {
         k->msr_value[first + (unsigned)i] = list.entry[i].data;
+        if (list.entry[i].index == MSR_TSC)
+            k->v.tsc_offset = list.entry[i].data - __rdtsc();
+    }
     return done;
 }
 
@@ -183,5 +187,5 @@ int kvm_set_msrs(struct kvm_vcpu *k)
     if ((unsigned)done < list.head.nmsrs)
         return err_set(EINVAL, KVM_DEVICE ": MSR 0x%" PRIx32 ": value 0x%" PRIx64 " is refused",
                        list.entry[done].index, (uint64_t)list.entry[done].data);
-    return 0;
+    return msrs_refresh(k); /* the TSC's offset is to be known */
 }

@@ -7,15 +7,16 @@
 #define SREGS_GROUPS (X86_SEGS | X86_CRS | X86_MSRS)
 
 /* X(ours, KVM's): struct kvm_regs has its own order. */
+/* clang-format off */
 #define GPRS(X)                                                                                    \
-    X(RAX, rax)                                                                                    \
-    X(RCX, rcx) X(RDX, rdx) X(RBX, rbx) X(RSP, rsp) X(RBP, rbp) X(RSI, rsi) X(RDI, rdi) X(R8, r8)  \
-        X(R9, r9) X(R10, r10) X(R11, r11) X(R12, r12) X(R13, r13) X(R14, r14) X(R15, r15)
+    X(RAX, rax) X(RCX, rcx) X(RDX, rdx) X(RBX, rbx) X(RSP, rsp) X(RBP, rbp) X(RSI, rsi)            \
+    X(RDI, rdi) X(R8, r8) X(R9, r9) X(R10, r10) X(R11, r11) X(R12, r12) X(R13, r13) X(R14, r14)    \
+    X(R15, r15)
 
 #define SEGS(X)                                                                                    \
-    X(SEG_ES, es)                                                                                  \
-    X(SEG_CS, cs) X(SEG_SS, ss) X(SEG_DS, ds) X(SEG_FS, fs) X(SEG_GS, gs) X(SEG_LDTR, ldt)         \
-        X(SEG_TR, tr)
+    X(SEG_ES, es) X(SEG_CS, cs) X(SEG_SS, ss) X(SEG_DS, ds) X(SEG_FS, fs) X(SEG_GS, gs)            \
+    X(SEG_LDTR, ldt) X(SEG_TR, tr)
+/* clang-format on */
 
 static int get_gprs(struct kvm_vcpu *k)
 {

@@ -305,12 +305,12 @@ static int access_finish(struct vcpu *v)
 int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct soft_vcpu *s = soft(v);
-    int err = access_finish(v);
+    int err;
 
+    state_flush(v); /* first: a new rip makes the old access void */
+    err = access_finish(v);
     if (err)
         return err;
-
-    state_flush(v);
     run_loop(s);
     v->valid = 0;
     s->cpu.op = NULL;

@@ -179,7 +179,7 @@ static void refuses_flat_images_that_cannot_be(void **state)
     m->params.flat_addr = GPA(0x6800);
     assert_refused(m, &img, NULL, ENOMEM, "which is in use");
     m->params.flat_addr = GPA(RAM_SIZE - 4095);
-    assert_refused(m, &img, NULL, ENOMEM, "64 MiB of guest memory");
+    assert_refused(m, &img, NULL, ENOMEM, "in the guest\'s 64 MiB");
     m->params.flat_addr = GPA(RAM_SIZE - 4096);
     assert_int_equal(machine_boot(m, &img.file, NULL), 0);
     m->params.flat_mode = 9;

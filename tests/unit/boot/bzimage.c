@@ -104,10 +104,10 @@ static void loads_by_copy_when_memory_is_short(void **state)
     assert_filled(small.ram + KERNEL_ADDR, 0, TEXT_LEN);
     assert_zeroed(small.ram + DATA_ADDR + DATA_LEN, DATA_MEMSZ - DATA_LEN);
     small.params.protocol = BOOT_LINUX_SELF;
-    assert_refused(&small, &img, NULL, ENOMEM, "19 MiB of guest memory");
+    assert_refused(&small, &img, NULL, ENOMEM, "in the guest\'s 19 MiB");
     machine_free(&small);
     machine_init(&small, 18 << 20);
-    assert_refused(&small, &img, NULL, ENOMEM, "18 MiB of guest memory");
+    assert_refused(&small, &img, NULL, ENOMEM, "in the guest\'s 18 MiB");
     machine_free(&small);
     image_free(&img);
 }
@@ -199,6 +199,37 @@ static void places_an_initrd_of_any_size_that_fits(void **state)
     assert_int_equal(le32_get(m->ram + BOOT_INFO + 0x218), 0x17ff000);
     assert_refused(m, &img, &(struct file){"initrd", data, 16 << 20}, ENOMEM, "does not fit");
     free(data);
+    image_free(&img);
+}
+
+static void places_a_large_initrd_above_4g(void **state)
+{
+    enum { HIGH = 48 << 20 };
+    struct machine *m = *state;
+    uint8_t *data = calloc(1, HIGH), *high = aligned_alloc(4096, HIGH);
+    struct boot_e820 e820[4] = {m->e820[0], m->e820[1], m->e820[2], {BIT(32), HIGH, E820_RAM}};
+    const uint8_t *zp = m->ram + BOOT_INFO;
+    struct file rd = {"initrd", data, 4096};
+    struct image img;
+
+    m->params.e820 = e820;
+    m->params.e820_count = 4;
+    assert_int_equal(guest_mem_map(&m->mem, GPA(BIT(32)), HIGH, high, MEM_RWX), 0);
+    image_bzimage(&img, PACK_ELF);
+    assert_int_equal(machine_boot(m, &img.file, &rd), 0); /* a small one stays low */
+    assert_int_equal(le32_get(zp + 0x0c0), 0);
+    assert_int_equal(le32_get(zp + 0x218), RAM_SIZE - 4096);
+    rd.size = HIGH;
+    memset(data, 0x3c, HIGH);
+    assert_int_equal(machine_boot(m, &img.file, &rd), 0);
+    assert_int_equal(le32_get(zp + 0x0c0), 1);
+    assert_int_equal(le32_get(zp + 0x218), 0);
+    assert_int_equal(le32_get(zp + 0x21c), HIGH);
+    assert_memory_equal(high, data, HIGH);
+    le16_put(img.bytes + 0x236, 1); /* a kernel that cannot */
+    assert_refused(m, &img, &rd, ENOMEM, "initrd of 50331648 bytes does not fit");
+    free(data);
+    free(high);
     image_free(&img);
 }
 
@@ -416,6 +447,7 @@ int main(void)
         T(self_unpacking_enters_startup_64),
         T(fills_the_zero_page),
         T(places_an_initrd_of_any_size_that_fits),
+        T(places_a_large_initrd_above_4g),
         T(limits_the_command_line),
         T(refuses_truncated_files),
         T(refuses_truncated_payloads),

@@ -188,7 +188,7 @@ static const struct {
     {20, 0x1000, ENOEXEC, "the file has less"},
     {20, 0xffffffff, ENOEXEC, "the file has less"},
     {24, 0x200001, ENOEXEC, "before the data"},
-    {24, 0xffffffff, ENOMEM, "64 MiB of guest memory"},
+    {24, 0xffffffff, ENOMEM, "in the guest\'s 64 MiB"},
     {28, 0x1fffff, ENOEXEC, "entry 0x1fffff lies outside"},
     {28, 0x200800, ENOEXEC, "lies outside"},
 };
@@ -236,7 +236,7 @@ static void reports_tiny_memory(void **state)
     m->e820[0].size = 1024;
     m->params.e820_count = 1;
     image_elf32(&img, true, false);
-    assert_refused(m, &img, NULL, ENOMEM, "1 MiB of guest memory do not have");
+    assert_refused(m, &img, NULL, ENOMEM, "in the guest's 1 KiB");
     image_free(&img);
 }
 

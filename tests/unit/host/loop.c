@@ -1,6 +1,7 @@
 /* The event loop: timers, wake-ups from another thread, removal of watches. */
 #include "host/loop.h"
 
+#include "base/tsc.h"
 #include "host/clock.h"
 
 #include <errno.h>
