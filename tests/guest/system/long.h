@@ -87,8 +87,18 @@ static inline void wrmsr(uint32_t i, uint64_t v)
     }
 CR(0)
 CR(3)
-CR(4) CR(8)
+CR(4)
+CR(8)
 #undef CR
+
+/* Is this QEMU's TCG? By the hypervisor's CPUID leaf. */
+static inline int on_tcg(void)
+{
+    uint32_t eax = 0x40000000, ebx, ecx = 0, edx;
+
+    __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    return ebx == 0x54474354; /* "TCGT" */
+}
 
 /* A row that ends in a trap: vector and error code. */
 #define TRAPS(name, want_v, want_e, ...)                                                           \
@@ -110,7 +120,7 @@ CR(4) CR(8)
             "; int3; " #name "_to: .popsection")
 #define RUN(name, cs, rflags) user_run(name##_from, name##_to, cs, rflags)
 
-    void *memcpy(void *to, const void *from, unsigned long n);
+void *memcpy(void *to, const void *from, unsigned long n);
 
 void rows_paging(void);
 void rows_control(void);

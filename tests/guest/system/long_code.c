@@ -122,7 +122,7 @@ static void misc(void)
     ROW1("sgdt limit", r.limit, 127);
     uint64_t lar = 0, lsl = 0;
     __asm__ volatile("larl %2, %k0; lsll %2, %k1" : "+r"(lar), "+r"(lsl) : "r"(U_DATA));
-    ROW2("lar, lsl of user data", lar, lsl, 0xcff300, 0xffffffff);
+    ROW2("lar, lsl of user data", lar & 0xf0ff00, lsl, 0xc0f300, 0xffffffff);
     TRAPS("rdtscp", NONE, 0, ASM("rdtscp"));
     TRAPS("wbinvd", NONE, 0, ASM("wbinvd"));
     TRAPS("ud2", 6, 0, ASM("ud2"));

@@ -152,9 +152,11 @@ static void canonical(void)
     TRAPS("load, not canonical", 13, 0, ASM("movabsq $0x800000000000, %%rax; movl (%%rax), %%eax"));
     TRAPS("store, not canonical", 13, 0,
           ASM("movabsq $0xffff7fffffffffff, %%rax; movb %%al, (%%rax)"));
-    TRAPS("load by rsp, not canonical", 12, 0,
-          ASM("movq %%rsp, %%rdx; movabsq $0x800000000000, %%rax; movq %%rax, %%rsp;"
-              "movl (%%rsp), %%eax; movq %%rdx, %%rsp"));
+    TRAPS("load by rbp, not canonical", 12, 0,
+          ASM("movq %%rbp, %%rdx; movabsq $0x800000000000, %%rbp; movl (%%rbp), %%eax;"
+              "movq %%rdx, %%rbp"));
+    TRAPS("load by rsp, not canonical: no stack for #SS", 8, 0,
+          ASM("movabsq $0x800000000000, %%rsp; movl (%%rsp), %%eax"));
     TRAPS("jump, not canonical", 13, 0, ASM("movabsq $0x800000000000, %%rax; jmp *%%rax"));
     TRAPS("invlpg, not canonical, is nothing", NONE, 0,
           ASM("movabsq $0x800000000000, %%rax; invlpg (%%rax)"));

@@ -12,7 +12,7 @@ USER(u_gate, "pushq $0; movl $0x53, 4(%rsp); movl $0, (%rsp); lcall *(%rsp)");
 USER(u_ud, "ud2");
 USER(u_iret0, "pushq $0x10; pushq %rsp; pushq $2; pushq $8; pushq $0; iretq");
 USER(u_null_ss, "xorl %eax, %eax; movl %eax, %ss");
-USER(u_bad_rsp, "movabsq $0x800000000000, %rsp; pushq %rax");
+USER(u_bad_rsp, "movabsq $0x800000001000, %rsp; pushq %rax");
 USER(u_compat, ".code32; movl $0x12345678, %eax; pushl %eax; popl %ecx; incl %ecx; .code64");
 USER(u_compat_wrap,
      ".code32; movl $0xc0000000, %ebx; movl $0x40000000, %ecx; "
@@ -111,7 +111,8 @@ static void segments(void)
           ASM("xorl %%eax, %%eax; movl %%eax, %%ss; movl $0x10, %%eax; movl %%eax, %%ss"));
     TRAPS("tss into ds", 13, TSS_SEL, ASM("movl $0x40, %%eax; movl %%eax, %%ds"));
     TRAPS("ltr of a busy tss", 13, TSS_SEL, ASM("movl $0x40, %%eax; ltr %%ax"));
-    TRAPS("ltr of null", 13, 0, ASM("xorl %%eax, %%eax; ltr %%ax"));
+    if (!on_tcg()) /* which is left without a task */
+        TRAPS("ltr of null", 13, 0, ASM("xorl %%eax, %%eax; ltr %%ax"));
     TRAPS("lldt of null", NONE, 0, ASM("xorl %%eax, %%eax; lldt %%ax"));
     TRAPS("lldt of a data segment", 13, K_DATA, ASM("movl $0x10, %%eax; lldt %%ax"));
     TRAPS("selector in an absent ldt", 13, 0xc, ASM("movl $0xc, %%eax; movl %%eax, %%ds"));
