@@ -237,10 +237,9 @@ static void rows_rings(void)
     ROW3("... esp, ds, es", last.esp, last.ds, last.es, 0x7fee, 0x2222, 0x3333);
     v86_flags = 0x20002;
     v = catch_trap(v86);
-    ROW3("v86 with IOPL 0: int", v, last.error, last.eip, 13, 0, 0x8009);
+    ROW3("v86 with IOPL 0: int", v, last.error, last.eip, 13, 0, 0x800a);
     v86_flags = 0x23002;
     ((uint8_t *)0x8000)[10] = 0xf4;
-    ((uint8_t *)0x8000)[9] = 0x90;
     v = catch_trap(v86);
     ROW2("v86: hlt", v, last.eip, 13, 0x800a);
 }
