@@ -393,6 +393,12 @@ static void op_aad(struct emu_cpu *c, const struct emu_op *op)
     set_szp(c, al);
 }
 
+/* AL = CF ? ff : 00; without a name in the SDM, but every CPU has it (AMD APM Vol. 3 table A-1). */
+static void op_salc(struct emu_cpu *c, const struct emu_op *op)
+{
+    *(uint8_t *)&c->r[RAX] = c->rflags & FLAG_CF ? 0xff : 0;
+}
+
 /* ---- binding ---------------------------------------------------------------------- */
 
 static emu_fn bind_one_byte(const struct emu_cpu *c, const struct x86_insn *i)
@@ -415,6 +421,7 @@ static emu_fn bind_one_byte(const struct emu_cpu *c, const struct x86_insn *i)
     case 0x3f: return op_aaa_aas;
     case 0xd4: return op_aam;
     case 0xd5: return op_aad;
+    case 0xd6: return op_salc;
     default: return NULL;
     }
 }

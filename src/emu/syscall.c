@@ -92,6 +92,12 @@ static void op_sysexit(struct emu_cpu *c, const struct emu_op *op)
     flat_segments(c, (uint16_t)((cs + 16) | 3), (uint16_t)((cs + 24) | 3), 3, false);
 }
 
+/* SYSEXIT in long mode: the privilege is checked before the mode, as on the CPU. */
+static void op_refuse(struct emu_cpu *c, const struct emu_op *op)
+{
+    emu_gp(c, 0);
+}
+
 /* 0F 01 F8 */
 static void op_swapgs(struct emu_cpu *c, const struct emu_op *op)
 {
@@ -133,7 +139,10 @@ bool bind_fast_call(const struct emu_cpu *c, struct emu_op *op)
     case 0x07:
         return c->protected_mode && c->features & EMU_F(SYSCALL) && bind_to(op, op_sysret, true);
     case 0x34: return sep && bind_to(op, op_sysenter, true);
-    case 0x35: return sep && bind_to(op, op_sysexit, true);
+    case 0x35:
+        if (c->long_mode && c->cpl == 3 && c->features & EMU_F(SEP))
+            return bind_to(op, op_refuse, true);
+        return sep && bind_to(op, op_sysexit, true);
     case 0xae:
         return i->pp == 2 && !(i->flags & X86_RM_MEM) && insn_ext(i) < 4 && c->mode == X86_MODE64 &&
                c->features & EMU_F(FSGSBASE) && bind_to(op, op_fsgsbase, true);
