@@ -184,31 +184,19 @@ HANDLERS(op_not, NOT_BODY)
 
 /* ---- multiplication and division ------------------------------------------ */
 
+/* One multiplication; the low half leaves RAX to make room for the flags. */
+#define MULTIPLY_ONE(insn, suffix, T)                                                              \
+    __asm__(insn suffix " %[b]\n\tmovq %%rax, %[lo]\n\t" READ_FLAGS                                \
+            : "+a"(acc), "+d"(hi), [lo] "=&r"(lo)                                                  \
+            : [b] "r"((T)b)                                                                        \
+            : "cc")
+
 /* RDX:RAX (or AX) := accumulator * r/m (SDM Vol. 2 MUL, IMUL). */
 #define MULTIPLY(insn)                                                                             \
-    uint64_t b = get_rm(c, i, size), lo = c->r[RAX], hi = 0;                                       \
-    uint64_t flags;                                                                                \
-    if (size == 1)                                                                                 \
-        __asm__(insn "b %b[b]\n\tpushfq\n\tpopq %[f]"                                              \
-                : "+a"(lo), [f] "=r"(flags)                                                        \
-                : [b] "q"(b)                                                                       \
-                : "cc");                                                                           \
-    else if (size == 2)                                                                            \
-        __asm__(insn "w %w[b]\n\tpushfq\n\tpopq %[f]"                                              \
-                : "+a"(lo), "=&d"(hi), [f] "=r"(flags)                                             \
-                : [b] "r"(b)                                                                       \
-                : "cc");                                                                           \
-    else if (size == 4)                                                                            \
-        __asm__(insn "l %k[b]\n\tpushfq\n\tpopq %[f]"                                              \
-                : "+a"(lo), "=&d"(hi), [f] "=r"(flags)                                             \
-                : [b] "r"(b)                                                                       \
-                : "cc");                                                                           \
-    else                                                                                           \
-        __asm__(insn "q %[b]\n\tpushfq\n\tpopq %[f]"                                               \
-                : "+a"(lo), "=&d"(hi), [f] "=r"(flags)                                             \
-                : [b] "r"(b)                                                                       \
-                : "cc");                                                                           \
-    c->rflags = (c->rflags & ~(uint64_t)FLAG_STATUS) | (flags & FLAG_STATUS);                      \
+    uint64_t b = get_rm(c, i, size), acc = c->r[RAX], lo, hi = 0;                                  \
+                                                                                                   \
+    SIZED(MULTIPLY_ONE, insn);                                                                     \
+    flags_from_ax(c, (uint32_t)acc);                                                               \
     emu_set_reg(c, RAX, size == 1 ? 2 : size, lo);                                                 \
     if (size > 1)                                                                                  \
         emu_set_reg(c, RDX, size, hi);

@@ -35,6 +35,7 @@ static void output_lost(struct console *c, int err)
 
 void console_write(struct console *c, const uint8_t *buf, size_t len)
 {
+    atomic_store(&c->writing, true);
     while (len && c->out_fd >= 0 && !atomic_load(&c->aborted)) {
         ssize_t n = write(c->out_fd, buf, len);
 
@@ -49,6 +50,9 @@ void console_write(struct console *c, const uint8_t *buf, size_t len)
             output_lost(c, errno);
         }
     }
+    atomic_store(&c->writing, false);
+    if (atomic_exchange(&c->deferred, false))
+        loop_event_set(&c->room);
 }
 
 /* ---- input ---- */
@@ -59,8 +63,23 @@ static void ring_put(struct console *c, uint8_t byte)
         c->ring[(c->head + c->used++) % CONSOLE_RING] = byte;
 }
 
+/*
+ * A serial port that waits for us in console_write holds its lock, and giving
+ * it input would make the loop wait with it, for as long as nobody reads our
+ * output: keys, timers and --timeout would be dead.
+ */
+static bool must_defer(struct console *c)
+{
+    if (!atomic_load(&c->writing))
+        return false;
+    atomic_store(&c->deferred, true);
+    return atomic_load(&c->writing); /* ended in between: it may have missed the flag */
+}
+
 static void ring_drain(struct console *c)
 {
+    if (must_defer(c))
+        return;
     while (c->used) {
         size_t part = MIN(c->used, CONSOLE_RING - c->head);
         size_t taken = c->input(c->user, c->ring + c->head, part);

@@ -18,14 +18,16 @@
 
 struct console {
     struct loop *loop;
-    const char *name;    /* for messages */
-    int in_fd;           /* -1: no input (any more) */
-    int out_fd;          /* -1: output is dropped */
-    bool terminal;       /* input is a terminal: raw mode, Ctrl-A commands */
-    bool waits;          /* input is a file that epoll can wait for */
-    bool watching;       /* and it does so now */
-    atomic_bool aborted; /* see console_abort */
-    atomic_int error;    /* errno of output that was lost, 0 */
+    const char *name;     /* for messages */
+    int in_fd;            /* -1: no input (any more) */
+    int out_fd;           /* -1: output is dropped */
+    bool terminal;        /* input is a terminal: raw mode, Ctrl-A commands */
+    bool waits;           /* input is a file that epoll can wait for */
+    bool watching;        /* and it does so now */
+    atomic_bool aborted;  /* see console_abort */
+    atomic_bool writing;  /* a console_write is under way */
+    atomic_bool deferred; /* and input waits for its end */
+    atomic_int error;     /* errno of output that was lost, 0 */
     struct loop_watch in;
     struct loop_event room;
     struct escape escape;

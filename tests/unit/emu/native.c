@@ -100,8 +100,10 @@ static void catch_signals(void)
 
 void native_run(const uint8_t *code, unsigned len, struct machine *m)
 {
-    struct machine work = *m;
+    static struct machine work; /* not on the stack: a signal returns past it */
+    struct machine *volatile out = m;
 
+    work = *m;
     memset(page, 0xcc, 64);
     memcpy(page, code, len);
     page[len] = 0xc3;
@@ -109,13 +111,13 @@ void native_run(const uint8_t *code, unsigned len, struct machine *m)
     trapped = 0;
     if (sigsetjmp(escape, 1) == 0) {
         native_enter(&work, page, have_avx);
-        *m = work;
-        m->trap = 0;
+        *out = work;
+        out->trap = 0;
     } else {
         __asm__ volatile("fninit");
         __builtin_ia32_ldmxcsr(MXCSR_INIT);
-        m->trap = trapped;
-        le32_put(m->fx + 24, trapped_mxcsr);
+        out->trap = trapped;
+        le32_put(out->fx + 24, trapped_mxcsr);
     }
 }
 
@@ -254,7 +256,7 @@ static void forgive_flags(const uint8_t *code, unsigned len, struct machine *got
 {
     uint32_t mxcsr = le32_get(want->fx + 24), diff = le32_get(got->fx + 24) ^ mxcsr;
     uint32_t trapping = ~(mxcsr >> 7) & MXCSR_FLAGS;
-    bool dot = code[len - 3] == 0x40 || code[len - 3] == 0x41; /* opcode, ModRM, immediate */
+    bool dot = len > 3 && (code[len - 3] & 0xfe) == 0x40; /* opcode, ModRM, immediate */
 
     if (want->trap == EXC_XM && got->trap == EXC_XM && le32_get(got->fx + 24) & trapping &&
         (dot ? (diff & ~MXCSR_FLAGS) == 0 : diff == 0x20 && mxcsr & trapping & 0x18))

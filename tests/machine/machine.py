@@ -1,0 +1,106 @@
+"""What the machine tests share: where things are, and how to run mote.
+
+MOTE names another mote than build/release/mote, MOTE_KERNEL another Linux than
+the one tools/get-kernel gets.
+"""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+MOTE = pathlib.Path(os.environ.get("MOTE", TREE / "build/release/mote")).absolute()
+
+# A boot takes seconds; this is for a loaded host, and for a guest that hangs.
+BOOT_SECONDS = 90
+
+# The statuses of mote run --help.
+OFF, FAILED, USAGE, INPUT, ACCEL, RESET, TRIPLE_FAULT, TIMEOUT, QUIT = range(9)
+
+
+class Result:
+    """A process that ended: status (-N: by signal N), out, err, seconds."""
+
+    def __init__(self, status, out, err, seconds):
+        self.status, self.out, self.err, self.seconds = status, out, err, seconds
+
+    def __repr__(self):
+        return f"status {self.status}\n--- out\n{self.out[-4000:]}\n--- err\n{self.err[-4000:]}"
+
+
+def text(raw):
+    return raw.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def execute(argv, stdin=b"", seconds=BOOT_SECONDS, **keys):
+    """Run argv with stdin as its input; fails the test when it takes longer than seconds."""
+    start = time.monotonic()
+    argv = [str(a) for a in argv]
+    if stdin is not None and "stdin" not in keys:
+        keys["input"] = stdin
+    keys.setdefault("stdout", subprocess.PIPE)
+    keys.setdefault("stderr", subprocess.PIPE)
+    try:
+        done = subprocess.run(argv, timeout=seconds, **keys)
+    except subprocess.TimeoutExpired as late:
+        raise AssertionError(f"{argv}: no end in {seconds} s\n{text(late.stdout or b'')[-4000:]}"
+                             f"\n{text(late.stderr or b'')[-2000:]}") from None
+    return Result(done.returncode, text(done.stdout or b""), text(done.stderr or b""),
+                  time.monotonic() - start)
+
+
+def mote(*args, **keys):
+    """Run mote with these arguments."""
+    return execute([MOTE, *args], **keys)
+
+
+def run(kernel, *args, **keys):
+    """mote run on the software engine."""
+    return mote("run", "--accel", "soft", "--kernel", kernel, *args, **keys)
+
+
+def run_linux(kernel, initrd, *args, cmdline="", **keys):
+    """Boot a Linux quietly; its init is tools/init or the initrd's own."""
+    return run(kernel, "--initrd", initrd, "--control",
+               "--cmdline", f"console=ttyS0 panic=-1 quiet {cmdline}".strip(),
+               "--timeout", BOOT_SECONDS - 10, *args, **keys)
+
+
+def make_initramfs(path, *args):
+    execute([TREE / "tools/initramfs", path, *args], check=True)
+    return path
+
+
+def make_script(path, script):
+    """An initramfs whose init runs the script."""
+    return make_initramfs(path, "--script", script)
+
+
+def make_flat(path, code, mode="real"):
+    """A flat binary of these bytes, and the arguments of `mote run` that load and enter it."""
+    address = 0x1000 if mode == "real" else 0x100000
+    path.write_bytes(code)
+    return [path, "--boot", f"flat:{address:#x}:{mode}", "--memory", "4M"]
+
+
+def sections(out):
+    """{name: text} of output with lines '== NAME'; what comes before the first is ''."""
+    parts = re.split(r"^== (.*)\n", out, flags=re.M)
+    return dict(zip([""] + parts[1::2], parts[0::2]))
+
+
+def one_line(err):
+    """Assert that err is one line of mote's, and return it without the prefix."""
+    lines = err.splitlines()
+    assert len(lines) == 1, f"expected one line:\n{err}"
+    assert re.match(r"mote( run| info)?: \S", lines[0]), lines[0]
+    return lines[0].split(": ", 1)[1]
+
+
+def need(command, package):
+    """The path of a command that ./check installs."""
+    found = shutil.which(command)
+    assert found, f"no {command}; install {package}"
+    return found
