@@ -201,13 +201,6 @@ void block_written(struct block_cache *b, struct emu_cpu *c, struct code_map *ma
 
 /* ---- building --------------------------------------------------------------------- */
 
-/* Binders may look at what is in the key and at nothing else that changes. */
-static uint32_t block_key(const struct emu_cpu *c)
-{
-    return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
-           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5;
-}
-
 /* May code at rip be cached without a look at CS's limit each time? */
 static bool code_flat(const struct emu_cpu *c)
 {
@@ -294,19 +287,13 @@ static bool code_place(struct emu_cpu *c, uint64_t linear, uint8_t **host, uint6
     return false;
 }
 
-struct block *block_find(struct block_cache *b, struct emu_cpu *c, struct code_map *map)
+struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, struct code_map *map,
+                              uint64_t linear, uint32_t key)
 {
-    uint64_t linear = (c->seg_base[SEG_CS] + c->r[X86_RIP_SLOT]) & c->lin_mask;
-    struct block_jump *j =
-        &b->jump[(linear ^ linear >> BLOCK_JUMP_BITS) & ((1u << BLOCK_JUMP_BITS) - 1)];
-    uint32_t key = block_key(c);
     struct block *block;
     uint64_t gpa;
     uint8_t *host;
 
-    if (likely(j->linear == linear && j->generation == b->generation && j->key == key &&
-               j->block->key == key))
-        return j->block;
     c->op = NULL;
     if (!code_flat(c) || !code_place(c, linear, &host, &gpa)) {
         b->stats.uncached++;
@@ -321,6 +308,6 @@ struct block *block_find(struct block_cache *b, struct emu_cpu *c, struct code_m
         b->stats.uncached++;
         return NULL;
     }
-    *j = (struct block_jump){linear, b->generation, key, block};
+    *block_jump(b, linear) = (struct block_jump){linear, b->generation, block};
     return block;
 }

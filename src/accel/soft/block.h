@@ -33,11 +33,10 @@ struct block {
 struct block_jump {
     uint64_t linear;
     uint32_t generation;
-    uint32_t key;
     struct block *block;
 };
 
-#define BLOCK_JUMP_BITS 12
+#define BLOCK_JUMP_BITS 13
 #define BLOCK_HASH_BITS 16
 #define BLOCK_PAGE_BITS 12
 #define BLOCK_MAX_INSNS 64
@@ -82,12 +81,39 @@ bool code_map_test_range(const struct code_map *map, uint64_t gpa, uint64_t len)
 int block_cache_init(struct block_cache *b); /* -ENOMEM */
 void block_cache_free(struct block_cache *b);
 
+/* Binders may look at what is in the key and at nothing else that changes. */
+static inline uint32_t block_key(const struct emu_cpu *c)
+{
+    return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
+           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5;
+}
+
+/* The jump cache's entry for a linear address. */
+static inline struct block_jump *block_jump(struct block_cache *b, uint64_t linear)
+{
+    return &b->jump[(linear ^ linear >> BLOCK_JUMP_BITS) & ((1u << BLOCK_JUMP_BITS) - 1)];
+}
+
+/* The rest of block_find: the jump cache does not know. */
+struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, struct code_map *map,
+                              uint64_t linear, uint32_t key);
+
 /*
  * The block at cs:rip, looked up or built. NULL: the instruction there cannot
  * be cached (it crosses a page, lies outside RAM, ...): do it with emu_one.
  * Unwinds when the fetch faults. Never call with a block under way.
  */
-struct block *block_find(struct block_cache *b, struct emu_cpu *c, struct code_map *map);
+static inline struct block *block_find(struct block_cache *b, struct emu_cpu *c,
+                                       struct code_map *map)
+{
+    uint64_t linear = (c->seg_base[SEG_CS] + c->r[X86_RIP_SLOT]) & c->lin_mask;
+    const struct block_jump *j = block_jump(b, linear);
+    uint32_t key = block_key(c);
+
+    if (likely(j->linear == linear && j->generation == b->generation && j->block->key == key))
+        return j->block;
+    return block_find_slow(b, c, map, linear, key);
+}
 
 /* Translations changed: linear addresses say nothing any more. */
 static inline void block_forget_linear(struct block_cache *b)

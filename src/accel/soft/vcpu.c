@@ -265,19 +265,11 @@ static bool own_msr(struct soft_vcpu *s)
     return soft_complete_msr(&s->vcpu, value, false) == 0;
 }
 
-static void run_loop(struct soft_vcpu *s)
+/* Block after block, until something unwinds or attend() says to leave. */
+static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
 {
     struct emu_cpu *c = &s->cpu;
-    int code = setjmp(c->unwind);
 
-    if (code && !emu_unwound(c, code) && !own_msr(s))
-        return;
-    if (c->intr.pending.kind != X86_EVENT_NONE) {
-        struct x86_event event = c->intr.pending;
-
-        c->intr.pending.kind = X86_EVENT_NONE;
-        emu_inject(c, &event);
-    }
     for (;;) {
         const struct block *b;
 
@@ -293,6 +285,23 @@ static void run_loop(struct soft_vcpu *s)
         else
             emu_one(c);
     }
+}
+
+/* The point that handlers unwind to. It keeps nothing in registers: the loop is elsewhere. */
+static void run_loop(struct soft_vcpu *s)
+{
+    struct emu_cpu *c = &s->cpu;
+    int code = setjmp(c->unwind);
+
+    if (code && !emu_unwound(c, code) && !own_msr(s))
+        return;
+    if (c->intr.pending.kind != X86_EVENT_NONE) {
+        struct x86_event event = c->intr.pending;
+
+        c->intr.pending.kind = X86_EVENT_NONE;
+        emu_inject(c, &event);
+    }
+    run_blocks(s);
 }
 
 static int ones_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
