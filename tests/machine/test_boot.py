@@ -170,7 +170,7 @@ def test_memory_size(kernel, script, mib):
     done = machine.run_linux(kernel, initrd, "--memory", f"{mib}M")
     assert done.status == OFF, done
     total = next(l for l in done.out.splitlines() if l.startswith("MemTotal"))
-    assert 0.75 * mib < int(total.split()[1]) / 1024 < mib, done
+    assert 0.7 * mib < int(total.split()[1]) / 1024 < mib, done
     ranges = [l.split()[0].split("-") for l in done.out.splitlines() if "System RAM" in l]
     usable = sum(int(end, 16) + 1 - int(start, 16) for start, end in ranges)
     assert mib - 1 < usable / 2**20 <= mib, done

@@ -28,7 +28,7 @@ def test_help_of_run_tells_every_option_and_status():
         assert f"--{option}" in done.out, option
     for status in range(9):
         assert re.search(rf"^  {status}  \S", done.out, re.M), status
-    assert all(len(line) <= 80 for line in done.out.splitlines())
+    assert all(len(line) <= 100 for line in done.out.splitlines())
     assert machine.mote("help", "run").out == done.out
 
 
