@@ -2,11 +2,13 @@
 
 #include "base/bits.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -99,10 +101,26 @@ static int dispatch(int argc, char **argv)
     return cmd_fail(STATUS_USAGE, "unknown subcommand '%s'; see 'mote --help'", argv[0]);
 }
 
+/*
+ * Started with a standard stream closed, mote must not take its number for
+ * another file. Input ends at once then; output fails, as that of a closed file does.
+ */
+static void fill_standard_streams(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
 
+    fill_standard_streams();
     if (!strcmp(word, "--version") || !strcmp(word, "-V") || !strcmp(word, "version"))
         return version();
     if (!strcmp(word, "--help") || !strcmp(word, "-h"))

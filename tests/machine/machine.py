@@ -35,12 +35,14 @@ def text(raw):
 
 
 def execute(argv, stdin=b"", seconds=BOOT_SECONDS, **keys):
-    """Run argv with stdin as its input; fails the test when it takes longer than seconds."""
+    """
+    Run argv; fails the test when it takes longer than seconds. stdin: what it
+    reads from a pipe, or a file descriptor, or None for pytest's own.
+    """
     start = time.monotonic()
     argv = [str(a) for a in argv]
     check = keys.pop("check", False)
-    if stdin is not None and "stdin" not in keys:
-        keys["input"] = stdin
+    keys["stdin" if isinstance(stdin, int) else "input"] = stdin
     keys.setdefault("stdout", subprocess.PIPE)
     keys.setdefault("stderr", subprocess.PIPE)
     try:
