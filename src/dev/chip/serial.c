@@ -227,10 +227,22 @@ static void reg_put(struct serial *s, unsigned reg, uint8_t value)
     }
 }
 
+/*
+ * A sender that obeys RTS: what comes before the guest's driver listens would
+ * be lost when it clears or switches on the FIFOs. A driver that takes receive
+ * interrupts out of the FIFO listens too, even if it leaves RTS alone.
+ */
+static bool listens(const struct serial_state *s)
+{
+    bool takes_interrupts = (s->ier & IER_RDA) && (s->fcr & FCR_ENABLE);
+
+    return !(s->mcr & MCR_LOOP) && ((s->mcr & MCR_RTS) || takes_interrupts);
+}
+
 /* Was someone told to wait, and is all the room there? Then tell, outside the lock. */
 static bool starved_take(struct serial *s)
 {
-    bool tell = s->starved && s->s.rx_count == 0 && !(s->s.mcr & MCR_LOOP);
+    bool tell = s->starved && s->s.rx_count == 0 && listens(&s->s);
 
     if (tell)
         s->starved = false;
@@ -299,7 +311,7 @@ size_t serial_receive(struct serial *s, const uint8_t *buf, size_t len)
     size_t n = 0;
 
     pthread_mutex_lock(&s->lock);
-    if (!(s->s.mcr & MCR_LOOP)) {
+    if (listens(&s->s)) {
         while (n < len && s->s.rx_count < rx_capacity(&s->s))
             rx_put(&s->s, buf[n++]);
     }

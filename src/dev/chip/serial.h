@@ -23,7 +23,7 @@
 struct serial_backend {
     /* Characters the guest sends. Must take them all and not block for long. */
     void (*write)(void *user, const uint8_t *buf, size_t len);
-    /* The guest has drained a FIFO that serial_receive could not fill further. */
+    /* The guest has drained a FIFO that serial_receive could not fill further, or listens now. */
     void (*rx_ready)(void *user);
     void *user;
 };
@@ -56,9 +56,10 @@ void serial_init(struct serial *s, const struct dev_irq *irq, const struct seria
 void serial_destroy(struct serial *s);
 
 /*
- * Characters for the guest: takes as many as the FIFO has room for (none in
- * loopback mode) and returns how many. When it took fewer than len, rx_ready
- * says when to offer the rest. Any thread.
+ * Characters for the guest: takes as many as the FIFO has room for and returns
+ * how many; none in loopback mode, and none while the guest neither asserts RTS
+ * nor takes receive interrupts with the FIFOs on. When it took fewer than len,
+ * rx_ready says when to offer the rest. Any thread.
  */
 size_t serial_receive(struct serial *s, const uint8_t *buf, size_t len);
 

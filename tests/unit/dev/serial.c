@@ -93,6 +93,18 @@ static void receives_by_fifo_level(void **state)
     assert_int_equal(get(5), 0x60);
 }
 
+static void holds_input_until_the_guest_listens(void **state)
+{
+    assert_int_equal(serial_receive(&uart, (const uint8_t *)"early", 5), 0);
+    put(2, 0x07); /* a driver starts up: clears the FIFOs, */
+    put(4, 0x09);
+    assert_int_equal(ready, 0);
+    put(4, 0x0b); /* then raises RTS */
+    assert_int_equal(ready, 1);
+    assert_int_equal(serial_receive(&uart, (const uint8_t *)"early", 5), 5);
+    assert_int_equal(get(0), 'e');
+}
+
 static void loopback_and_overrun(void **state)
 {
     assert_int_equal(get(6), 0xb0);
@@ -113,7 +125,7 @@ static void loopback_and_overrun(void **state)
     get(6);
     put(4, 0x10);
     assert_int_equal(get(6), 0x04); /* its trailing edge */
-    put(4, 0x08);
+    put(4, 0x0a);
     assert_int_equal(ready, 1);
     assert_int_equal(lines.level[4], 1); /* lines changed back: modem status */
     assert_int_equal(get(2), 0x00);
@@ -172,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(transmits_with_interrupts, setup, teardown),
         cmocka_unit_test_setup_teardown(receives_by_fifo_level, setup, teardown),
+        cmocka_unit_test_setup_teardown(holds_input_until_the_guest_listens, setup, teardown),
         cmocka_unit_test_setup_teardown(loopback_and_overrun, setup, teardown),
         cmocka_unit_test_setup_teardown(other_registers, setup, teardown),
         cmocka_unit_test_setup_teardown(state_survives, setup, teardown),
