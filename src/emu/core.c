@@ -92,7 +92,7 @@ static bool segment_flat(const struct emu_cpu *c, const struct x86_seg *s)
 static void mmu_changed(struct emu_cpu *c)
 {
     if (c->cpl == 3)
-        c->mmu = EMU_MMU_USER;
+        c->mmu = (c->cr0 & CR0_AM) && (c->rflags & FLAG_AC) ? EMU_MMU_USER_AC : EMU_MMU_USER;
     else if (!(c->cr4 & CR4_SMAP) || (c->rflags & FLAG_AC))
         c->mmu = EMU_MMU_KERNEL_AC;
     else

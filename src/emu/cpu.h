@@ -42,6 +42,8 @@ enum emu_mmu {
     EMU_MMU_KERNEL,    /* CPL 0-2 (and implicit system accesses) with SMAP in force */
     EMU_MMU_KERNEL_AC, /* CPL 0-2 with SMAP off or suspended by RFLAGS.AC */
     EMU_MMU_USER,
+    EMU_MMU_USER_AC, /* CPL 3 with alignment checks: nothing is cached, so each access is looked at
+                      */
     EMU_MMU_COUNT,
 };
 

@@ -120,6 +120,7 @@ static const struct x86_access kinds[EMU_MMU_COUNT] = {
     [EMU_MMU_KERNEL] = {.update = true},
     [EMU_MMU_KERNEL_AC] = {.update = true, .no_smap = true},
     [EMU_MMU_USER] = {.update = true, .user = true},
+    [EMU_MMU_USER_AC] = {.update = true, .user = true},
 };
 
 /* Walk for one access, fault by unwinding, fill the TLB where RAM is. */
@@ -159,7 +160,8 @@ static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
         c->large_first = MIN(c->large_first, align_down(linear, page.size));
         c->large_last = MAX(c->large_last, linear | (page.size - 1));
     }
-    tlb_fill(c, mmu, linear, rights, slot->hva + (page.gpa.v - slot->gpa.v));
+    if (mmu != EMU_MMU_USER_AC)
+        tlb_fill(c, mmu, linear, rights, slot->hva + (page.gpa.v - slot->gpa.v));
 }
 
 /* ---- MMIO ------------------------------------------------------------- */
@@ -219,6 +221,14 @@ static void breakpoints_note(struct emu_cpu *c, uint64_t linear, unsigned len, b
     }
 }
 
+/* #AC: after a possible #PF (SDM Vol. 3A table 6-2), for operands of 2, 4 and 8
+ * bytes; wider ones have rules of their own and are checked by their handlers. */
+static void alignment_check(struct emu_cpu *c, unsigned mmu, uint64_t linear, unsigned size)
+{
+    if (mmu == EMU_MMU_USER_AC && size <= 8 && !(size & (size - 1)) && (linear & (size - 1)))
+        emu_raise_error(c, EXC_AC, 0);
+}
+
 /* ---- loads and stores -------------------------------------------------- */
 
 static void copy_in(struct emu_cpu *c, const struct place *at, uint8_t *buf, unsigned len)
@@ -252,6 +262,7 @@ static void transfer(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t lin
     if (first < len)
         place_find(c, &b, mmu, seg, access,
                    c->long_mode ? linear + first : (uint32_t)(linear + first));
+    alignment_check(c, mmu, linear, len);
     if (unlikely(c->dr[7] & 0xff))
         breakpoints_note(c, linear, len, write);
     if (write) {
@@ -281,6 +292,7 @@ uint64_t emu_load_slow(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t l
         return value;
     }
     place_find(c, &at, mmu, seg, EMU_READ, linear);
+    alignment_check(c, mmu, linear, size);
     if (unlikely(c->dr[7] & 0xff))
         breakpoints_note(c, linear, size, false);
     if (at.host)
@@ -299,6 +311,7 @@ void emu_store_slow(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t line
         return;
     }
     place_find(c, &at, mmu, seg, EMU_WRITE, linear);
+    alignment_check(c, mmu, linear, size);
     if (unlikely(c->dr[7] & 0xff))
         breakpoints_note(c, linear, size, true);
     if (!at.host) {
@@ -380,6 +393,7 @@ void emu_rmw_begin_slow(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, unsi
         place_find(c, &at, c->mmu, seg, EMU_WRITE, second_page(c, m->linear, size));
         return;
     }
+    alignment_check(c, c->mmu, m->linear, size);
     if (unlikely(c->dr[7] & 0xff))
         breakpoints_note(c, m->linear, size, true);
     m->host = at.host;
@@ -395,7 +409,9 @@ uint8_t *emu_span(struct emu_cpu *c, unsigned seg, uint64_t linear, enum emu_acc
     if (p)
         return p;
     place_find(c, &at, c->mmu, seg, access, linear);
-    if ((at.watched && access == EMU_WRITE) || (c->dr[7] & 0xff))
+    if (access != EMU_EXEC && (c->mmu == EMU_MMU_USER_AC || (c->dr[7] & 0xff)))
+        return NULL;
+    if (at.watched && access == EMU_WRITE)
         return NULL;
     return at.host;
 }

@@ -122,33 +122,34 @@ static void op_maskmovq(struct emu_cpu *c, const struct emu_op *op)
 
 /*
  * VPGATHERxx, VGATHERxPx (SDM Vol. 2C): 90, 92 index by doublewords, 91, 93 by
- * quadwords; W: elements of 8 bytes. A fault leaves registers as they were,
- * which restarts the instruction from its beginning: the manual allows less
- * progress than the most.
+ * quadwords; W: elements of 8 bytes. Each element is done, and its mask
+ * cleared, before the next is touched, so a fault in the middle keeps the
+ * progress and the restarted instruction goes on from there.
  */
 static void op_gather(struct emu_cpu *c, const struct emu_op *op)
 {
     const struct x86_insn *i = &op->i;
     unsigned is = i->opcode & 1 ? 8 : 4, es = i->flags & X86_W ? 8 : 4;
     unsigned count = (i->flags & X86_L ? 32 : 16) / MAX(is, es);
-    const uint8_t *mask = c->fpu.ymm[i->vvvv], *index = c->fpu.ymm[i->index & 15];
+    uint8_t *out = c->fpu.ymm[i->reg], *mask = c->fpu.ymm[i->vvvv];
+    const uint8_t *index = c->fpu.ymm[i->index & 15];
     uint64_t base = (uint64_t)(int64_t)i->disp + c->r[i->base];
-    uint8_t out[32] = {0};
 
     vec_check_avx(c);
+    if (out == mask || out == index || mask == index)
+        emu_ud(c);
     for (unsigned n = 0; n < count; n++) {
-        uint64_t v = 0, at;
+        uint64_t at = is == 8 ? le64_get(index + 8 * n) : sign_extend(le32_get(index + 4 * n), 4);
 
         if (mask[n * es + es - 1] & 0x80) {
-            at = is == 8 ? le64_get(index + 8 * n) : sign_extend(le32_get(index + 4 * n), 4);
-            v = emu_load(c, i->seg, (base + (at << i->scale)) & mask_bytes(i->asize), es);
-        } else {
-            memcpy(&v, c->fpu.ymm[i->reg] + n * es, es);
+            at = (base + (at << i->scale)) & mask_bytes(i->asize);
+            at = emu_load(c, i->seg, at, es);
+            memcpy(out + n * es, &at, es);
         }
-        memcpy(out + n * es, &v, es);
+        memset(mask + n * es, 0, es);
     }
-    memcpy(c->fpu.ymm[i->reg], out, 32);
-    memset(c->fpu.ymm[i->vvvv], 0, 32);
+    memset(out + count * es, 0, 32 - count * es);
+    memset(mask, 0, 32);
 }
 
 /* ---- binding ---------------------------------------------------------- */

@@ -1,7 +1,6 @@
 /*
- * Rows on which an engine is known to be wrong, so that they are counted and
- * named instead of failing. Engines that are not ours to
- * mend, and gaps of ours.
+ * Rows that an engine which is not ours to mend is known to fail: they are left
+ * out and counted. There is no such list for our own.
  */
 #include "row.h"
 
@@ -23,20 +22,6 @@ static const char *const emulating_kvm[] = {
     "ldmxcsr of a reserved bit: #GP",
     "paddd misaligned: #GP",
 };
-
-/* What our own engine does not do yet; the run fails when one of these passes. */
-static const char *const soft_gap[] = {
-    "ac flag: ",                   /* #AC is never raised (SDM Vol. 3A 6.15, vector 17) */
-    "gather faults in the middle", /* elements before the fault are lost (Vol. 2C VPGATHERDD) */
-};
-
-bool row_gap(const struct row *row, const char *engine)
-{
-    for (size_t i = 0; i < sizeof(soft_gap) / sizeof(soft_gap[0]); i++)
-        if (!strcmp(engine, "soft") && !strncmp(row->name, soft_gap[i], strlen(soft_gap[i])))
-            return true;
-    return false;
-}
 
 bool row_known(const struct row *row, bool emulating)
 {

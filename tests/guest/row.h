@@ -101,9 +101,6 @@ void engine_exit(void);
 /* Is the row left out on this engine? emulating: see there. */
 bool row_known(const struct row *row, bool emulating);
 
-/* Is it one that `engine` is known not to do, and must fail? */
-bool row_gap(const struct row *row, const char *engine);
-
 /* ---- compare.c ---- */
 
 /* Number of differences; prints them if `print`. */

@@ -78,7 +78,7 @@ static int skip(const char *why)
 
 int main(int argc, char **argv)
 {
-    unsigned rows = 0, failed = 0, absent = 0, known = 0, gaps = 0;
+    unsigned rows = 0, failed = 0, absent = 0, known = 0;
     const char *word = argc > 2 ? argv[2] : "";
     char why[300];
 
@@ -111,22 +111,12 @@ int main(int argc, char **argv)
             continue;
         }
         rows++;
-        if (row_gap(row, argv[1])) {
-            gaps++;
-            if (row_ok(row, false)) {
-                printf("row '%s' passes: strike it from known.c\n", row->name);
-                failed++;
-            }
-            continue;
-        }
         if (!row_ok(row, failed < SHOWN_FAILS))
             failed++;
     }
     printf("%u rows of %u inputs on %s: %u failed\n", rows, INPUTS, argv[1], failed);
     if (absent)
         printf("left out: %u rows of a feature that is not offered\n", absent);
-    if (gaps)
-        printf("of these %u are known gaps of the engine (known.c)\n", gaps);
     if (known)
         printf("left out: %u rows that this KVM, which emulates its guests, is known to fail\n",
                known);

@@ -307,6 +307,42 @@ static void rows_paging(void)
                          : "eax", "memory");
 }
 
+/*
+ * Three levels of 64-bit entries. When PDPTEs are read is not tested: at MOV to
+ * CR3 (SDM Vol. 3A 4.4.1), or as they are used (AMD APM Vol. 2 15.25.10).
+ */
+static void rows_pae(void)
+{
+    static uint64_t pdpt[4] __attribute__((aligned(32)));
+    static uint64_t low[512] __attribute__((aligned(4096)));
+    static uint64_t high[512] __attribute__((aligned(4096)));
+    static uint64_t leaf[512] __attribute__((aligned(4096)));
+
+    for (unsigned i = 0; i < 512; i++)
+        low[i] = (uint64_t)i << 21 | 0x83;
+    pdpt[0] = (uint32_t)low | 1;
+    pdpt[1] = (uint32_t)high | 1;
+    high[0] = (uint32_t)leaf | 3;
+    leaf[0] = 0x9003;
+    leaf[1] = 0x9001;
+    *(volatile uint32_t *)0x9000 = 0x5555aaaa;
+    __asm__ volatile("movl %%cr4, %%eax; orl $0x20, %%eax; movl %%eax, %%cr4; movl %0, %%cr3;"
+                     "movl %%cr0, %%eax; orl $0x80010000, %%eax; movl %%eax, %%cr0" ::"r"(pdpt)
+                     : "eax", "memory");
+    uint32_t v = *(volatile uint32_t *)0x40000000;
+    ROW1("pae: three levels", v, 0x5555aaaa);
+    *(volatile uint32_t *)0x40000000 = 1;
+    ROW2("pae: A and D", leaf[0] & 0x60, high[0] & 0x20, 0x60, 0x20);
+    TRAPS("pae: store to read-only", 14, 3, *(volatile uint32_t *)0x40001000 = 1);
+    TRAPS("pae: no PDPTE", 14, 0, (void)*(volatile uint32_t *)0x80000000);
+    pdpt[2] = (uint32_t)high | 1;
+    __asm__ volatile("movl %0, %%cr3" ::"r"(pdpt) : "memory");
+    TRAPS("pae: a PDPTE after mov to cr3", NONE, 0, (void)*(volatile uint32_t *)0x80000000);
+    __asm__ volatile("movl %%cr0, %%eax; andl $0x7ffeffff, %%eax; movl %%eax, %%cr0;"
+                     "movl %%cr4, %%eax; andl $~0x20, %%eax; movl %%eax, %%cr4" ::
+                         : "eax", "memory");
+}
+
 void legacy_main(void)
 {
     tables();
@@ -317,6 +353,7 @@ void legacy_main(void)
     rows_rings();
     rows_task();
     rows_paging();
+    rows_pae();
     rows_real();
     finish();
 }

@@ -414,12 +414,12 @@ static void refuses_other_payloads(void **state)
 
 static void loads_the_real_kernel(void **state)
 {
-    const char *path = getenv("MOTE_TEST_KERNEL");
+    const char *path = getenv("MOTE_KERNEL");
     struct machine *m = *state;
     static const uint8_t zero[4096];
 
     if (!path || !*path) {
-        print_message("MOTE_TEST_KERNEL names no kernel\n");
+        print_message("MOTE_KERNEL names no kernel\n");
         skip();
     }
     for (unsigned self = 0; self < 2; self++) {
