@@ -190,3 +190,8 @@ int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa)
 {
     return v->accel->translate(v, gva, gpa);
 }
+
+unsigned vcpu_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
+{
+    return v->accel->stats ? v->accel->stats(v, stats) : 0;
+}

@@ -49,6 +49,13 @@ struct accel_bus_ops {
     void *user;
 };
 
+/* A counter of an engine, for people who tune it. */
+struct accel_stat {
+    const char *name; /* static */
+    uint64_t value;
+};
+#define ACCEL_STATS 16
+
 /* One engine: a const table. Back ends embed struct machine and struct vcpu
  * at the head of their own. */
 struct accel {
@@ -74,6 +81,7 @@ struct accel {
     int (*default_cpuid)(struct machine *m, const struct x86_cpuid_topology *topology,
                          struct x86_cpuid *table);
     int (*translate)(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+    unsigned (*stats)(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]); /* NULL: none */
 };
 
 struct machine {
@@ -167,5 +175,8 @@ int vcpu_complete_msr(struct vcpu *v, uint64_t value, bool fault);
 
 /* Walk the guest's page tables without side effects. -EFAULT: not mapped. */
 int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+
+/* The engine's own counters of a vCPU that is not running: how many were filled in. */
+unsigned vcpu_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]);
 
 #endif

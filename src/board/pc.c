@@ -305,6 +305,8 @@ void pc_report(struct pc *pc, FILE *out)
 
 void pc_stats(struct pc *pc, FILE *out)
 {
+    struct accel_stat stats[ACCEL_STATS];
+    unsigned count = vcpu_stats(pc->cpu.vcpu, stats);
     struct rusage use;
     double wall = (double)(pc->ended - pc->started) / 1e9;
 
@@ -317,6 +319,8 @@ void pc_stats(struct pc *pc, FILE *out)
         if (pc->cpu.exits[i])
             fprintf(out, "exits %-12s %" PRIu64 "\n", vcpu_exit_name(i), pc->cpu.exits[i]);
     }
+    for (unsigned i = 0; i < count; i++)
+        fprintf(out, "%s: %" PRIu64 "\n", stats[i].name, stats[i].value);
 }
 
 void pc_destroy(struct pc *pc)

@@ -113,4 +113,5 @@ const struct accel accel_soft = {
     .complete_msr = soft_complete_msr,
     .default_cpuid = soft_default_cpuid,
     .translate = soft_translate,
+    .stats = soft_stats,
 };

@@ -189,6 +189,19 @@ int soft_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa)
     return 0;
 }
 
+unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
+{
+    const struct block_stats *b = &soft(v)->blocks.stats;
+    const struct accel_stat all[] = {
+        {"instructions", soft(v)->cpu.retired}, {"instructions outside of blocks", b->uncached},
+        {"blocks decoded", b->built},           {"blocks dropped by writes to code", b->dropped},
+        {"flushes of all blocks", b->flushes},
+    };
+
+    memcpy(stats, all, sizeof(all));
+    return ARRAY_SIZE(all);
+}
+
 /* ---- run ------------------------------------------------------------------------------- */
 
 /* Between two blocks, something wants to be looked at. True: leave, exit.reason is set. */
