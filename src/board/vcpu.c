@@ -121,31 +121,50 @@ static int sync_cr8(struct cpu *cpu)
     return vcpu_set(cpu->vcpu, X86_CRS);
 }
 
-/* Hand a pending interrupt over, or ask to be told when the guest can take it. */
-static int deliver(struct cpu *cpu)
+static int inject_nmi(struct cpu *cpu)
+{
+    const struct x86_event event = {.kind = X86_EVENT_NMI, .vector = 2};
+
+    return intc_take_nmi(cpu->intc) ? vcpu_inject(cpu->vcpu, &event) : 0;
+}
+
+static int inject_interrupt(struct cpu *cpu)
 {
     struct x86_event event = {.kind = X86_EVENT_INTR};
-    int vector, err;
+    int vector = intc_take(cpu->intc);
 
-    if (intc_take_nmi(cpu->intc)) {
-        err = vcpu_inject(cpu->vcpu, &(struct x86_event){.kind = X86_EVENT_NMI, .vector = 2});
-        if (err)
-            return err;
-    }
-    if (!intc_pending(cpu->intc))
-        return 0;
-    if (!cpu->exit.intr_ready) {
-        vcpu_request_window(cpu->vcpu, true, false);
-        return 0;
-    }
-    vector = intc_take(cpu->intc);
     if (vector < 0)
         return 0;
     trace(TRACE_IRQ, "vector 0x%02x", vector);
     event.vector = (uint8_t)vector;
-    err = vcpu_inject(cpu->vcpu, &event);
-    if (intc_pending(cpu->intc))
-        vcpu_request_window(cpu->vcpu, true, false);
+    return vcpu_inject(cpu->vcpu, &event);
+}
+
+/*
+ * Hand a pending NMI or interrupt over, or ask to be told when the guest can
+ * take it. One event at a time: answering the exit may have raised an exception
+ * (an MSR nobody knows), which goes first.
+ */
+static int deliver(struct cpu *cpu)
+{
+    const struct x86_intr *intr = &cpu->vcpu->state->intr;
+    bool nmi = intc_nmi_pending(cpu->intc);
+    int err;
+
+    if (!nmi && !intc_pending(cpu->intc))
+        return 0;
+    err = vcpu_get(cpu->vcpu, X86_INTR);
+    if (err)
+        return err;
+    if (intr->pending.kind == X86_EVENT_NONE) {
+        if (nmi && !intr->nmi_masked && !intr->shadow)
+            err = inject_nmi(cpu);
+        else if (cpu->exit.intr_ready && intc_pending(cpu->intc))
+            err = inject_interrupt(cpu);
+    }
+    nmi = intc_nmi_pending(cpu->intc);
+    if (!err && (nmi || intc_pending(cpu->intc)))
+        vcpu_request_window(cpu->vcpu, intc_pending(cpu->intc), nmi);
     return err;
 }
 

@@ -38,6 +38,7 @@ def execute(argv, stdin=b"", seconds=BOOT_SECONDS, **keys):
     """Run argv with stdin as its input; fails the test when it takes longer than seconds."""
     start = time.monotonic()
     argv = [str(a) for a in argv]
+    check = keys.pop("check", False)
     if stdin is not None and "stdin" not in keys:
         keys["input"] = stdin
     keys.setdefault("stdout", subprocess.PIPE)
@@ -47,8 +48,10 @@ def execute(argv, stdin=b"", seconds=BOOT_SECONDS, **keys):
     except subprocess.TimeoutExpired as late:
         raise AssertionError(f"{argv}: no end in {seconds} s\n{text(late.stdout or b'')[-4000:]}"
                              f"\n{text(late.stderr or b'')[-2000:]}") from None
-    return Result(done.returncode, text(done.stdout or b""), text(done.stderr or b""),
-                  time.monotonic() - start)
+    result = Result(done.returncode, text(done.stdout or b""), text(done.stderr or b""),
+                    time.monotonic() - start)
+    assert not check or result.status == 0, f"{argv}: {result}"
+    return result
 
 
 def mote(*args, **keys):

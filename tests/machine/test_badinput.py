@@ -44,7 +44,7 @@ def test_command_line(args, word):
 
 
 @pytest.mark.parametrize("option, values", [
-    ("--memory", ["0", "1K", "1M", "garbage", "", "-1", "12Q", "4G5", "5000000", "16E",
+    ("--memory", ["0", "1K", "1M", "garbage", "", "-1", "12Q", "4G5", "5000000", "1P", "16E",
                   "99999999999999999999"]),
     ("--timeout", ["0", "-1", "soon", "", "inf", "nan", "1e99"]),
     ("--cpus", ["0", "2", "many", "-1", "99999999999999999999"]),
@@ -60,7 +60,7 @@ def test_option_values(option, values):
         refused(USAGE, f"{option}: {value}", "run", "--kernel", SOME_KERNEL, option, value)
 
 
-@pytest.mark.parametrize("size", ["1T", "64T", "8191P"])
+@pytest.mark.parametrize("size", ["1T", "64T"])
 def test_more_memory_than_the_host_has(size):
     refused(FAILED, "--memory", "run", "--accel", "soft", "--kernel", SOME_KERNEL,
             "--memory", size)
@@ -119,7 +119,7 @@ def test_unreadable_kernel(tmp_path):
 
 
 @pytest.mark.parametrize("boot", ["auto", "linux", "linux-self"])
-@pytest.mark.parametrize("length", [1, 0x1F0, 0x1FF, 0x206, 0x230, 600, 5000, 100000, -1])
+@pytest.mark.parametrize("length", [1, 0x1F0, 0x1FF, 0x206, 0x230, 600, 5000, 100000, -100000])
 def test_truncated_kernel(kernel, tmp_path, boot, length):
     path = tmp_path / "short"
     path.write_bytes(kernel.read_bytes()[:length])

@@ -1,0 +1,75 @@
+"""Help, version, info, and ./try --script from the tree."""
+import os
+import re
+
+import machine
+from machine import OFF, USAGE
+
+
+def test_version():
+    done = machine.mote("--version")
+    assert re.fullmatch(r"mote \d+\.\d+\.\d+\n", done.out) and done.status == OFF, done
+    assert machine.mote("version").out == done.out
+
+
+def test_help():
+    done = machine.mote("--help")
+    assert done.status == OFF and done.err == "", done
+    for word in "run", "info", "Usage: mote":
+        assert word in done.out
+    assert machine.mote("help").out == done.out
+
+
+def test_help_of_run_tells_every_option_and_status():
+    done = machine.mote("run", "--help")
+    assert done.status == OFF and done.err == "", done
+    for option in ("kernel initrd cmdline memory cpus accel board console debug-exit timeout "
+                   "dump-on-failure trace boot module control stats help").split():
+        assert f"--{option}" in done.out, option
+    for status in range(9):
+        assert re.search(rf"^  {status}  \S", done.out, re.M), status
+    assert all(len(line) <= 100 for line in done.out.splitlines())
+    assert machine.mote("help", "run").out == done.out
+
+
+def test_lost_output_is_an_error():
+    for args in ["--help"], ["--version"], ["info"], ["run", "--help"]:
+        with open("/dev/full", "wb") as full:
+            done = machine.mote(*args, stdout=full)
+        assert done.status == machine.FAILED, args
+        machine.one_line(done.err)
+
+
+def test_info_explains_the_choice():
+    done = machine.mote("info")
+    assert done.status == OFF and done.err == "", done
+    verdict = {}
+    for name, usable, reason in re.findall(
+            r"^accelerator +(\w+) \(.*?\): (usable|not usable)(.*)$", done.out, re.M):
+        verdict[name] = usable == "usable"
+        assert usable == "usable" or len(reason) > 5, done
+    assert set(verdict) == {"kvm", "soft"} and verdict["soft"], done
+    chosen, why = re.search(r"^auto +(\w+): (.*)$", done.out, re.M).groups()
+    assert verdict[chosen] and len(why) > 10, done
+    if chosen == "soft":
+        assert "not kvm: " in why, done
+        if not os.path.exists("/dev/kvm"):
+            assert "/dev/kvm" in why, done
+    for word in "host CPU", "kernel", "memory":
+        assert re.search(rf"^{word} +\S", done.out, re.M), done
+
+
+def test_try_script(kernel):
+    """MOTE_KERNEL spares a download that the fixture has made already."""
+    os_env = {**os.environ, "MOTE_KERNEL": str(kernel)}
+    try_ = machine.TREE / "try"
+    uname = machine.execute([try_, "--script", "uname -a; poweroff -f"], env=os_env,
+                            seconds=240, stdin=None)
+    assert uname.status == OFF, uname
+    assert re.search(r"^Linux mote \d\S+ .* x86_64 ", uname.out, re.M), uname
+    three = machine.execute([try_, "--script", "exit 3", "--", "--memory", "128M"], env=os_env)
+    assert three.status == 3, three
+    done = machine.execute([try_, "--frobnicate"], env=os_env)
+    assert done.status == USAGE and "--frobnicate" in done.err, done
+    done = machine.execute([try_, "--help"], env=os_env)
+    assert done.status == OFF and "--script" in done.out, done
