@@ -47,7 +47,6 @@ int cmd_info(int argc, char **argv)
 {
     static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
     struct accel_info infos[ACCEL_MAX] = {0};
-    const struct accel *chosen;
     char why[512] = "";
     int letter;
 
@@ -62,10 +61,10 @@ int cmd_info(int argc, char **argv)
     }
     if (optind < argc)
         return cmd_usage(argv[0], "'%s' is not expected", argv[optind]);
-    chosen = accel_choose(infos, why, sizeof(why));
+    accel_choose(infos, why, sizeof(why));
     print_host();
     print_accels(infos);
-    printf("auto         %s: %s\n", chosen ? chosen->name : "none", why);
+    printf("auto         %s\n", why);
     if (fflush(stdout) || ferror(stdout))
         return cmd_fail(STATUS_FAILED, "cannot write to standard output");
     return STATUS_OK;

@@ -62,7 +62,7 @@ static int build(struct pc **pc, const struct run_options *opt)
     if (!accel) {
         accel = accel_choose(NULL, why, sizeof(why));
         if (!accel)
-            return cmd_fail(STATUS_ACCEL, "no accelerator: %s", why);
+            return cmd_fail(STATUS_ACCEL, "%s", why);
     }
     if (pc_attach(*pc, accel, opt->accel_device))
         return cmd_fail(STATUS_ACCEL, "%s", err_text());

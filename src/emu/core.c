@@ -11,9 +11,18 @@
 
 /* ---- unwinding --------------------------------------------------------- */
 
+/* Count what a block has done before it is left in the middle; `whole`: with this instruction. */
+static void block_left(struct emu_cpu *c, bool whole)
+{
+    if (c->op && c->first)
+        c->retired += (uint64_t)(c->op - c->first) + whole;
+    c->first = NULL;
+}
+
 /* The instruction under way has not happened: rip back to its start. */
 static void instruction_undo(struct emu_cpu *c)
 {
+    block_left(c, false);
     if (c->op)
         c->r[X86_RIP_SLOT] = (c->r[X86_RIP_SLOT] - c->op->i.len) & c->rip_mask;
     c->op = NULL;
@@ -58,6 +67,8 @@ void emu_leave(struct emu_cpu *c, enum vcpu_exit_reason reason)
 
 void emu_leave_after(struct emu_cpu *c, enum vcpu_exit_reason reason)
 {
+    c->retired += !c->first; /* emu_one's instruction */
+    block_left(c, true);
     c->op = NULL;
     c->exit.reason = reason;
     longjmp(c->unwind, EMU_UNWIND_EXIT);
@@ -206,6 +217,7 @@ void emu_one(struct emu_cpu *c)
     struct emu_op *op = &c->scratch;
 
     c->op = NULL;
+    c->first = NULL;
     if (!shadow && (c->dr[7] & 0xff)) {
         debug_traps(c, false); /* what a block left with */
         instruction_breakpoints(c);

@@ -96,15 +96,16 @@ enum { EMU_UNWIND_RAISE = 1, EMU_UNWIND_EXIT };
 
 struct emu_cpu {
     /* -- hot -- */
-    uint64_t r[X86_GPR_SLOTS]; /* registers; [X86_RIP_SLOT]: next instruction (offset in CS) */
-    uint64_t rflags;           /* always complete */
-    const struct emu_op *op;   /* being executed */
-    const struct emu_op *end;  /* the block ends here; NULL: leave after this instruction */
-    uint64_t seg_base[6];      /* what to add: 0 for ES, CS, SS, DS in 64-bit mode */
-    uint64_t lin_mask;         /* linear addresses wrap here: 2^64-1 or 2^32-1 */
-    uint64_t sp_mask;          /* stack pointer's size: 2^64-1, 2^32-1, 2^16-1 */
-    uint64_t rip_mask;         /* code size, ditto */
-    uint8_t seg_flat;          /* BIT(SEG_x): no limit or type check is needed */
+    uint64_t r[X86_GPR_SLOTS];  /* registers; [X86_RIP_SLOT]: next instruction (offset in CS) */
+    uint64_t rflags;            /* always complete */
+    const struct emu_op *op;    /* being executed */
+    const struct emu_op *first; /* of the block under way; NULL outside of blocks */
+    const struct emu_op *end;   /* the block ends here; NULL: leave after this instruction */
+    uint64_t seg_base[6];       /* what to add: 0 for ES, CS, SS, DS in 64-bit mode */
+    uint64_t lin_mask;          /* linear addresses wrap here: 2^64-1 or 2^32-1 */
+    uint64_t sp_mask;           /* stack pointer's size: 2^64-1, 2^32-1, 2^16-1 */
+    uint64_t rip_mask;          /* code size, ditto */
+    uint8_t seg_flat;           /* BIT(SEG_x): no limit or type check is needed */
     uint8_t cpl;
     uint8_t mmu;         /* enum emu_mmu for ordinary accesses */
     uint8_t mode;        /* enum x86_mode: code size */

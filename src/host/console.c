@@ -13,11 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char help[] = "\r\n"
-                           "Ctrl-A x       quit mote\r\n"
-                           "Ctrl-A h       this help\r\n"
-                           "Ctrl-A Ctrl-A  send Ctrl-A to the guest (also Ctrl-A a)\r\n";
-
 /* ---- output ---- */
 
 static void output_lost(struct console *c, int err)
@@ -91,6 +86,14 @@ static void ring_drain(struct console *c)
     }
 }
 
+/* With mote's own lines, not the guest's: its output has one writer, and may be full. */
+static void print_help(void)
+{
+    log_warn("Ctrl-A x       quit mote");
+    log_warn("Ctrl-A h       this help");
+    log_warn("Ctrl-A Ctrl-A  send Ctrl-A to the guest (also Ctrl-A a)");
+}
+
 static void take_byte(struct console *c, uint8_t byte)
 {
     if (!c->terminal) {
@@ -100,7 +103,7 @@ static void take_byte(struct console *c, uint8_t byte)
     switch (escape_feed(&c->escape, byte, &byte)) {
     case ESCAPE_PASS: ring_put(c, byte); break;
     case ESCAPE_QUIT: c->quit(c->user); break;
-    case ESCAPE_HELP: console_write(c, (const uint8_t *)help, sizeof(help) - 1); break;
+    case ESCAPE_HELP: print_help(); break;
     case ESCAPE_NONE: break;
     }
 }

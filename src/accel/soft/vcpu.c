@@ -238,6 +238,7 @@ static inline void block_run(struct emu_cpu *c, const struct block *b)
 {
     const struct emu_op *op = b->op;
 
+    c->first = op;
     c->end = op + b->count;
     do {
         c->op = op;
@@ -247,6 +248,7 @@ static inline void block_run(struct emu_cpu *c, const struct block *b)
     } while (op < c->end);
     c->r[X86_RIP_SLOT] &= c->rip_mask;
     c->retired += (uint64_t)(op - b->op);
+    c->first = NULL;
 }
 
 /* MSRs that are the engine's own. True: answered, rip is behind the instruction. */
