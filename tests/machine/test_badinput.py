@@ -1,6 +1,7 @@
 """Bad input: one clear line, the documented status, nothing on standard output."""
 import os
 import shutil
+import tempfile
 import struct
 
 import pytest
@@ -110,12 +111,24 @@ def test_initrd_larger_than_memory(kernel, tmp_path):
                 "--kernel", kernel, "--initrd", initrd)
 
 
-def test_unreadable_kernel(tmp_path):
+def run_as_ordinary_user(*arguments):
+    """Run mote without root's rights: as nobody, from a copy where everybody can reach it."""
+    as_user = []
     if os.geteuid() == 0:
-        pytest.skip("host lacks an ordinary user to run the tests as: root reads every file")
-    path = tmp_path / "secret"
-    path.touch(mode=0)
-    refused(INPUT, f"{path}: Permission denied", "run", "--accel", "soft", "--kernel", path)
+        as_user = [machine.need("setpriv", "util-linux"), "--reuid", "65534", "--regid", "65534",
+                   "--clear-groups"]
+    with tempfile.TemporaryDirectory(prefix="mote-test-", dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        program = shutil.copy(machine.MOTE, folder)
+        return machine.execute([*as_user, program, *arguments], seconds=10)
+
+
+def test_unreadable_kernel():
+    with tempfile.NamedTemporaryFile(dir="/tmp") as secret:
+        os.chmod(secret.name, 0)
+        done = run_as_ordinary_user("run", "--accel", "soft", "--kernel", secret.name)
+    assert done.status == INPUT and done.out == "", done
+    assert f"{secret.name}: Permission denied" in machine.one_line(done.err)
 
 
 @pytest.mark.parametrize("boot", ["auto", "linux", "linux-self"])
@@ -206,21 +219,12 @@ def test_kvm_without_permission(tmp_path):
     if not os.path.exists("/dev/kvm"):
         refused(ACCEL, "/dev/kvm", "run", "--accel", "kvm", "--kernel", SOME_KERNEL)
         return
-    as_user = []
     if os.geteuid() == 0:
-        as_user = [machine.need("setpriv", "util-linux"), "--reuid", "65534", "--regid", "65534",
-                   "--clear-groups"]
         if os.stat("/dev/kvm").st_mode & 0o006:
             pytest.skip("/dev/kvm is open to everybody")
     elif os.access("/dev/kvm", os.R_OK | os.W_OK):
         pytest.skip("/dev/kvm is open to this user")
-    # A copy where everybody can reach it.
-    program = shutil.copy(machine.MOTE, "/tmp/mote-without-permission")
-    try:
-        done = machine.execute([*as_user, program, "run", "--accel", "kvm",
-                                "--kernel", SOME_KERNEL], seconds=10)
-    finally:
-        os.unlink(program)
+    done = run_as_ordinary_user("run", "--accel", "kvm", "--kernel", SOME_KERNEL)
     assert done.status == ACCEL and done.out == "", done
     assert "/dev/kvm: permission denied" in machine.one_line(done.err)
 

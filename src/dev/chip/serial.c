@@ -230,19 +230,23 @@ static void reg_put(struct serial *s, unsigned reg, uint8_t value)
 /*
  * A sender that obeys RTS: what comes before the guest's driver listens would
  * be lost when it clears or switches on the FIFOs. A driver that takes receive
- * interrupts out of the FIFO listens too, even if it leaves RTS alone.
+ * interrupts out of the FIFO listens too, even if it leaves RTS alone; and so does
+ * a guest that does nothing but look whether something came.
  */
-static bool listens(const struct serial_state *s)
-{
-    bool takes_interrupts = (s->ier & IER_RDA) && (s->fcr & FCR_ENABLE);
+#define POLLS_LISTEN 4
 
-    return !(s->mcr & MCR_LOOP) && ((s->mcr & MCR_RTS) || takes_interrupts);
+static bool listens(const struct serial *s)
+{
+    bool takes_interrupts = (s->s.ier & IER_RDA) && (s->s.fcr & FCR_ENABLE);
+    bool wants = (s->s.mcr & MCR_RTS) || takes_interrupts || s->polls >= POLLS_LISTEN;
+
+    return wants && !(s->s.mcr & MCR_LOOP);
 }
 
 /* Was someone told to wait, and is all the room there? Then tell, outside the lock. */
 static bool starved_take(struct serial *s)
 {
-    bool tell = s->starved && s->s.rx_count == 0 && listens(&s->s);
+    bool tell = s->starved && s->s.rx_count == 0 && listens(s);
 
     if (tell)
         s->starved = false;
@@ -256,6 +260,10 @@ static uint8_t serial_read(void *dev, unsigned reg)
     bool tell;
 
     pthread_mutex_lock(&s->lock);
+    if ((reg & 7) != REG_LSR || s->s.rx_count)
+        s->polls = 0;
+    else if (s->polls < POLLS_LISTEN)
+        s->polls++;
     value = reg_get(&s->s, reg & 7);
     irq_update(s);
     tell = starved_take(s);
@@ -271,6 +279,7 @@ static void serial_write(void *dev, unsigned reg, uint8_t value)
     bool tell;
 
     pthread_mutex_lock(&s->lock);
+    s->polls = 0;
     reg_put(s, reg & 7, value);
     irq_update(s);
     tell = starved_take(s);
@@ -311,7 +320,7 @@ size_t serial_receive(struct serial *s, const uint8_t *buf, size_t len)
     size_t n = 0;
 
     pthread_mutex_lock(&s->lock);
-    if (listens(&s->s)) {
+    if (listens(s)) {
         while (n < len && s->s.rx_count < rx_capacity(&s->s))
             rx_put(&s->s, buf[n++]);
     }

@@ -44,7 +44,8 @@ struct serial {
     struct dev_irq irq;
     struct serial_backend backend;
     struct serial_state s;
-    bool starved; /* serial_receive left something behind */
+    bool starved;   /* serial_receive left something behind */
+    unsigned polls; /* reads of LSR in a row that found nothing received */
     int irq_level;
 };
 
@@ -58,7 +59,7 @@ void serial_destroy(struct serial *s);
 /*
  * Characters for the guest: takes as many as the FIFO has room for and returns
  * how many; none in loopback mode, and none while the guest neither asserts RTS
- * nor takes receive interrupts with the FIFOs on. When it took fewer than len,
+ * nor takes receive interrupts with the FIFOs on nor polls for it. When it took fewer than len,
  * rx_ready says when to offer the rest. Any thread.
  */
 size_t serial_receive(struct serial *s, const uint8_t *buf, size_t len);
