@@ -12,9 +12,11 @@
 #define APIC_TIMER_KHZ 1000000u    /* KVM's local APIC counts nanoseconds */
 
 #define EDX1_HTT          (1u << 28)
+#define ECX1_VMX          (1u << 5)
 #define ECX1_X2APIC       (1u << 21)
 #define ECX1_TSC_DEADLINE (1u << 24)
 #define ECX1_HYPERVISOR   (1u << 31)
+#define ECX81_SVM         (1u << 2)
 
 /* Paravirtual features whose state struct x86_msrs carries. */
 #define PV_CLOCK (1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT)
@@ -80,6 +82,21 @@ static int put_x2apic_levels(struct x86_cpuid *t, uint32_t leaf,
     for (unsigned i = 0; i < ARRAY_SIZE(level) && !err; i++)
         err = x86_cpuid_put(t, &level[i]);
     return err;
+}
+
+/* Guests of the guest: struct x86_state does not carry what they need. */
+static void hide_nesting(struct x86_cpuid *t)
+{
+    struct x86_cpuid_leaf *l = x86_cpuid_find(t, 1, 0);
+
+    if (l)
+        l->ecx &= ~ECX1_VMX;
+    l = x86_cpuid_find(t, 0x80000001, 0);
+    if (l)
+        l->ecx &= ~ECX81_SVM;
+    l = x86_cpuid_find(t, 0x8000000a, 0); /* SVM's features */
+    if (l)
+        l->eax = l->ebx = l->ecx = l->edx = 0;
 }
 
 /* One package, a core each, one thread a core. */
@@ -158,8 +175,10 @@ int kvm_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topolo
     if (!topology->vcpus)
         return err_set(EINVAL, KVM_DEVICE ": a topology of 0 vCPUs");
     err = supported(k, table);
-    if (!err)
+    if (!err) {
+        hide_nesting(table);
         err = put_topology(k, table, topology);
+    }
     if (!err)
         err = put_signature(k, table, topology);
     if (err == -ENOSPC)

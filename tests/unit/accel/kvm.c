@@ -182,9 +182,12 @@ static void cpuid_tells_machine_and_clock(void **state)
     assert_non_null(l);
     assert_true(l->ecx & 1u << 31);    /* hypervisor */
     assert_false(l->ecx & 1u << 24);   /* TSC deadline: no APIC inside */
+    assert_false(l->ecx & 1u << 5);    /* VMX */
     assert_int_equal(l->ebx >> 24, 3); /* APIC id */
     assert_int_equal(l->ebx >> 16 & 255, 4);
     assert_true(l->edx & 1u << 28); /* several */
+    l = x86_cpuid_find(&t, 0x80000001, 0);
+    assert_true(!l || !(l->ecx & 1u << 2)); /* SVM */
     l = x86_cpuid_find(&t, 0x40000000, 0);
     assert_non_null(l);
     assert_int_equal(l->eax, 0x40000010);
