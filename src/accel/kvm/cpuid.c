@@ -99,6 +99,12 @@ static void hide_nesting(struct x86_cpuid *t)
         l->eax = l->ebx = l->ecx = l->edx = 0;
 }
 
+/* How many others share a cache, told by the leaf of it: level 3 is everybody's. */
+static unsigned cache_sharing(const struct x86_cpuid_leaf *l, const struct x86_cpuid_topology *topo)
+{
+    return (l->eax >> 5 & 7) >= 3 ? MIN(topo->vcpus, 4096u) - 1 : 0;
+}
+
 /* One package, a core each, one thread a core. */
 static int put_topology(struct kvm_machine *m, struct x86_cpuid *t,
                         const struct x86_cpuid_topology *topo)
@@ -120,10 +126,10 @@ static int put_topology(struct kvm_machine *m, struct x86_cpuid *t,
     }
     for (unsigned i = 0; i < t->count; i++) {
         l = &t->leaf[i];
-        if (l->leaf == 4 && (l->eax & 31)) { /* caches: level 3 is shared by all */
-            unsigned sharing = (l->eax >> 5 & 7) >= 3 ? MIN(topo->vcpus, 4096u) - 1 : 0;
-
-            l->eax = (l->eax & 0x3fff) | sharing << 14 | cores << 26;
+        if (l->leaf == 4 && (l->eax & 31)) {
+            l->eax = (l->eax & 0x3fff) | cache_sharing(l, topo) << 14 | cores << 26;
+        } else if (l->leaf == 0x8000001d && (l->eax & 31)) { /* AMD's leaf 4 */
+            l->eax = (l->eax & 0x3fff) | cache_sharing(l, topo) << 14;
         } else if (l->leaf == 0x80000008) { /* AMD: NC and ApicIdSize */
             l->ecx = (l->ecx & ~0xf0ffu) | MIN(topo->vcpus - 1, 255u) | bits << 12;
         } else if (l->leaf == 0x8000001e) { /* AMD: extended APIC id, core, node */
