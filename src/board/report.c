@@ -68,6 +68,13 @@ static void print_code(FILE *out, struct vcpu *vcpu)
     fputc('\n', out);
 }
 
+/* KVM on AMD's processors: what is left of a vCPU that shut down is its reset state. */
+static bool was_reset(const struct x86_state *s, const struct vcpu_exit *exit)
+{
+    return exit->reason == VCPU_EXIT_SHUTDOWN && s->rip == 0xfff0 &&
+           s->seg[SEG_CS].selector == 0xf000 && !(s->cr0 & CR0_PE);
+}
+
 void report_print(FILE *out, struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
     fprintf(out, "vCPU %u, last exit '%s'\n", vcpu->id, vcpu_exit_name(exit->reason));
@@ -78,6 +85,8 @@ void report_print(FILE *out, struct vcpu *vcpu, const struct vcpu_exit *exit)
         fprintf(out, "  the accelerator does not give its state: %s\n", err_text());
         return;
     }
+    if (was_reset(vcpu->state, exit))
+        fprintf(out, "  the processor does not tell its state before it shut down, only after:\n");
     print_gprs(out, vcpu->state);
     print_segments(out, vcpu->state);
     print_controls(out, vcpu->state);

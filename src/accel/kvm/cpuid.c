@@ -12,9 +12,11 @@
 #define APIC_TIMER_KHZ 1000000u    /* KVM's local APIC counts nanoseconds */
 
 #define EDX1_HTT          (1u << 28)
+#define ECX1_VMX          (1u << 5)
 #define ECX1_X2APIC       (1u << 21)
 #define ECX1_TSC_DEADLINE (1u << 24)
 #define ECX1_HYPERVISOR   (1u << 31)
+#define ECX81_SVM         (1u << 2)
 
 /* Paravirtual features whose state struct x86_msrs carries. */
 #define PV_CLOCK (1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT)
@@ -82,6 +84,27 @@ static int put_x2apic_levels(struct x86_cpuid *t, uint32_t leaf,
     return err;
 }
 
+/* Guests of the guest: struct x86_state does not carry what they need. */
+static void hide_nesting(struct x86_cpuid *t)
+{
+    struct x86_cpuid_leaf *l = x86_cpuid_find(t, 1, 0);
+
+    if (l)
+        l->ecx &= ~ECX1_VMX;
+    l = x86_cpuid_find(t, 0x80000001, 0);
+    if (l)
+        l->ecx &= ~ECX81_SVM;
+    l = x86_cpuid_find(t, 0x8000000a, 0); /* SVM's features */
+    if (l)
+        l->eax = l->ebx = l->ecx = l->edx = 0;
+}
+
+/* How many others share a cache, told by the leaf of it: level 3 is everybody's. */
+static unsigned cache_sharing(const struct x86_cpuid_leaf *l, const struct x86_cpuid_topology *topo)
+{
+    return (l->eax >> 5 & 7) >= 3 ? MIN(topo->vcpus, 4096u) - 1 : 0;
+}
+
 /* One package, a core each, one thread a core. */
 static int put_topology(struct kvm_machine *m, struct x86_cpuid *t,
                         const struct x86_cpuid_topology *topo)
@@ -103,10 +126,10 @@ static int put_topology(struct kvm_machine *m, struct x86_cpuid *t,
     }
     for (unsigned i = 0; i < t->count; i++) {
         l = &t->leaf[i];
-        if (l->leaf == 4 && (l->eax & 31)) { /* caches: level 3 is shared by all */
-            unsigned sharing = (l->eax >> 5 & 7) >= 3 ? MIN(topo->vcpus, 4096u) - 1 : 0;
-
-            l->eax = (l->eax & 0x3fff) | sharing << 14 | cores << 26;
+        if (l->leaf == 4 && (l->eax & 31)) {
+            l->eax = (l->eax & 0x3fff) | cache_sharing(l, topo) << 14 | cores << 26;
+        } else if (l->leaf == 0x8000001d && (l->eax & 31)) { /* AMD's leaf 4 */
+            l->eax = (l->eax & 0x3fff) | cache_sharing(l, topo) << 14;
         } else if (l->leaf == 0x80000008) { /* AMD: NC and ApicIdSize */
             l->ecx = (l->ecx & ~0xf0ffu) | MIN(topo->vcpus - 1, 255u) | bits << 12;
         } else if (l->leaf == 0x8000001e) { /* AMD: extended APIC id, core, node */
@@ -158,8 +181,10 @@ int kvm_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topolo
     if (!topology->vcpus)
         return err_set(EINVAL, KVM_DEVICE ": a topology of 0 vCPUs");
     err = supported(k, table);
-    if (!err)
+    if (!err) {
+        hide_nesting(table);
         err = put_topology(k, table, topology);
+    }
     if (!err)
         err = put_signature(k, table, topology);
     if (err == -ENOSPC)

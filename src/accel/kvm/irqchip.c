@@ -3,6 +3,41 @@
 
 #include "base/bits.h"
 
+#define PIC_LINES    16 /* of both, the second behind input 2 of the first */
+#define IOAPIC_PINS  24
+#define PIT_GSI      0
+#define PIT_PIN      2 /* the MADT's interrupt source override */
+#define CASCADE_LINE 2 /* no input for anybody */
+
+struct route_table {
+    struct kvm_irq_routing head;
+    struct kvm_irq_routing_entry entry[PIC_LINES + IOAPIC_PINS];
+};
+
+static void route_add(struct route_table *t, unsigned gsi, unsigned chip, unsigned pin)
+{
+    t->entry[t->head.nr++] = (struct kvm_irq_routing_entry){
+        .gsi = gsi,
+        .type = KVM_IRQ_ROUTING_IRQCHIP,
+        .u.irqchip = {.irqchip = chip, .pin = pin},
+    };
+}
+
+/* The wiring of board/irq.h. KVM's own (api.rst 4.24) leads GSI 0 to IOAPIC pin 0. */
+static int route_gsis(struct kvm_machine *m)
+{
+    struct route_table t = {.head.nr = 0};
+
+    for (unsigned gsi = 0; gsi < IOAPIC_PINS; gsi++) {
+        if (gsi == CASCADE_LINE)
+            continue;
+        if (gsi < PIC_LINES)
+            route_add(&t, gsi, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, gsi % 8);
+        route_add(&t, gsi, KVM_IRQCHIP_IOAPIC, gsi == PIT_GSI ? PIT_PIN : gsi);
+    }
+    return KVM_CALL(m->vm, KVM_SET_GSI_ROUTING, &t);
+}
+
 int kvm_irqchip_create(struct kvm_machine *m, unsigned want)
 {
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY}; /* port 0x61 too */
@@ -10,9 +45,12 @@ int kvm_irqchip_create(struct kvm_machine *m, unsigned want)
 
     if ((want & ACCEL_CAP_CLOCK) && kvm_cap(m->vm, KVM_CAP_ADJUST_CLOCK))
         m->m.caps |= ACCEL_CAP_CLOCK;
-    if (!(want & ACCEL_CAP_IRQCHIP) || !kvm_cap(m->vm, KVM_CAP_IRQCHIP))
+    if (!(want & ACCEL_CAP_IRQCHIP) || !kvm_cap(m->vm, KVM_CAP_IRQCHIP) ||
+        !kvm_cap(m->vm, KVM_CAP_IRQ_ROUTING))
         return 0;
     err = KVM_CALL(m->vm, KVM_CREATE_IRQCHIP, 0);
+    if (err >= 0)
+        err = route_gsis(m);
     if (err < 0)
         return err;
     m->m.caps |= ACCEL_CAP_IRQCHIP;

@@ -182,9 +182,12 @@ static void cpuid_tells_machine_and_clock(void **state)
     assert_non_null(l);
     assert_true(l->ecx & 1u << 31);    /* hypervisor */
     assert_false(l->ecx & 1u << 24);   /* TSC deadline: no APIC inside */
+    assert_false(l->ecx & 1u << 5);    /* VMX */
     assert_int_equal(l->ebx >> 24, 3); /* APIC id */
     assert_int_equal(l->ebx >> 16 & 255, 4);
     assert_true(l->edx & 1u << 28); /* several */
+    l = x86_cpuid_find(&t, 0x80000001, 0);
+    assert_true(!l || !(l->ecx & 1u << 2)); /* SVM */
     l = x86_cpuid_find(&t, 0x40000000, 0);
     assert_non_null(l);
     assert_int_equal(l->eax, 0x40000010);
@@ -196,6 +199,11 @@ static void cpuid_tells_machine_and_clock(void **state)
     assert_non_null(l);
     if (m->caps & ACCEL_CAP_CLOCK)
         assert_true(l->eax & 1u << 3);
+    for (unsigned i = 0; i < t.count; i++) { /* caches: 4, and AMD's */
+        l = &t.leaf[i];
+        if ((l->leaf == 4 || l->leaf == 0x8000001d) && (l->eax & 31))
+            assert_int_equal(l->eax >> 14 & 0xfff, (l->eax >> 5 & 7) >= 3 ? 3 : 0);
+    }
     l = x86_cpuid_find(&t, 0, 0);
     if (l && l->eax >= 0xb) {
         l = x86_cpuid_find(&t, 0xb, 1);

@@ -1,6 +1,7 @@
 /* Each group of struct x86_state passes through an engine, on every accelerator. */
 #include "fixture.h"
 
+#include "accel/backends.h"
 #include "base/bits.h"
 
 #include <errno.h>
@@ -91,6 +92,15 @@ static void crs_drs_and_intr_pass(void **state)
     fixture_destroy(&f);
 }
 
+/* With SVM, KVM gives guests the registers of 32 bits that AMD's processors have. */
+static bool sysenter_is_short(const struct accel *accel)
+{
+    uint32_t regs[4];
+
+    x86_cpuid_host(0x80000001, 0, regs);
+    return accel == &accel_kvm && (regs[2] & 1u << 2);
+}
+
 static void msrs_pass(void **state)
 {
     static struct x86_state before;
@@ -119,6 +129,10 @@ static void msrs_pass(void **state)
     /* At least: there are KVMs without hardware help that leave the host's counter. */
     assert_true(msr->tsc >= before.msr.tsc);
     msr->tsc = before.msr.tsc;
+    if (sysenter_is_short(accel_of(state))) {
+        before.msr.sysenter_esp &= UINT32_MAX;
+        before.msr.sysenter_eip &= UINT32_MAX;
+    }
     msr->tsc_aux = before.msr.tsc_aux; /* with RDTSCP only */
     msr->spec_ctrl = before.msr.spec_ctrl;
     assert_int_equal(msr->efer, before.msr.efer);
