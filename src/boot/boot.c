@@ -9,6 +9,7 @@
 #include "boot/load.h"
 #include "boot/multiboot.h"
 #include "boot/pvh.h"
+#include "boot/unpack.h"
 
 #include <errno.h>
 
@@ -22,6 +23,18 @@ const char *boot_protocol_name(enum boot_protocol protocol)
     return (unsigned)protocol < ARRAY_SIZE(names) ? names[protocol] : NULL;
 }
 
+/* A bzImage unpacks itself when we cannot: no payload (memtest86+), or compressed with LZO. */
+static int linux_protocol_find(const struct file *kernel, enum boot_protocol *protocol)
+{
+    struct bzimage bz;
+    int ret = bzimage_parse(&bz, kernel->path, kernel->data, kernel->size);
+
+    if (!ret)
+        *protocol =
+            bz.payload && unpack_knows(bz.payload, bz.payload_len) ? BOOT_LINUX : BOOT_LINUX_SELF;
+    return ret;
+}
+
 /* What the file is, by its content. */
 static int protocol_find(const struct file *kernel, enum boot_protocol *protocol)
 {
@@ -30,10 +43,8 @@ static int protocol_find(const struct file *kernel, enum boot_protocol *protocol
     bool is_multiboot = multiboot_is(kernel->data, kernel->size);
     int ret = 0;
 
-    if (bzimage_is(kernel->data, kernel->size)) {
-        *protocol = BOOT_LINUX;
-        return 0;
-    }
+    if (bzimage_is(kernel->data, kernel->size))
+        return linux_protocol_find(kernel, protocol);
     if (is_elf)
         ret = elf_parse(&elf, kernel->path, kernel->data, kernel->size);
     if (is_elf && !ret && elf.has_pvh) {

@@ -86,6 +86,9 @@ int bzimage_parse(struct bzimage *bz, const char *name, const void *data, uint64
         return ret;
     setup = ((d[HDR_SETUP_SECTS] ? d[HDR_SETUP_SECTS] : 4) + 1) * SECTOR;
     bz->kernel_len = (uint64_t)le32_get(d + HDR_SYSSIZE) * 16;
+    /* The length is in paragraphs, and not every image fills its last one (memtest86+). */
+    if (setup < size && setup + bz->kernel_len - size < 16)
+        bz->kernel_len = size - setup;
     if (!range_in(setup, bz->kernel_len, size))
         return err_set(
             ENOEXEC, "%s: truncated: the header announces %" PRIu64 " bytes, the file has %" PRIu64,

@@ -222,6 +222,13 @@ static const struct codec *codec_find(const uint8_t *in, uint64_t len)
     return NULL;
 }
 
+bool unpack_knows(const uint8_t *in, uint64_t in_len)
+{
+    const struct codec *codec = codec_find(in, in_len);
+
+    return codec && codec->run;
+}
+
 int unpack(const char *name, const uint8_t *in, uint64_t in_len, uint8_t *out, uint64_t out_max,
            uint64_t *out_len)
 {

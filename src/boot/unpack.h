@@ -2,6 +2,7 @@
 #ifndef MOTE_BOOT_UNPACK_H
 #define MOTE_BOOT_UNPACK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -13,5 +14,8 @@
  */
 int unpack(const char *name, const uint8_t *in, uint64_t in_len, uint8_t *out, uint64_t out_max,
            uint64_t *out_len);
+
+/* Does it begin like a format whose library was built in? */
+bool unpack_knows(const uint8_t *in, uint64_t in_len);
 
 #endif

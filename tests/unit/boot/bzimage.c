@@ -402,6 +402,7 @@ static void refuses_other_payloads(void **state)
     struct machine *m = *state;
     struct image img;
 
+    m->params.protocol = BOOT_LINUX;
     image_bzimage(&img, PACK_ELF);
     memset(img.bytes + 1024 + 0x400, 0x42, 4096);
     assert_refused(m, &img, NULL, ENOEXEC, "format is unknown");
@@ -410,6 +411,32 @@ static void refuses_other_payloads(void **state)
     le16_put(img.bytes + 1024 + 0x400 + 18, 183);
     assert_refused(m, &img, NULL, ENOEXEC, "another architecture (machine 183)");
     image_free(&img);
+}
+
+/* By itself mote unpacks what it can, and lets the kernel do the rest; memtest86+ has
+ * no payload, and a last paragraph that the file does not fill. */
+static void leaves_what_it_cannot_unpack_to_the_kernel(void **state)
+{
+    struct machine *m = *state;
+    struct image img;
+
+    for (unsigned none = 0; none < 2; none++) {
+        struct file file;
+
+        image_bzimage(&img, PACK_ELF);
+        if (none)
+            le32_put(img.bytes + 0x24c, 0);
+        else
+            memset(img.bytes + 1024 + 0x400, 0x42, 4096); /* LZO, say */
+        file = img.file;
+        file.size = 1024 + (uint64_t)le32_get(img.bytes + 0x1f4) * 16 - 8;
+        m->params.protocol = BOOT_AUTO;
+        assert_int_equal(machine_boot(m, &file, NULL), 0);
+        assert_int_equal(m->state.rip, le64_get(img.bytes + 0x258) + 0x200);
+        file.size -= 8;
+        assert_int_equal(machine_boot(m, &file, NULL), -ENOEXEC);
+        image_free(&img);
+    }
 }
 
 static void loads_the_real_kernel(void **state)
@@ -455,6 +482,7 @@ int main(void)
         T(survives_corrupt_payloads),
         T(refuses_bad_headers),
         T(refuses_other_payloads),
+        T(leaves_what_it_cannot_unpack_to_the_kernel),
         T(loads_the_real_kernel),
     };
 
