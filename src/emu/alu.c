@@ -92,7 +92,7 @@ EMU_INLINE void alu_memory(struct emu_cpu *c, const struct x86_insn *i, enum alu
     if (i->flags & X86_LOCK) {
         uint64_t flags = c->rflags; /* CF goes in anew at each try */
 
-        LOCKED_SIZE(size, m.host, (c->rflags = flags, alu(c, op, size, cur, b)));
+        LOCKED(size, m.host, (c->rflags = flags, alu(c, op, size, cur, b)));
     } else {
         host_store(m.host, size, alu(c, op, size, host_load(m.host, size), b));
     }

@@ -184,7 +184,7 @@ EMU_INLINE void bit_test(struct emu_cpu *c, const struct x86_insn *i, unsigned k
                 old = emu_load(c, i->seg, at, size);
                 emu_store(c, i->seg, at, size, bit_apply(kind, old, bit));
             } else if (i->flags & X86_LOCK) {
-                old = LOCKED_SIZE(size, m.host, bit_apply(kind, cur, bit));
+                old = LOCKED(size, m.host, bit_apply(kind, cur, bit));
             } else {
                 old = host_load(m.host, size);
                 host_store(m.host, size, bit_apply(kind, old, bit));

@@ -100,27 +100,40 @@ EMU_INLINE unsigned pair_size(const struct x86_insn *i)
     HANDLER(name, body, 8)                                                                         \
     static const emu_fn name[4] = {name##1, name##2, name##4, name##8};
 
-/*
- * A locked instruction in its general form: compute(cur) replaces *host unless
- * another processor interfered, then again. Evaluates to the old value; flags
- * are those of the last, successful computation.
- */
-#define LOCKED(T, host, compute)                                                                   \
-    ({                                                                                             \
-        T *p_ = (T *)(host);                                                                       \
-        T old_ = __atomic_load_n(p_, __ATOMIC_RELAXED), new_;                                      \
-        do {                                                                                       \
-            uint64_t cur __attribute__((unused)) = old_;                                           \
-            new_ = (T)(compute);                                                                   \
-        } while (!__atomic_compare_exchange_n(p_, &old_, new_, false, __ATOMIC_SEQ_CST,            \
-                                              __ATOMIC_RELAXED));                                  \
-        (uint64_t) old_;                                                                           \
-    })
+/* One locked host CMPXCHG of the low `size` bytes, at any alignment: is *host what *cur
+ * says? Then it becomes value, else *cur what it is. */
+EMU_INLINE bool host_cas(uint8_t *host, unsigned size, uint64_t *cur, uint64_t value)
+{
+    bool same;
 
-#define LOCKED_SIZE(size, host, compute)                                                           \
-    ((size) == 1   ? LOCKED(uint8_t, host, compute)                                                \
-     : (size) == 2 ? LOCKED(emu_u16, host, compute)                                                \
-     : (size) == 4 ? LOCKED(emu_u32, host, compute)                                                \
-                   : LOCKED(emu_u64, host, compute))
+#define CAS(suffix, T, constraint)                                                                 \
+    __asm__ volatile("lock cmpxchg" suffix " %[v], %[m]"                                           \
+                     : [m] "+m"(*(T *)host), "+a"(*cur), "=@ccz"(same)                             \
+                     : [v] constraint((T)value)                                                    \
+                     : "memory")
+    if (size == 1)
+        CAS("b", uint8_t, "q");
+    else if (size == 2)
+        CAS("w", emu_u16, "r");
+    else if (size == 4)
+        CAS("l", emu_u32, "r");
+    else
+        CAS("q", emu_u64, "r");
+#undef CAS
+    return same;
+}
+
+/*
+ * A locked instruction in its general form: compute, an expression of `cur`,
+ * replaces *host unless another processor interfered, then again. Evaluates to
+ * the old value; flags are those of the last, successful computation.
+ */
+#define LOCKED(size, host, compute)                                                                \
+    ({                                                                                             \
+        uint64_t cur = host_load(host, size);                                                      \
+        while (!host_cas(host, size, &cur, (compute)))                                             \
+            ;                                                                                      \
+        cur;                                                                                       \
+    })
 
 #endif

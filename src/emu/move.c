@@ -132,7 +132,7 @@ EMU_INLINE void xchg(struct emu_cpu *c, const struct x86_insn *i, unsigned size)
     }
     emu_rmw_begin(c, &m, i->seg, emu_ea(c, i), size);
     if (m.host) {
-        old = LOCKED_SIZE(size, m.host, value);
+        old = LOCKED(size, m.host, value);
         emu_rmw_end(c, &m, size);
     } else {
         old = emu_load(c, i->seg, emu_ea(c, i), size);
@@ -202,7 +202,7 @@ EMU_INLINE void xadd(struct emu_cpu *c, const struct x86_insn *i, unsigned size)
     }
     emu_rmw_begin(c, &m, i->seg, emu_ea(c, i), size);
     if (m.host) {
-        old = LOCKED_SIZE(size, m.host, cur + value);
+        old = LOCKED(size, m.host, cur + value);
         emu_rmw_end(c, &m, size);
     } else {
         old = emu_load(c, i->seg, emu_ea(c, i), size);
@@ -226,7 +226,7 @@ EMU_INLINE void cmpxchg(struct emu_cpu *c, const struct x86_insn *i, unsigned si
     } else {
         emu_rmw_begin(c, &m, i->seg, emu_ea(c, i), size);
         if (m.host) {
-            old = LOCKED_SIZE(size, m.host, cur == expected ? value : cur);
+            old = LOCKED(size, m.host, cur == expected ? value : cur);
             emu_rmw_end(c, &m, size);
         } else {
             old = emu_load(c, i->seg, emu_ea(c, i), size);
@@ -253,7 +253,7 @@ static void op_cmpxchg8b(struct emu_cpu *c, const struct emu_op *op)
 
     emu_rmw_begin(c, &m, i->seg, emu_ea(c, i), 8);
     if (m.host) {
-        old = LOCKED(emu_u64, m.host, cur == expected ? value : cur);
+        old = LOCKED(8, m.host, cur == expected ? value : cur);
         emu_rmw_end(c, &m, 8);
     } else {
         old = emu_load(c, i->seg, emu_ea(c, i), 8);
