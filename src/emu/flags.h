@@ -100,6 +100,22 @@ EMU_INLINE unsigned pair_size(const struct x86_insn *i)
     HANDLER(name, body, 8)                                                                         \
     static const emu_fn name[4] = {name##1, name##2, name##4, name##8};
 
+/* Flags of a - b: CMP, CMPS, SCAS, CMPXCHG. */
+EMU_INLINE void compare_flags(struct emu_cpu *c, unsigned size, uint64_t a, uint64_t b)
+{
+    uint32_t ax;
+
+    if (size == 1)
+        __asm__("cmpb %b[b], %b[a]\n\t" READ_FLAGS : "=&a"(ax) : [a] "q"(a), [b] "q"(b) : "cc");
+    else if (size == 2)
+        __asm__("cmpw %w[b], %w[a]\n\t" READ_FLAGS : "=&a"(ax) : [a] "r"(a), [b] "r"(b) : "cc");
+    else if (size == 4)
+        __asm__("cmpl %k[b], %k[a]\n\t" READ_FLAGS : "=&a"(ax) : [a] "r"(a), [b] "r"(b) : "cc");
+    else
+        __asm__("cmpq %[b], %[a]\n\t" READ_FLAGS : "=&a"(ax) : [a] "r"(a), [b] "r"(b) : "cc");
+    flags_from_ax(c, ax);
+}
+
 /* One locked host CMPXCHG of the low `size` bytes, at any alignment: is *host what *cur
  * says? Then it becomes value, else *cur what it is. */
 EMU_INLINE bool host_cas(uint8_t *host, unsigned size, uint64_t *cur, uint64_t value)

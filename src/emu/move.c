@@ -142,7 +142,7 @@ EMU_INLINE void xchg(struct emu_cpu *c, const struct x86_insn *i, unsigned size)
 }
 HANDLERS(op_xchg, xchg)
 
-/* Flags of a + b or a - b, computed by the host. */
+/* a + b with its flags, computed by the host. */
 EMU_INLINE uint64_t add_flags(struct emu_cpu *c, unsigned size, uint64_t a, uint64_t b)
 {
     uint64_t shifted = a << (64 - size * 8), flags;
@@ -157,33 +157,6 @@ EMU_INLINE uint64_t add_flags(struct emu_cpu *c, unsigned size, uint64_t a, uint
     flags |= (__builtin_parity((uint8_t)shifted) ? 0 : FLAG_PF) | (aux ? FLAG_AF : 0);
     c->rflags = (c->rflags & ~(uint64_t)FLAG_STATUS) | flags;
     return shifted;
-}
-
-EMU_INLINE void compare_flags(struct emu_cpu *c, unsigned size, uint64_t a, uint64_t b)
-{
-    uint64_t flags;
-
-    if (size == 1)
-        __asm__("cmpb %b[b], %b[a]\n\tpushfq\n\tpopq %[f]"
-                : [f] "=r"(flags)
-                : [a] "q"(a), [b] "q"(b)
-                : "cc");
-    else if (size == 2)
-        __asm__("cmpw %w[b], %w[a]\n\tpushfq\n\tpopq %[f]"
-                : [f] "=r"(flags)
-                : [a] "r"(a), [b] "r"(b)
-                : "cc");
-    else if (size == 4)
-        __asm__("cmpl %k[b], %k[a]\n\tpushfq\n\tpopq %[f]"
-                : [f] "=r"(flags)
-                : [a] "r"(a), [b] "r"(b)
-                : "cc");
-    else
-        __asm__("cmpq %[b], %[a]\n\tpushfq\n\tpopq %[f]"
-                : [f] "=r"(flags)
-                : [a] "r"(a), [b] "r"(b)
-                : "cc");
-    c->rflags = (c->rflags & ~(uint64_t)FLAG_STATUS) | (flags & FLAG_STATUS);
 }
 
 EMU_INLINE void xadd(struct emu_cpu *c, const struct x86_insn *i, unsigned size)

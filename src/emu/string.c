@@ -64,28 +64,12 @@ EMU_INLINE void lods_one(struct emu_cpu *c, const struct x86_insn *i, unsigned s
     index_add(c, i, RSI, step_of(c, size));
 }
 
-/* Flags of a - b. */
-EMU_INLINE void compare(struct emu_cpu *c, unsigned size, uint64_t a, uint64_t b)
-{
-    uint32_t ax;
-
-    if (size == 1)
-        __asm__("cmpb %b[b], %b[a]\n\t" READ_FLAGS : "=&a"(ax) : [a] "q"(a), [b] "q"(b) : "cc");
-    else if (size == 2)
-        __asm__("cmpw %w[b], %w[a]\n\t" READ_FLAGS : "=&a"(ax) : [a] "r"(a), [b] "r"(b) : "cc");
-    else if (size == 4)
-        __asm__("cmpl %k[b], %k[a]\n\t" READ_FLAGS : "=&a"(ax) : [a] "r"(a), [b] "r"(b) : "cc");
-    else
-        __asm__("cmpq %[b], %[a]\n\t" READ_FLAGS : "=&a"(ax) : [a] "r"(a), [b] "r"(b) : "cc");
-    flags_from_ax(c, ax);
-}
-
 EMU_INLINE void cmps_one(struct emu_cpu *c, const struct x86_insn *i, unsigned size)
 {
     int64_t step = step_of(c, size);
     uint64_t a = fast_load(c, i->seg, index_get(c, i, RSI), size);
 
-    compare(c, size, a, fast_load(c, SEG_ES, index_get(c, i, RDI), size));
+    compare_flags(c, size, a, fast_load(c, SEG_ES, index_get(c, i, RDI), size));
     index_add(c, i, RSI, step);
     index_add(c, i, RDI, step);
 }
@@ -94,7 +78,7 @@ EMU_INLINE void scas_one(struct emu_cpu *c, const struct x86_insn *i, unsigned s
 {
     uint64_t b = fast_load(c, SEG_ES, index_get(c, i, RDI), size);
 
-    compare(c, size, get_reg(c, i, RAX, size), b);
+    compare_flags(c, size, get_reg(c, i, RAX, size), b);
     index_add(c, i, RDI, step_of(c, size));
 }
 
