@@ -118,6 +118,25 @@ EMU_INLINE void emu_rmw_end(struct emu_cpu *c, const struct emu_rmw *m, unsigned
         c->ops->code_written(c->user, m->gpa, size);
 }
 
+/* The plain, unlocked way between begin and end, wherever the operand lies. The store may
+ * still end the instruction, with an MMIO exit: commit nothing before it. */
+EMU_INLINE uint64_t emu_rmw_load(struct emu_cpu *c, const struct emu_rmw *m, unsigned seg,
+                                 uint64_t off, unsigned size)
+{
+    return likely(m->host != NULL) ? host_load(m->host, size) : emu_load(c, seg, off, size);
+}
+
+EMU_INLINE void emu_rmw_store(struct emu_cpu *c, const struct emu_rmw *m, unsigned seg,
+                              uint64_t off, unsigned size, uint64_t value)
+{
+    if (unlikely(!m->host)) {
+        emu_store(c, seg, off, size, value);
+        return;
+    }
+    host_store(m->host, size, value);
+    emu_rmw_end(c, m, size);
+}
+
 /*
  * Where up to a page's rest of bytes at linear lie, for bulk moves: host address
  * or NULL (MMIO, watched for writes). Faults as an access would.

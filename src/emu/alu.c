@@ -80,23 +80,20 @@ EMU_INLINE void alu_memory(struct emu_cpu *c, const struct x86_insn *i, enum alu
         return;
     }
     emu_rmw_begin(c, &m, i->seg, off, size);
-    if (unlikely(!m.host)) {
-        uint64_t a = emu_load(c, i->seg, off, size), flags = c->rflags;
-        uint64_t result = alu(c, op, size, a, b), after = c->rflags;
-
-        c->rflags = flags; /* the store may still fault */
-        emu_store(c, i->seg, off, size, result);
-        c->rflags = after;
-        return;
-    }
-    if (i->flags & X86_LOCK) {
+    if (m.host && (i->flags & X86_LOCK)) {
         uint64_t flags = c->rflags; /* CF goes in anew at each try */
 
         LOCKED(size, m.host, (c->rflags = flags, alu(c, op, size, cur, b)));
+        emu_rmw_end(c, &m, size);
     } else {
-        host_store(m.host, size, alu(c, op, size, host_load(m.host, size), b));
+        uint64_t before = c->rflags, after;
+        uint64_t result = alu(c, op, size, emu_rmw_load(c, &m, i->seg, off, size), b);
+
+        after = c->rflags;
+        c->rflags = before;
+        emu_rmw_store(c, &m, i->seg, off, size, result);
+        c->rflags = after;
     }
-    emu_rmw_end(c, &m, size);
 }
 
 /* The operand forms of one operation at one size. */

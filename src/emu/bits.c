@@ -71,19 +71,21 @@ EMU_INLINE uint8_t shift_count(struct emu_cpu *c, const struct x86_insn *i)
 EMU_INLINE void shift_rm(struct emu_cpu *c, const struct x86_insn *i, unsigned kind, unsigned size)
 {
     uint8_t count = shift_count(c, i);
-    uint64_t flags, result;
+    uint64_t off, before, after, result;
+    struct emu_rmw m;
 
     if (!(i->flags & X86_RM_MEM)) {
         set_reg(c, i, i->rm, size, shift(c, kind, size, get_reg(c, i, i->rm, size), count));
         return;
     }
-    emu_probe_write(c, i->seg, emu_ea(c, i), size);
-    flags = c->rflags;
-    result = shift(c, kind, size, get_rm(c, i, size), count);
-    flags ^= c->rflags;
-    c->rflags ^= flags; /* the store may still end the instruction */
-    set_rm(c, i, size, result);
-    c->rflags ^= flags;
+    off = emu_ea(c, i);
+    emu_rmw_begin(c, &m, i->seg, off, size);
+    before = c->rflags;
+    result = shift(c, kind, size, emu_rmw_load(c, &m, i->seg, off, size), count);
+    after = c->rflags;
+    c->rflags = before;
+    emu_rmw_store(c, &m, i->seg, off, size, result);
+    c->rflags = after;
 }
 
 #define SHIFT_KIND(n)                                                                              \
@@ -180,16 +182,13 @@ EMU_INLINE void bit_test(struct emu_cpu *c, const struct x86_insn *i, unsigned k
             old = fast_load(c, i->seg, at, size);
         } else {
             emu_rmw_begin(c, &m, i->seg, at, size);
-            if (!m.host) {
-                old = emu_load(c, i->seg, at, size);
-                emu_store(c, i->seg, at, size, bit_apply(kind, old, bit));
-            } else if (i->flags & X86_LOCK) {
+            if (m.host && (i->flags & X86_LOCK)) {
                 old = LOCKED(size, m.host, bit_apply(kind, cur, bit));
+                emu_rmw_end(c, &m, size);
             } else {
-                old = host_load(m.host, size);
-                host_store(m.host, size, bit_apply(kind, old, bit));
+                old = emu_rmw_load(c, &m, i->seg, at, size);
+                emu_rmw_store(c, &m, i->seg, at, size, bit_apply(kind, old, bit));
             }
-            emu_rmw_end(c, &m, size);
         }
     }
     c->rflags = (c->rflags & ~(uint64_t)FLAG_CF) | (old & bit ? FLAG_CF : 0);
