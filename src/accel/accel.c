@@ -3,6 +3,7 @@
 #include "accel/backends.h"
 #include "base/bits.h"
 #include "base/err.h"
+#include "x86/paging.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -189,6 +190,29 @@ int vcpu_complete_msr(struct vcpu *v, uint64_t value, bool fault)
 int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa)
 {
     return v->accel->translate(v, gva, gpa);
+}
+
+static bool watch_is_good(const struct vcpu_watch *w)
+{
+    if (w->kind == VCPU_WATCH_OFF)
+        return true;
+    if (w->kind == VCPU_WATCH_EXEC && w->size != 1)
+        return false;
+    return w->kind <= VCPU_WATCH_ACCESS &&
+           (w->size == 1 || w->size == 2 || w->size == 4 || w->size == 8) &&
+           !(w->gva & (w->size - 1u)) && x86_canonical(w->gva);
+}
+
+int vcpu_set_debug(struct vcpu *v, const struct vcpu_debug *debug)
+{
+    for (unsigned i = 0; i < VCPU_WATCHES; i++) {
+        const struct vcpu_watch *w = &debug->watch[i];
+
+        if (!watch_is_good(w))
+            return err_set(EINVAL, "vCPU %u: no watch of kind %u for %u bytes at 0x%" PRIx64, v->id,
+                           w->kind, w->size, w->gva);
+    }
+    return v->accel->set_debug(v, debug);
 }
 
 unsigned vcpu_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])

@@ -49,6 +49,31 @@ struct accel_bus_ops {
     void *user;
 };
 
+/*
+ * What a debugger outside the guest wants of a vCPU. It has breakpoints of its
+ * own: the guest's debug registers, TF and #DB handler see nothing of them.
+ */
+enum vcpu_watch_kind {
+    VCPU_WATCH_OFF,
+    VCPU_WATCH_EXEC,  /* exit before the instruction at gva; size is 1 */
+    VCPU_WATCH_WRITE, /* exit after the instruction that wrote */
+    VCPU_WATCH_ACCESS /* ... that read or wrote */
+};
+
+#define VCPU_WATCHES 4 /* as many as the processor has debug registers */
+
+struct vcpu_watch {
+    uint64_t gva; /* linear; a multiple of size */
+    uint8_t size; /* bytes: 1, 2, 4 or 8 */
+    uint8_t kind; /* enum vcpu_watch_kind */
+};
+
+struct vcpu_debug {
+    bool breakpoints; /* INT3 (0xcc) exits instead of raising #BP */
+    bool step;        /* exit after one instruction; interrupts wait meanwhile */
+    struct vcpu_watch watch[VCPU_WATCHES];
+};
+
 /* A counter of an engine, for people who tune it. */
 struct accel_stat {
     const char *name; /* static */
@@ -81,6 +106,7 @@ struct accel {
     int (*default_cpuid)(struct machine *m, const struct x86_cpuid_topology *topology,
                          struct x86_cpuid *table);
     int (*translate)(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+    int (*set_debug)(struct vcpu *v, const struct vcpu_debug *debug);
     unsigned (*stats)(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]); /* NULL: none */
 };
 
@@ -175,6 +201,15 @@ int vcpu_complete_msr(struct vcpu *v, uint64_t value, bool fault);
 
 /* Walk the guest's page tables without side effects. -EFAULT: not mapped. */
 int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+
+/*
+ * From the next run on, do what *debug says; it is copied. The exits are
+ * VCPU_EXIT_DEBUG. An INT3 that is the guest's own is given back with
+ * vcpu_inject of #BP, rip left as the exit said. An execution watch at rip
+ * does not exit again at the next run, so that a debugger can go on from it.
+ * -EINVAL: a watch is misaligned, of another size, or not canonical.
+ */
+int vcpu_set_debug(struct vcpu *v, const struct vcpu_debug *debug);
 
 /* The engine's own counters of a vCPU that is not running: how many were filled in. */
 unsigned vcpu_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]);

@@ -47,6 +47,43 @@ void cpu_wake(struct cpu *cpu)
         vcpu_kick(cpu->vcpu);
 }
 
+/* Beside the holders' bits in cpu->hold: the vCPU stands still. */
+#define HELD 0x80000000u
+
+bool cpu_hold(struct cpu *cpu, enum cpu_hold who)
+{
+    if (atomic_fetch_or(&cpu->hold, who) & HELD)
+        return true;
+    cpu_wake(cpu);
+    return false;
+}
+
+void cpu_release(struct cpu *cpu, enum cpu_hold who)
+{
+    atomic_fetch_and(&cpu->hold, ~(unsigned)who);
+    futex(&cpu->hold, FUTEX_WAKE, 1);
+}
+
+bool cpu_is_held(struct cpu *cpu)
+{
+    return atomic_load(&cpu->hold) & HELD;
+}
+
+/* Somebody holds the vCPU: wait until nobody does. To go on is one step with seeing that. */
+static void stand_still(struct cpu *cpu)
+{
+    atomic_fetch_or(&cpu->hold, HELD);
+    if (cpu->held)
+        cpu->held(cpu->user);
+    while (life_running(cpu->life)) {
+        unsigned hold = HELD;
+
+        if (atomic_compare_exchange_strong(&cpu->hold, &hold, 0))
+            return;
+        futex(&cpu->hold, FUTEX_WAIT, hold);
+    }
+}
+
 static void cpu_fail(struct cpu *cpu, const char *why)
 {
     life_finish(cpu->life, LIFE_FAILED, 0, why);
@@ -168,16 +205,21 @@ static int deliver(struct cpu *cpu)
     return err;
 }
 
-/* HLT: sleep until an interrupt can be delivered. With RFLAGS.IF clear only an NMI can. */
+/*
+ * After HLT: sleep until an interrupt can be delivered. With RFLAGS.IF clear
+ * only an NMI can. Comes back earlier when the vCPU is to stand still or to end.
+ */
 static void halt(struct cpu *cpu)
 {
     bool open = cpu->exit.rflags & FLAG_IF;
 
-    while (life_running(cpu->life)) {
+    while (life_running(cpu->life) && !atomic_load(&cpu->hold)) {
         unsigned busy = CPU_BUSY;
 
-        if (intc_nmi_pending(cpu->intc) || (open && intc_pending(cpu->intc)))
+        if (intc_nmi_pending(cpu->intc) || (open && intc_pending(cpu->intc))) {
+            cpu->halted = false;
             return;
+        }
         if (atomic_compare_exchange_strong(&cpu->event, &busy, CPU_ASLEEP)) {
             while (atomic_load(&cpu->event) == CPU_ASLEEP)
                 futex(&cpu->event, FUTEX_WAIT, CPU_ASLEEP);
@@ -202,10 +244,8 @@ static int answer_exit(struct cpu *cpu)
     case VCPU_EXIT_RDMSR:
     case VCPU_EXIT_WRMSR: return answer_msr(cpu);
     case VCPU_EXIT_HYPERCALL: return answer_hypercall(cpu);
-    case VCPU_EXIT_HALT:
-        if (cpu->intc)
-            halt(cpu);
-        return 0;
+    case VCPU_EXIT_HALT: cpu->halted = cpu->intc; return 0;
+    case VCPU_EXIT_DEBUG: atomic_fetch_or(&cpu->hold, CPU_HOLD_DEBUGGER); return 0;
     case VCPU_EXIT_SHUTDOWN: life_finish(cpu->life, LIFE_TRIPLE_FAULT, 0, NULL); return 0;
     case VCPU_EXIT_FAIL: return err_set(EIO, "%s", cpu->exit.fail.why);
     default: return err_set(EIO, "unexpected exit '%s'", vcpu_exit_name(cpu->exit.reason));
@@ -242,7 +282,11 @@ static void *cpu_main(void *arg)
     pthread_setname_np(pthread_self(), name);
     current = cpu;
     while (life_running(cpu->life)) {
-        if (run_once(cpu))
+        if (atomic_load(&cpu->hold))
+            stand_still(cpu);
+        else if (cpu->halted)
+            halt(cpu);
+        else if (run_once(cpu))
             cpu_fail(cpu, err_text());
     }
     return NULL;

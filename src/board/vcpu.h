@@ -13,19 +13,29 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* Who wants the vCPU to stand still. It runs when nobody does. */
+enum cpu_hold {
+    CPU_HOLD_USER = 1,
+    CPU_HOLD_DEBUGGER = 2,
+};
+
 struct cpu {
     struct vcpu *vcpu;
     struct life *life;
     const struct dev_bus *ports, *mmio;
-    struct intc *intc; /* NULL: the controllers are inside the accelerator */
+    struct intc *intc;        /* NULL: the controllers are inside the accelerator */
+    void (*held)(void *user); /* the vCPU came to stand still; on its thread; may be NULL */
+    void *user;
     pthread_t thread;
     bool started;
     atomic_uint event; /* enum cpu_event, a futex */
+    atomic_uint hold;  /* enum cpu_hold bits and whether it stands still, a futex */
+    bool halted;       /* HLT was executed and nothing woke it yet */
     struct vcpu_exit exit;
     uint64_t exits[VCPU_EXIT_COUNT]; /* for --stats */
 };
 
-/* Fields up to intc are filled in before. */
+/* Fields up to user are filled in before; cpu_hold may have been called. */
 int cpu_start(struct cpu *cpu);
 
 /* Wait for the thread's end; life_finish was called before. */
@@ -36,5 +46,17 @@ void cpu_join(struct cpu *cpu);
  * What made it pending is visible before the call. Any thread, any locks held.
  */
 void cpu_wake(struct cpu *cpu);
+
+/*
+ * Let the vCPU stand still until cpu_release. True: it does already; else
+ * held() is called once it does. From then on its holder may get and set its
+ * state, from one thread at a time. A debug exit holds the vCPU by itself for
+ * CPU_HOLD_DEBUGGER; cpu->exit is that exit then. Any thread but the vCPU's.
+ */
+bool cpu_hold(struct cpu *cpu, enum cpu_hold who);
+void cpu_release(struct cpu *cpu, enum cpu_hold who);
+
+/* Does it stand still? Its end is no standing still. */
+bool cpu_is_held(struct cpu *cpu);
 
 #endif

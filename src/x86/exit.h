@@ -23,7 +23,7 @@
     X(TPR, "tpr")               /* CR8 was lowered; only with a user-space irqchip */              \
     X(IOAPIC_EOI, "ioapic-eoi") /* split irqchip: level-triggered vector was EOIed */              \
     X(HYPERCALL, "hypercall")   /* VMCALL/VMMCALL; rip is behind it, answer goes to RAX */         \
-    X(DEBUG, "debug")           /* a host breakpoint or single step */                             \
+    X(DEBUG, "debug")           /* a debugger outside the guest wants to know */                   \
     X(MEM_FAULT, "mem-fault")   /* access that the slot's rights forbid */                         \
     X(DIRTY_FULL, "dirty-full") /* dirty ring full */                                              \
     X(CPUID, "cpuid")           /* only by capability */                                           \
@@ -59,9 +59,11 @@ struct vcpu_exit {
         struct {
             uint8_t vector;
         } eoi;
-        struct {
-            uint64_t rip;
-            uint64_t dr6;
+        struct {          /* see vcpu_set_debug */
+            uint64_t rip; /* of the INT3 or the instruction to be executed next */
+            bool int3;
+            bool step;
+            uint8_t watches; /* bit n: watch n was hit */
         } debug;
         struct {
             const char *why; /* static text for the report */

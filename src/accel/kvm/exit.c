@@ -130,7 +130,9 @@ static void decode_reason(struct kvm_vcpu *k, struct vcpu_exit *exit)
     case KVM_EXIT_DEBUG:
         exit->reason = VCPU_EXIT_DEBUG;
         exit->debug.rip = run->debug.arch.pc;
-        exit->debug.dr6 = run->debug.arch.dr6;
+        exit->debug.int3 = run->debug.arch.exception == EXC_BP;
+        exit->debug.step = !exit->debug.int3 && run->debug.arch.dr6 & DR6_BS;
+        exit->debug.watches = exit->debug.int3 ? 0 : run->debug.arch.dr6 & 15;
         break;
     case KVM_EXIT_DIRTY_RING_FULL: exit->reason = VCPU_EXIT_DIRTY_FULL; break;
     case KVM_EXIT_INTERNAL_ERROR: internal_error(k, exit); break;
