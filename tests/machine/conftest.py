@@ -7,6 +7,12 @@ import pytest
 import machine
 
 
+def pytest_collection_modifyitems(items):
+    """memtest86+ mostly waits: it starts before all others and is looked at last."""
+    order = {"test_memtest_starts": 0, "test_memtest_passes": 2}
+    items.sort(key=lambda item: order.get(item.name, 1))
+
+
 @pytest.fixture(scope="session")
 def kernel():
     """Debian's cloud kernel, or MOTE_KERNEL."""
