@@ -277,7 +277,7 @@ static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
 
         if (unlikely(atomic_load_explicit(&s->attention, memory_order_relaxed)) && attend(s))
             return;
-        if (unlikely((c->rflags & FLAG_TF) | c->intr.shadow | (c->dr[7] & 0xff) | c->data_hit)) {
+        if (unlikely((c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit)) {
             emu_one(c);
             continue;
         }
@@ -297,7 +297,7 @@ static void run_loop(struct soft_vcpu *s)
 
     if (code && !emu_unwound(c, code) && !own_msr(s))
         return;
-    if (c->intr.pending.kind != X86_EVENT_NONE) {
+    if (c->intr.pending.kind != X86_EVENT_NONE && !emu_debug_due(c)) {
         struct x86_event event = c->intr.pending;
 
         c->intr.pending.kind = X86_EVENT_NONE;
@@ -335,6 +335,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     err = access_finish(v);
     if (err)
         return err;
+    emu_debug_resume(&s->cpu);
     run_loop(s);
     v->valid = 0;
     s->cpu.op = NULL;
@@ -393,7 +394,43 @@ int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
         c->r[RAX] = (uint32_t)value;
         c->r[RDX] = value >> 32;
     }
-    c->r[X86_RIP_SLOT] = (c->r[X86_RIP_SLOT] + c->exit_len) & c->rip_mask;
-    c->intr.shadow = 0;
+    emu_skip(c);
+    return 0;
+}
+
+/* ---- a debugger outside the guest ------------------------------------------------------------ */
+
+static bool stops_at_other_code(const struct emu_cpu *c, const struct vcpu_debug *debug)
+{
+    for (unsigned n = 0; n < VCPU_WATCHES; n++) {
+        const struct vcpu_watch *new = &debug->watch[n];
+        const struct emu_watch *old = &c->watch[EMU_DEBUGGER + n];
+        bool was = old->on & BIT(EMU_EXEC), is = new->kind == VCPU_WATCH_EXEC;
+
+        if (was != is || (is && old->linear != new->gva))
+            return true;
+    }
+    return false;
+}
+
+int soft_set_debug(struct vcpu *v, const struct vcpu_debug *debug)
+{
+    static const uint8_t on[] = {
+        [VCPU_WATCH_OFF] = 0,
+        [VCPU_WATCH_EXEC] = BIT(EMU_EXEC),
+        [VCPU_WATCH_WRITE] = BIT(EMU_WRITE),
+        [VCPU_WATCH_ACCESS] = BIT(EMU_READ) | BIT(EMU_WRITE),
+    };
+    struct emu_debug d = {.int3 = debug->breakpoints, .step = debug->step};
+    struct soft_vcpu *s = soft(v);
+
+    for (unsigned n = 0; n < VCPU_WATCHES; n++) {
+        const struct vcpu_watch *w = &debug->watch[n];
+
+        d.watch[n] = (struct emu_watch){w->gva, w->size, on[w->kind]};
+    }
+    if (stops_at_other_code(&s->cpu, debug))
+        block_flush(&s->blocks, code_map(s)); /* blocks end before such an instruction */
+    emu_set_debug(&s->cpu, &d);
     return 0;
 }
