@@ -19,6 +19,11 @@ static bool watching(const struct vcpu_debug *d)
     return false;
 }
 
+static bool stops_at(const struct vcpu_watch *w, uint64_t linear)
+{
+    return w->kind == VCPU_WATCH_EXEC && w->gva == linear;
+}
+
 /* SDM Vol. 3B 17.2.4: type and length of breakpoint n. */
 static uint64_t dr7_bits(unsigned n, const struct vcpu_watch *w)
 {
@@ -36,7 +41,7 @@ static int control_set(struct kvm_vcpu *k)
 
     if (d->breakpoints)
         g.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
-    if (d->step)
+    if (d->step || k->passing)
         g.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP |
                      (kvm_machine(k->v.machine)->debug_flags & KVM_GUESTDBG_BLOCKIRQ);
     if (watching(d)) {
@@ -44,7 +49,8 @@ static int control_set(struct kvm_vcpu *k)
         g.arch.debugreg[7] = DR7_FIXED;
     }
     for (unsigned n = 0; n < VCPU_WATCHES; n++) {
-        if (d->watch[n].kind == VCPU_WATCH_OFF)
+        if (d->watch[n].kind == VCPU_WATCH_OFF ||
+            (k->passing && stops_at(&d->watch[n], k->debug_linear)))
             continue;
         g.arch.debugreg[n] = d->watch[n].gva;
         g.arch.debugreg[7] |= dr7_bits(n, &d->watch[n]);
@@ -74,7 +80,7 @@ int kvm_set_debug(struct vcpu *v, const struct vcpu_debug *debug)
 static bool watch_stops_at(const struct vcpu_debug *d, uint64_t linear)
 {
     for (unsigned n = 0; n < VCPU_WATCHES; n++) {
-        if (d->watch[n].kind == VCPU_WATCH_EXEC && d->watch[n].gva == linear)
+        if (stops_at(&d->watch[n], linear))
             return true;
     }
     return false;
@@ -111,6 +117,77 @@ static int resume(struct kvm_vcpu *k)
     return kvm_set(&k->v, X86_GPRS);
 }
 
+/* An exit came while that instruction was stepped over. */
+static void pass_ends(struct kvm_vcpu *k)
+{
+    if (k->passing && !k->debug.step && k->stashed && k->run->exit_reason == KVM_EXIT_DEBUG)
+        k->stashed = false;
+    k->debug_changed |= k->passing;
+    k->passing = false;
+}
+
+/* #DB that is not the debugger's: TF of the guest's own, which KVM leaves to us while there are
+ * watches. */
+static int give_back(struct kvm_vcpu *k, uint64_t dr6)
+{
+    struct x86_state *s = k->v.state;
+    int err = kvm_get(&k->v, X86_DRS | X86_INTR);
+
+    if (err)
+        return err;
+    s->dr[6] = (s->dr[6] & ~UINT64_C(15)) | (dr6 & (DR6_BS | DR6_BT | DR6_BD | 15));
+    s->intr.pending = (struct x86_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_DB};
+    return kvm_set(&k->v, X86_DRS | X86_INTR);
+}
+
+/* BIT(n): watch n was hit. A bit in DR6 alone says that the address fits, no more (SDM Vol. 3B
+ * 17.2.3). */
+static unsigned watches_hit(const struct kvm_vcpu *k)
+{
+    const struct kvm_debug_exit_arch *arch = &k->run->debug.arch;
+    unsigned hit = 0;
+
+    for (unsigned n = 0; n < VCPU_WATCHES; n++) {
+        const struct vcpu_watch *w = &k->debug.watch[n];
+
+        if (w->kind != VCPU_WATCH_OFF && (arch->dr6 & BIT(n)) &&
+            (w->kind != VCPU_WATCH_EXEC || w->gva == arch->pc))
+            hit |= (unsigned)BIT(n);
+    }
+    return hit;
+}
+
+/*
+ * KVM's emulator, which gets instructions that access devices, does not look
+ * at RF: such an instruction is stepped over without its watch.
+ */
+int kvm_debug_pass(struct kvm_vcpu *k, bool *again)
+{
+    const struct kvm_debug_exit_arch *arch = &k->run->debug.arch;
+    int err;
+
+    *again = false;
+    if (k->run->exit_reason != KVM_EXIT_DEBUG || arch->exception != EXC_DB)
+        return 0;
+    if (k->passing) {
+        k->passing = false;
+        *again = !k->debug.step && !watches_hit(k);
+        k->debug_changed = !*again;
+        return *again ? control_set(k) : 0;
+    }
+    if (!k->debug.step && !watches_hit(k)) {
+        *again = true;
+        return give_back(k, arch->dr6);
+    }
+    if (!k->rf_lent || arch->pc != k->debug_linear || (arch->dr6 & DR6_BS))
+        return 0;
+    err = kvm_get(&k->v, X86_GPRS);
+    if (err || !(k->v.state->rflags & FLAG_RF))
+        return err;
+    k->passing = *again = true;
+    return control_set(k);
+}
+
 /* The step that KVM did not see: an exit came instead, and is answered. */
 static int step_is_done(struct kvm_vcpu *k)
 {
@@ -134,6 +211,7 @@ int kvm_debug_enter(struct kvm_vcpu *k)
 
     if (k->debugged && k->pending != KVM_PENDING_NONE)
         err = kvm_finish(k);
+    pass_ends(k);
     if (err || k->stashed)
         return err;
     if (k->step_due)
@@ -155,15 +233,7 @@ void kvm_debug_decode(struct kvm_vcpu *k, struct vcpu_exit *exit)
     exit->debug.rip = k->regs_fresh ? k->run->s.regs.regs.rip : arch->pc;
     exit->debug.int3 = arch->exception == EXC_BP;
     exit->debug.step = !exit->debug.int3 && k->debug.step && (arch->dr6 & DR6_BS);
-    exit->debug.watches = 0;
-    for (unsigned n = 0; n < VCPU_WATCHES && !exit->debug.int3; n++) {
-        const struct vcpu_watch *w = &k->debug.watch[n];
-
-        /* A bit in DR6 says no more than that the address fits (SDM Vol. 3B 17.2.3). */
-        if (w->kind != VCPU_WATCH_OFF && (arch->dr6 & BIT(n)) &&
-            (w->kind != VCPU_WATCH_EXEC || w->gva == arch->pc))
-            exit->debug.watches |= (uint8_t)BIT(n);
-    }
+    exit->debug.watches = exit->debug.int3 ? 0 : (uint8_t)watches_hit(k);
     k->debug_told = true;
     k->debug_rip = exit->debug.rip;
     k->debug_linear = arch->pc;

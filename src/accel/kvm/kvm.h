@@ -63,6 +63,7 @@ struct kvm_vcpu {
     bool debug_changed;    /* KVM does not know yet */
     bool step_due;         /* the step is done, without an exit for it */
     bool debug_told;       /* the last debug exit was at debug_rip */
+    bool passing;          /* going on from there by a step without its watch */
     bool rf_lent;          /* since then RF was set to go on from there */
     uint64_t debug_rip;    /* offset in CS */
     uint64_t debug_linear; /* ditto, linear */
@@ -131,6 +132,8 @@ int kvm_access(struct kvm_run *run, const struct accel_bus_ops *ops);
 int kvm_set_debug(struct vcpu *v, const struct vcpu_debug *debug);
 /* Before KVM_RUN, with all state handed over: may stash an exit instead. */
 int kvm_debug_enter(struct kvm_vcpu *k);
+/* After KVM_RUN: again, when it stopped where it was to go on from. */
+int kvm_debug_pass(struct kvm_vcpu *k, bool *again);
 /* KVM_EXIT_DEBUG in *run. */
 void kvm_debug_decode(struct kvm_vcpu *k, struct vcpu_exit *exit);
 

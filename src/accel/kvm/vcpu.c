@@ -182,6 +182,19 @@ static bool nmi_window(struct kvm_vcpu *k, struct vcpu_exit *exit)
     return true;
 }
 
+static int run_watched(struct kvm_vcpu *k)
+{
+    bool again = false;
+    int err;
+
+    do {
+        err = run_once(k);
+        if (!err && k->debugged)
+            err = kvm_debug_pass(k, &again);
+    } while (!err && again);
+    return err;
+}
+
 int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct kvm_vcpu *k = kvm_vcpu(v);
@@ -209,7 +222,7 @@ int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
         if (!err && !k->stashed && nmi_window(k, exit))
             return 0;
         if (!err && !k->stashed)
-            err = run_once(k);
+            err = run_watched(k);
         k->stashed = false;
         if (err == -EINTR)
             interrupted(k);
