@@ -240,7 +240,7 @@ void debug_again(struct emu_cpu *c)
         c->rflags |= FLAG_RF;
 }
 
-void emu_debug_resume(struct emu_cpu *c)
+void emu_debug_moved(struct emu_cpu *c)
 {
     c->debug_told = c->debug_told && c->debug_at == linear_rip(c);
 }

@@ -56,8 +56,9 @@ struct emu_debug {
 };
 void emu_set_debug(struct emu_cpu *c, const struct emu_debug *debug);
 
-/* A run begins: when rip is not where the debugger left it, a watch there counts again. */
-void emu_debug_resume(struct emu_cpu *c);
+/* Before and after a run: when rip is not where the debugger left it, a watch there counts again.
+ */
+void emu_debug_moved(struct emu_cpu *c);
 
 /* Is the debugger to be told something before anything else happens? */
 static inline bool emu_debug_due(const struct emu_cpu *c)

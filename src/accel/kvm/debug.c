@@ -94,26 +94,26 @@ static bool watch_stops_at(const struct vcpu_debug *d, uint64_t linear)
 static int resume(struct kvm_vcpu *k)
 {
     struct x86_state *s = k->v.state;
-    bool here;
+    bool told = k->debug_told;
     int err;
 
-    if (!k->debug_told)
+    if (!told && !k->rf_lent)
         return 0;
     err = kvm_get(&k->v, X86_GPRS);
     if (err)
         return err;
-    here = s->rip == k->debug_rip;
-    if (here && !k->rf_lent && watch_stops_at(&k->debug, k->debug_linear)) {
+    k->debug_told = false;
+    if (s->rip == k->debug_rip) {
+        if (!told || !watch_stops_at(&k->debug, k->debug_linear))
+            return 0;
         s->rflags |= FLAG_RF;
         k->rf_lent = true;
-        return kvm_set(&k->v, X86_GPRS);
+    } else {
+        if (!k->rf_lent || !(s->rflags & FLAG_RF))
+            return 0;
+        s->rflags &= ~(uint64_t)FLAG_RF;
+        k->rf_lent = false;
     }
-    if (here)
-        return 0;
-    k->debug_told = false;
-    if (!k->rf_lent || !(s->rflags & FLAG_RF))
-        return 0;
-    s->rflags &= ~(uint64_t)FLAG_RF;
     return kvm_set(&k->v, X86_GPRS);
 }
 

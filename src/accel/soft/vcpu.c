@@ -335,8 +335,9 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     err = access_finish(v);
     if (err)
         return err;
-    emu_debug_resume(&s->cpu);
+    emu_debug_moved(&s->cpu);
     run_loop(s);
+    emu_debug_moved(&s->cpu);
     v->valid = 0;
     s->cpu.op = NULL;
     v->tsc_offset = s->cpu.msr.tsc;
@@ -395,42 +396,5 @@ int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
         c->r[RDX] = value >> 32;
     }
     emu_skip(c);
-    return 0;
-}
-
-/* ---- a debugger outside the guest ------------------------------------------------------------ */
-
-static bool stops_at_other_code(const struct emu_cpu *c, const struct vcpu_debug *debug)
-{
-    for (unsigned n = 0; n < VCPU_WATCHES; n++) {
-        const struct vcpu_watch *new = &debug->watch[n];
-        const struct emu_watch *old = &c->watch[EMU_DEBUGGER + n];
-        bool was = old->on & BIT(EMU_EXEC), is = new->kind == VCPU_WATCH_EXEC;
-
-        if (was != is || (is && old->linear != new->gva))
-            return true;
-    }
-    return false;
-}
-
-int soft_set_debug(struct vcpu *v, const struct vcpu_debug *debug)
-{
-    static const uint8_t on[] = {
-        [VCPU_WATCH_OFF] = 0,
-        [VCPU_WATCH_EXEC] = BIT(EMU_EXEC),
-        [VCPU_WATCH_WRITE] = BIT(EMU_WRITE),
-        [VCPU_WATCH_ACCESS] = BIT(EMU_READ) | BIT(EMU_WRITE),
-    };
-    struct emu_debug d = {.int3 = debug->breakpoints, .step = debug->step};
-    struct soft_vcpu *s = soft(v);
-
-    for (unsigned n = 0; n < VCPU_WATCHES; n++) {
-        const struct vcpu_watch *w = &debug->watch[n];
-
-        d.watch[n] = (struct emu_watch){w->gva, w->size, on[w->kind]};
-    }
-    if (stops_at_other_code(&s->cpu, debug))
-        block_flush(&s->blocks, code_map(s)); /* blocks end before such an instruction */
-    emu_set_debug(&s->cpu, &d);
     return 0;
 }
