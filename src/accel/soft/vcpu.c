@@ -220,6 +220,8 @@ static bool attend(struct soft_vcpu *s)
         c->exit.reason = VCPU_EXIT_NONE;
         return true;
     }
+    if (c->intr.pending.kind != X86_EVENT_NONE) /* waits until a debugger was told of a step */
+        return false;
     if ((why & SOFT_INTR_WINDOW) && (c->rflags & FLAG_IF) && !c->intr.shadow) {
         soft_request_window(&s->vcpu, false, why & SOFT_NMI_WINDOW);
         c->exit.reason = VCPU_EXIT_INTR_WINDOW;
