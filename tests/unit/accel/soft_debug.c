@@ -96,6 +96,23 @@ static void steps_into_a_trap(void **state)
     fixture_destroy(&f);
 }
 
+GUEST(traps_msr, 64, "pushf\norl $0x100, (%rsp)\npopf\nrdmsr\nnop")
+
+/* An instruction that is completed outside is stepped over by the guest as well. */
+static void guests_own_step_over_an_exit(void **state)
+{
+    struct fixture f;
+
+    START(&f, traps_msr);
+    SET_HANDLER(&f, EXC_DB, pops_rip);
+    f.v->state->gpr[RCX] = 0x4d4f5445;
+    fixture_expect(&f, VCPU_EXIT_RDMSR);
+    assert_int_equal(vcpu_complete_msr(f.v, 1, false), 0);
+    expect_end(&f);
+    assert_int_equal(fixture_gpr(&f, RAX), CODE + 11);
+    fixture_destroy(&f);
+}
+
 static void set_dr(struct fixture *f, unsigned n, uint64_t address, uint64_t dr7)
 {
     assert_int_equal(vcpu_get(f->v, X86_DRS), 0);
@@ -257,6 +274,7 @@ static void watch_slows_nothing_else(void **state)
     struct fixture f;
 
     START(&f, loops);
+    expect_end(&f); /* blocks from before have to go */
     set_rip(&f, CODE + 5);
     f.v->state->gpr[RCX] = 100000;
     set_debug(&f, &d);
@@ -295,6 +313,7 @@ int main(void)
         cmocka_unit_test(int3_keeps_the_shadow),
         cmocka_unit_test(steps_into_a_handler),
         cmocka_unit_test(steps_into_a_trap),
+        cmocka_unit_test(guests_own_step_over_an_exit),
         cmocka_unit_test(guests_own_breakpoints),
         cmocka_unit_test(breakpoint_on_an_access),
         cmocka_unit_test(int3_with_a_prefix),
