@@ -207,6 +207,8 @@ int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
  * VCPU_EXIT_DEBUG. An INT3 that is the guest's own is given back with
  * vcpu_inject of #BP, rip left as the exit said. An execution watch at rip
  * does not exit again at the next run, so that a debugger can go on from it.
+ * The instruction of a step may exit first; answer that as ever. What of it all
+ * a guest on KVM can notice is in docs/architecture.md.
  * -EINVAL: a watch is misaligned, of another size, or not canonical.
  */
 int vcpu_set_debug(struct vcpu *v, const struct vcpu_debug *debug);

@@ -3,6 +3,7 @@
  * control registers, the stack, and one instruction with all that surrounds it.
  */
 #include "emu/bind.h"
+#include "emu/debug.h"
 #include "emu/emu.h"
 #include "emu/event.h"
 #include "emu/features.h"
@@ -19,13 +20,39 @@ static void block_left(struct emu_cpu *c, bool whole)
     c->first = NULL;
 }
 
-/* The instruction under way has not happened: rip back to its start. */
+/* The instruction under way faults: rip back to its start. */
 static void instruction_undo(struct emu_cpu *c)
 {
     block_left(c, false);
     if (c->op)
         c->r[X86_RIP_SLOT] = (c->r[X86_RIP_SLOT] - c->op->i.len) & c->rip_mask;
     c->op = NULL;
+}
+
+void emu_undo(struct emu_cpu *c)
+{
+    c->exit_len = c->op ? c->op->i.len : 0;
+    if (c->op == &c->scratch) {
+        c->rflags |= c->undo_rflags;
+        c->intr.shadow = c->undo_shadow;
+    }
+    instruction_undo(c);
+}
+
+/* What emu_leave restores beside rip. */
+static void undo_note(struct emu_cpu *c)
+{
+    c->undo_rflags = c->rflags & FLAG_RF;
+    c->undo_shadow = c->intr.shadow;
+}
+
+/* An instruction is done. In an interrupt shadow the guest's traps wait for the next one. */
+static void completed(struct emu_cpu *c, bool single_step)
+{
+    if (single_step && !c->intr.shadow)
+        c->hit |= EMU_HIT_TRACE;
+    if (c->debug_step)
+        c->hit |= EMU_HIT_STEP;
 }
 
 static _Noreturn void raise_event(struct emu_cpu *c, unsigned vector, bool has_error,
@@ -59,8 +86,7 @@ void emu_raise_pf(struct emu_cpu *c, uint64_t linear, uint32_t error)
 
 void emu_leave(struct emu_cpu *c, enum vcpu_exit_reason reason)
 {
-    c->exit_len = c->op ? c->op->i.len : 0;
-    instruction_undo(c);
+    emu_undo(c);
     c->exit.reason = reason;
     longjmp(c->unwind, EMU_UNWIND_EXIT);
 }
@@ -68,10 +94,20 @@ void emu_leave(struct emu_cpu *c, enum vcpu_exit_reason reason)
 void emu_leave_after(struct emu_cpu *c, enum vcpu_exit_reason reason)
 {
     c->retired += !c->first; /* emu_one's instruction */
+    completed(c, !c->first && (c->rflags & FLAG_TF));
     block_left(c, true);
     c->op = NULL;
     c->exit.reason = reason;
     longjmp(c->unwind, EMU_UNWIND_EXIT);
+}
+
+/* Enter a handler; for a debugger that is a step, and no watch there was told of. */
+static void deliver(struct emu_cpu *c, const struct x86_event *event, enum emu_event_source source)
+{
+    emu_deliver(c, event->vector, source, event->has_error, event->error);
+    c->delivering = -1;
+    c->debug_told = false;
+    completed(c, false);
 }
 
 bool emu_unwound(struct emu_cpu *c, int code)
@@ -85,8 +121,7 @@ bool emu_unwound(struct emu_cpu *c, int code)
     }
     /* Faults push RF set, so that an instruction breakpoint does not hit twice (SDM Vol. 3B
      * 17.3.1.1). */
-    emu_deliver(c, c->event.vector, EMU_EVENT_FAULT, c->event.has_error, c->event.error);
-    c->delivering = -1;
+    deliver(c, &c->event, EMU_EVENT_FAULT);
     return true;
 }
 
@@ -180,72 +215,77 @@ void emu_jump(struct emu_cpu *c, uint64_t target)
 
 /* ---- one instruction ------------------------------------------------------ */
 
-/* An enabled instruction breakpoint at rip? Sets DR6 and raises the fault. */
-static void instruction_breakpoints(struct emu_cpu *c)
+/* Fetch, decode and do it; then what the guest's TF and data breakpoints want of it. */
+static void execute(struct emu_cpu *c)
 {
-    uint64_t linear = (c->seg_base[SEG_CS] + c->r[X86_RIP_SLOT]) & c->lin_mask;
-    uint64_t hit = 0;
-
-    for (unsigned n = 0; n < 4; n++) {
-        if ((c->dr[7] >> (n * 2) & 3) && !(c->dr[7] >> (16 + n * 4) & 3) && c->dr[n] == linear)
-            hit |= BIT(n);
-    }
-    if (!hit || (c->rflags & FLAG_RF))
-        return;
-    c->op = NULL;
-    c->dr[6] = (c->dr[6] & ~UINT64_C(15)) | hit;
-    emu_raise(c, EXC_DB);
-}
-
-/* Single-step and data breakpoints: traps, so rip is behind the instruction. */
-static void debug_traps(struct emu_cpu *c, bool single_step)
-{
-    uint64_t hit = c->data_hit | (single_step ? DR6_BS : 0);
-
-    c->data_hit = 0;
-    if (!hit)
-        return;
-    c->op = NULL;
-    c->dr[6] = (c->dr[6] & ~UINT64_C(15)) | hit;
-    emu_raise(c, EXC_DB);
-}
-
-void emu_one(struct emu_cpu *c)
-{
-    bool shadow = c->intr.shadow;
     bool single_step = c->rflags & FLAG_TF;
     struct emu_op *op = &c->scratch;
 
-    c->op = NULL;
     c->first = NULL;
-    if (!shadow && (c->dr[7] & 0xff)) {
-        debug_traps(c, false); /* what a block left with */
-        instruction_breakpoints(c);
-    }
     emu_fetch(c, op);
     c->op = op;
     c->r[X86_RIP_SLOT] += op->i.len;
     c->end = NULL;
+    undo_note(c);
     c->intr.shadow = 0;
     c->rflags &= ~(uint64_t)FLAG_RF;
     op->fn(c, op);
     c->r[X86_RIP_SLOT] &= c->rip_mask;
     c->op = NULL;
     c->retired++;
-    if (!c->intr.shadow)
-        debug_traps(c, single_step);
+    completed(c, single_step);
+    debug_traps(c);
+}
+
+void emu_one(struct emu_cpu *c)
+{
+    c->op = NULL;
+    c->first = NULL;
+    debug_traps(c); /* what a block left with */
+    debug_tell(c);
+    debug_instruction(c);
+    execute(c);
+}
+
+void emu_skip(struct emu_cpu *c)
+{
+    c->r[X86_RIP_SLOT] = (c->r[X86_RIP_SLOT] + c->exit_len) & c->rip_mask;
+    c->intr.shadow = 0;
+    c->rflags &= ~(uint64_t)FLAG_RF;
+    completed(c, c->rflags & FLAG_TF);
+}
+
+/* #BP and #OF are delivered as INT3 and INTO do it: from behind the instruction, which a
+ * fault on the way goes back to. */
+static void inject_software(struct emu_cpu *c, const struct x86_event *event)
+{
+    c->scratch.i.len = 1;
+    undo_note(c);
+    c->op = &c->scratch;
+    c->r[X86_RIP_SLOT] = (c->r[X86_RIP_SLOT] + 1) & c->rip_mask;
+    deliver(c, event, EMU_EVENT_SOFTWARE);
+    c->op = NULL;
 }
 
 void emu_inject(struct emu_cpu *c, const struct x86_event *event)
 {
+    struct x86_event e = *event;
+
     c->op = NULL;
+    c->first = NULL;
     c->intr.halted = 0;
-    if (event->kind == X86_EVENT_NMI)
+    if (e.kind == X86_EVENT_EXCEPTION) {
+        if (e.vector == EXC_BP || e.vector == EXC_OF)
+            inject_software(c, &e);
+        else
+            deliver(c, &e, EMU_EVENT_FAULT);
+        return;
+    }
+    if (e.kind == X86_EVENT_NMI) {
         c->intr.nmi_masked = 1;
-    emu_deliver(c, event->kind == X86_EVENT_NMI ? EXC_NMI : event->vector,
-                event->kind == X86_EVENT_EXCEPTION ? EMU_EVENT_FAULT : EMU_EVENT_EXTERNAL,
-                event->has_error, event->error);
-    c->delivering = -1;
+        e.vector = EXC_NMI;
+    }
+    deliver(c, &e, EMU_EVENT_EXTERNAL);
 }
 
 bool emu_step(struct emu_cpu *c)
@@ -253,7 +293,7 @@ bool emu_step(struct emu_cpu *c)
     int code = setjmp(c->unwind);
 
     if (!code)
-        emu_one(c);
+        execute(c);
     else if (!emu_unwound(c, code))
         return false;
     return true;
@@ -311,14 +351,18 @@ void emu_set_state(struct emu_cpu *c, const struct x86_state *s, unsigned groups
         c->cr8 = s->cr8;
         c->fpu.xcr0 = s->xcr0;
     }
-    if (groups & X86_DRS)
+    if (groups & X86_DRS) {
         memcpy(c->dr, s->dr, sizeof(c->dr));
+        debug_registers_changed(c);
+    }
     if (groups & X86_MSRS) {
         c->msr = s->msr;
         c->msr.tsc = s->msr.tsc - c->ops->tsc(c->user);
     }
-    if (groups & X86_INTR)
+    if (groups & X86_INTR) {
         c->intr = s->intr;
+        c->hit = 0; /* what was pending of debug traps is not part of it */
+    }
     if (groups & X86_FPU)
         emu_fpu_from_xsave(c, s->xsave);
     if (groups & (X86_GPRS | X86_SEGS | X86_CRS | X86_MSRS)) {

@@ -64,6 +64,27 @@ struct emu_tlb_entry {
 };
 
 /*
+ * A stretch of linear memory whose use is noticed: for the guest's debug
+ * registers, then for a debugger outside the guest.
+ */
+struct emu_watch {
+    uint64_t linear;
+    uint8_t size; /* bytes */
+    uint8_t on;   /* BIT(enum emu_access); 0: off */
+};
+
+#define EMU_WATCHES  8
+#define EMU_DEBUGGER 4 /* the first of the debugger's */
+
+/* emu_cpu.hit: what is to be told before the next instruction. */
+enum {
+    EMU_HIT_GUEST = 0x0f,    /* BIT(n): watch n; a #DB */
+    EMU_HIT_TRACE = DR6_BS,  /* the guest's single step; ditto */
+    EMU_HIT_DEBUGGER = 0xf0, /* BIT(n): watch n; an exit */
+    EMU_HIT_STEP = 0x100,    /* the debugger's step is done; ditto */
+};
+
+/*
  * x87, SSE and AVX state in the shape the host's instructions want it:
  * x87 as the first 160 bytes of FXSAVE64's image (FCW, FSW, abridged FTW, FOP,
  * FIP, FDP, MXCSR unused, ST0-7), vector registers whole.
@@ -114,6 +135,8 @@ struct emu_cpu {
     bool code64;         /* long_mode and CS.L */
     bool protected_mode; /* CR0.PE and not VM86 */
     bool vm86;
+    bool singly;  /* no blocks: the guest has breakpoints, or a debugger steps */
+    uint16_t hit; /* EMU_HIT_* */
 
     struct emu_tlb_entry tlb[EMU_MMU_COUNT][EMU_TLB_SIZE];
     uint16_t tlb_log[EMU_TLB_LOG];
@@ -141,7 +164,16 @@ struct emu_cpu {
     jmp_buf unwind;
     uint8_t bytes[X86_INSN_MAX + 1]; /* at the instruction fetched last */
     uint8_t bytes_len;
-    uint8_t data_hit; /* BIT(n): data breakpoint n was hit by this instruction */
+    uint64_t undo_rflags; /* RF and interrupt shadow before the instruction in scratch */
+    uint8_t undo_shadow;
+
+    /* -- breakpoints and debugger (debug.c) -- */
+    struct emu_watch watch[EMU_WATCHES];
+    uint8_t watch_exec, watch_data; /* BIT(n): watch n is on for that */
+    bool debug_step;                /* leave after each instruction */
+    bool debug_int3;                /* leave at INT3 */
+    bool debug_told;                /* the debugger knows that rip is at debug_at */
+    uint64_t debug_at;              /* linear */
 
     struct x86_state reset; /* room for the RESET state: too large for a stack */
 
@@ -161,6 +193,7 @@ _Noreturn void emu_raise_pf(struct emu_cpu *c, uint64_t linear, uint32_t error);
 
 /* Leave the run with c->exit.reason = reason (fill the union first); rip goes
  * back to this instruction's start, nothing of it has happened. */
+void emu_undo(struct emu_cpu *c); /* the half of it that returns */
 _Noreturn void emu_leave(struct emu_cpu *c, enum vcpu_exit_reason reason);
 
 /* ditto, but the instruction is complete: rip stays behind it. */

@@ -29,7 +29,7 @@ bool emu_unwound(struct emu_cpu *c, int code);
 
 /*
  * Execute exactly one instruction, uncached, with everything that surrounds it:
- * instruction breakpoints, single-step and data-breakpoint traps, the end of an
+ * breakpoints and single step, the guest's and a debugger's, the end of an
  * interrupt shadow. Unwinds like a handler.
  */
 void emu_one(struct emu_cpu *c);
@@ -37,9 +37,37 @@ void emu_one(struct emu_cpu *c);
 /* Deliver an interrupt or NMI now. Unwinds when the delivery faults. */
 void emu_inject(struct emu_cpu *c, const struct x86_event *event);
 
-/* One instruction outside of any run loop, for assists: true when it completed (or
- * raised an exception that was delivered), false when c->exit holds a reason. */
+/* One instruction outside of any run loop, for assists, whose breakpoints have been passed:
+ * true when it completed (or raised an exception that was delivered), false when c->exit
+ * holds a reason. */
 bool emu_step(struct emu_cpu *c);
+
+/*
+ * Complete the instruction that emu_leave undid: its effects were had outside,
+ * what is left is to go on behind it.
+ */
+void emu_skip(struct emu_cpu *c);
+
+/* What a debugger outside the guest wants; the exits are VCPU_EXIT_DEBUG. */
+struct emu_debug {
+    bool int3; /* leave at INT3, one byte long */
+    bool step; /* leave after each instruction, or the exception it raised */
+    struct emu_watch watch[EMU_WATCHES - EMU_DEBUGGER];
+};
+void emu_set_debug(struct emu_cpu *c, const struct emu_debug *debug);
+
+/* Before and after a run: when rip is not where the debugger left it, a watch there counts again.
+ */
+void emu_debug_moved(struct emu_cpu *c);
+
+/* Is the debugger to be told something before anything else happens? */
+static inline bool emu_debug_due(const struct emu_cpu *c)
+{
+    return c->hit & (EMU_HIT_DEBUGGER | EMU_HIT_STEP);
+}
+
+/* Bytes from linear to the next instruction that a watch stops at, at most len. */
+unsigned emu_unwatched(const struct emu_cpu *c, uint64_t linear, unsigned len);
 
 /* Fill the always-valid part of an exit. */
 void emu_fill_exit(const struct emu_cpu *c, struct vcpu_exit *exit);

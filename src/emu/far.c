@@ -2,6 +2,7 @@
  * Far transfers of control: JMP, CALL and RET between segments, through call
  * gates, TSSs and task gates (SDM Vol. 3A 5.8, Vol. 2A CALL, JMP, RET).
  */
+#include "emu/debug.h"
 #include "emu/system.h"
 
 /* Where a far JMP or CALL goes. */
@@ -239,6 +240,7 @@ static void op_int(struct emu_cpu *c, const struct emu_op *op)
 
 static void op_int3(struct emu_cpu *c, const struct emu_op *op)
 {
+    debug_at_int3(c);
     emu_deliver(c, EXC_BP, EMU_EVENT_SOFTWARE, false, 0);
 }
 

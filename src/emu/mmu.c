@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "emu/access.h"
 #include "emu/bind.h"
+#include "emu/debug.h"
 #include "x86/paging.h"
 
 #include <errno.h>
@@ -87,17 +88,6 @@ void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *page)
     }
 }
 
-/* Does a data breakpoint lie in this page? Then no access there takes the fast path. */
-static bool page_has_breakpoint(const struct emu_cpu *c, uint64_t page)
-{
-    for (unsigned n = 0; n < 4; n++) {
-        if ((c->dr[7] >> (n * 2) & 3) && (c->dr[7] >> (16 + n * 4) & 3) &&
-            align_down(c->dr[n], PAGE_SIZE) == page)
-            return true;
-    }
-    return false;
-}
-
 static void tlb_fill(struct emu_cpu *c, unsigned mmu, uint64_t linear, unsigned rights,
                      uint8_t *host_page)
 {
@@ -154,7 +144,7 @@ static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
         at->watched = true;
         rights &= ~(unsigned)MEM_WRITE;
     }
-    if (unlikely(c->dr[7] & 0xff) && page_has_breakpoint(c, align_down(linear, PAGE_SIZE)))
+    if (unlikely(c->watch_data) && debug_watches_page(c, align_down(linear, PAGE_SIZE)))
         rights &= MEM_EXEC;
     if (page.size > PAGE_SIZE) {
         c->large_first = MIN(c->large_first, align_down(linear, page.size));
@@ -199,27 +189,7 @@ static void mmio_bytes(struct emu_cpu *c, gpa_t gpa, uint8_t *buf, unsigned len,
     }
 }
 
-/* ---- data breakpoints -------------------------------------------------- */
-
-/* Data breakpoints are traps: noted here, raised as #DB after the instruction
- * (SDM Vol. 3B 17.2.4, 17.3.1.2). */
-static void breakpoints_note(struct emu_cpu *c, uint64_t linear, unsigned len, bool write)
-{
-    static const uint8_t lengths[4] = {1, 2, 8, 4};
-
-    for (unsigned n = 0; n < 4; n++) {
-        unsigned type = c->dr[7] >> (16 + n * 4) & 3;
-        unsigned size = lengths[c->dr[7] >> (18 + n * 4) & 3];
-        uint64_t at = align_down(c->dr[n], size);
-
-        if (!(c->dr[7] >> (n * 2) & 3) || !(type == 1 ? write : type == 3))
-            continue;
-        if (linear < at + size && at < linear + len) {
-            c->data_hit |= (uint8_t)BIT(n);
-            c->end = NULL;
-        }
-    }
-}
+/* ---- loads and stores -------------------------------------------------- */
 
 /* #AC: after a possible #PF (SDM Vol. 3A table 6-2), for operands of 2, 4 and 8
  * bytes; wider ones have rules of their own and are checked by their handlers. */
@@ -229,7 +199,12 @@ static void alignment_check(struct emu_cpu *c, unsigned mmu, uint64_t linear, un
         emu_raise_error(c, EXC_AC, 0);
 }
 
-/* ---- loads and stores -------------------------------------------------- */
+/* Data breakpoints are traps: noted here, told after the instruction (SDM Vol. 3B 17.2.4). */
+static void note(struct emu_cpu *c, uint64_t linear, unsigned len, enum emu_access access)
+{
+    if (unlikely(c->watch_data))
+        debug_note(c, linear, len, access);
+}
 
 static void copy_in(struct emu_cpu *c, const struct place *at, uint8_t *buf, unsigned len)
 {
@@ -263,8 +238,7 @@ static void transfer(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t lin
         place_find(c, &b, mmu, seg, access,
                    c->long_mode ? linear + first : (uint32_t)(linear + first));
     alignment_check(c, mmu, linear, len);
-    if (unlikely(c->dr[7] & 0xff))
-        breakpoints_note(c, linear, len, write);
+    note(c, linear, len, access);
     if (write) {
         copy_out(c, &a, buf, first);
         if (first < len)
@@ -293,8 +267,7 @@ uint64_t emu_load_slow(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t l
     }
     place_find(c, &at, mmu, seg, EMU_READ, linear);
     alignment_check(c, mmu, linear, size);
-    if (unlikely(c->dr[7] & 0xff))
-        breakpoints_note(c, linear, size, false);
+    note(c, linear, size, EMU_READ);
     if (at.host)
         return host_load(at.host, size);
     mmio(c, at.gpa, size, false, &value);
@@ -312,8 +285,7 @@ void emu_store_slow(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t line
     }
     place_find(c, &at, mmu, seg, EMU_WRITE, linear);
     alignment_check(c, mmu, linear, size);
-    if (unlikely(c->dr[7] & 0xff))
-        breakpoints_note(c, linear, size, true);
+    note(c, linear, size, EMU_WRITE);
     if (!at.host) {
         value &= mask_bytes(size);
         mmio(c, at.gpa, size, true, &value);
@@ -394,8 +366,7 @@ void emu_rmw_begin_slow(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, unsi
         return;
     }
     alignment_check(c, c->mmu, m->linear, size);
-    if (unlikely(c->dr[7] & 0xff))
-        breakpoints_note(c, m->linear, size, true);
+    note(c, m->linear, size, EMU_WRITE);
     m->host = at.host;
     m->gpa = at.gpa;
     m->watched = at.host && at.watched;
@@ -409,7 +380,7 @@ uint8_t *emu_span(struct emu_cpu *c, unsigned seg, uint64_t linear, enum emu_acc
     if (p)
         return p;
     place_find(c, &at, c->mmu, seg, access, linear);
-    if (access != EMU_EXEC && (c->mmu == EMU_MMU_USER_AC || (c->dr[7] & 0xff)))
+    if (access != EMU_EXEC && (c->mmu == EMU_MMU_USER_AC || c->watch_data))
         return NULL;
     if (at.watched && access == EMU_WRITE)
         return NULL;

@@ -5,6 +5,7 @@
  * forward copies and fills go by whole spans of a page.
  */
 #include "emu/bind.h"
+#include "emu/debug.h"
 #include "emu/event.h"
 #include "emu/flags.h"
 
@@ -38,6 +39,19 @@ static void again(struct emu_cpu *c, const struct emu_op *op)
 {
     c->r[X86_RIP_SLOT] = (c->r[X86_RIP_SLOT] - op->i.len) & c->rip_mask;
     c->end = NULL;
+    debug_again(c);
+}
+
+/* Somebody looks at each element. */
+EMU_INLINE bool stepping(const struct emu_cpu *c)
+{
+    return (c->rflags & FLAG_TF) || c->debug_step;
+}
+
+/* Is it time for that, `batch` elements on? */
+EMU_INLINE bool enough(const struct emu_cpu *c, unsigned batch)
+{
+    return batch == BATCH || (batch && (stepping(c) || c->hit));
 }
 
 /* ---- one element of each ---------------------------------------------------- */
@@ -174,13 +188,12 @@ static uint64_t stos_span(struct emu_cpu *c, const struct x86_insn *i, unsigned 
             return;                                                                                \
         }                                                                                          \
         for (unsigned batch = 0; (count = c->r[RCX] & mask) != 0; batch++) {                       \
-            bool stepping = c->rflags & FLAG_TF;                                                   \
             uint64_t done;                                                                         \
-            if (batch == BATCH || (stepping && batch)) {                                           \
+            if (enough(c, batch)) {                                                                \
                 again(c, op);                                                                      \
                 return;                                                                            \
             }                                                                                      \
-            done = stepping ? 0 : span(c, i, size, count);                                         \
+            done = stepping(c) ? 0 : span(c, i, size, count);                                      \
             if (!done) {                                                                           \
                 one(c, i, size);                                                                   \
                 done = 1;                                                                          \
@@ -291,7 +304,7 @@ static void op_ins_outs(struct emu_cpu *c, const struct emu_op *op)
     }
     emu_check_io(c, (uint16_t)c->r[RDX], size); /* even when the count is zero */
     for (unsigned batch = 0; c->r[RCX] & mask_bytes(i->asize); batch++) {
-        if (batch == BATCH) {
+        if (enough(c, batch)) {
             again(c, op);
             return;
         }

@@ -6,6 +6,7 @@
  * segments are loaded faults in the new task: c->op is cleared there, so that
  * the new task's rip is what an exception returns to.
  */
+#include "emu/debug.h"
 #include "emu/system.h"
 
 /* Field offsets (SDM Vol. 3A figures 7-2 and 7-10). Registers come in encoding order. */
@@ -159,6 +160,7 @@ static void task_commit(struct emu_cpu *c, const struct task_image *t, const str
     c->seg[SEG_TR].attrib |= DESC_BUSY;
     c->cr0 |= CR0_TS;
     c->dr[7] &= ~UINT64_C(0x155); /* local breakpoints are the task's */
+    debug_registers_changed(c);
     if (c->cr0 & CR0_PG && t->layout == &layout32) {
         c->cr3 = t->cr3;
         emu_tlb_flush(c);

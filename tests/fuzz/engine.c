@@ -4,7 +4,8 @@
  * until it halts, shuts down, or has had its share of time. Nothing it does may
  * trip a sanitizer, end the process, or make the seam return an error.
  *
- * Input: byte 0 is the mode, byte 1 seeds registers; the rest is put at CODE.
+ * Input: byte 0 is the mode, byte 1 seeds registers and what a debugger wants;
+ * the rest is put at CODE.
  */
 #include "accel/accel.h"
 #include "base/bits.h"
@@ -150,6 +151,22 @@ static void state_put(uint8_t mode, uint8_t seed)
     }
 }
 
+/* A debugger that goes on after whatever it is told. */
+static void debug_put(bool on, uint8_t seed)
+{
+    struct vcpu_debug debug = {.breakpoints = on, .step = on && seed & 1};
+    const struct vcpu_watch watch[VCPU_WATCHES] = {
+        {CODE + (seed >> 5), 1, VCPU_WATCH_EXEC},
+        {CODE + (seed >> 2), 1, VCPU_WATCH_EXEC},
+        {STACK - 16, 8, VCPU_WATCH_WRITE},
+        {CODE, 4, VCPU_WATCH_ACCESS},
+    };
+
+    if (on)
+        memcpy(debug.watch, watch, sizeof(watch));
+    must(vcpu_set_debug(vcpu, &debug));
+}
+
 /* Devices answer with a running number. */
 static int answer_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
 {
@@ -168,6 +185,7 @@ static bool answer(const struct vcpu_exit *exit, uint64_t *number)
 {
     const struct accel_bus_ops bus = {answer_io, answer_mmio, number};
     const struct x86_event irq = {.kind = X86_EVENT_INTR, .vector = 32};
+    const struct x86_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
 
     switch (exit->reason) {
     case VCPU_EXIT_IO:
@@ -183,6 +201,10 @@ static bool answer(const struct vcpu_exit *exit, uint64_t *number)
         if (!exit->intr_ready || (*number)++ > 4)
             return false;
         must(vcpu_inject(vcpu, &irq));
+        return true;
+    case VCPU_EXIT_DEBUG:
+        if (exit->debug.int3)
+            must(vcpu_inject(vcpu, &bp));
         return true;
     case VCPU_EXIT_FAIL: abort();
     default: return false; /* NONE: time is up */
@@ -205,6 +227,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     state_put(data[0], data[1]);
     must(vcpu_set(vcpu, X86_ALL));
     vcpu_request_window(vcpu, data[0] & 64, false);
+    debug_put(data[0] & 128, data[1]);
     timer_settime(timer, 0, &slice, NULL);
     for (unsigned n = 0; n < EXITS; n++) {
         must(vcpu_run(vcpu, &exit));

@@ -115,25 +115,25 @@ static void decode_reason(struct kvm_vcpu *k, struct vcpu_exit *exit)
         exit->msr.value = run->msr.data;
         break;
     case KVM_EXIT_INTR: exit->reason = VCPU_EXIT_NONE; break;
-    case KVM_EXIT_HLT: exit->reason = VCPU_EXIT_HALT; break;
+    case KVM_EXIT_HLT:
+        exit->reason = VCPU_EXIT_HALT;
+        k->step_due = k->debug.step;
+        break;
     case KVM_EXIT_SHUTDOWN: exit->reason = VCPU_EXIT_SHUTDOWN; break;
     case KVM_EXIT_IRQ_WINDOW_OPEN:
         exit->reason = VCPU_EXIT_INTR_WINDOW;
         run->request_interrupt_window = 0;
         break;
-    case KVM_EXIT_SET_TPR: exit->reason = VCPU_EXIT_TPR; break;
+    case KVM_EXIT_SET_TPR:
+        exit->reason = VCPU_EXIT_TPR;
+        k->step_due = k->debug.step;
+        break;
     case KVM_EXIT_IOAPIC_EOI:
         exit->reason = VCPU_EXIT_IOAPIC_EOI;
         exit->eoi.vector = run->eoi.vector;
         break;
     case KVM_EXIT_HYPERCALL: exit->reason = VCPU_EXIT_HYPERCALL; break;
-    case KVM_EXIT_DEBUG:
-        exit->reason = VCPU_EXIT_DEBUG;
-        exit->debug.rip = run->debug.arch.pc;
-        exit->debug.int3 = run->debug.arch.exception == EXC_BP;
-        exit->debug.step = !exit->debug.int3 && run->debug.arch.dr6 & DR6_BS;
-        exit->debug.watches = exit->debug.int3 ? 0 : run->debug.arch.dr6 & 15;
-        break;
+    case KVM_EXIT_DEBUG: kvm_debug_decode(k, exit); break;
     case KVM_EXIT_DIRTY_RING_FULL: exit->reason = VCPU_EXIT_DIRTY_FULL; break;
     case KVM_EXIT_INTERNAL_ERROR: internal_error(k, exit); break;
     case KVM_EXIT_FAIL_ENTRY:

@@ -24,8 +24,9 @@ struct kvm_machine {
     struct machine m;
     int dev; /* the device node: system ioctls */
     int vm;
-    size_t run_size; /* bytes of a vCPU's shared kvm_run mapping */
-    bool sync_regs;  /* kvm_run carries the general registers */
+    size_t run_size;      /* bytes of a vCPU's shared kvm_run mapping */
+    bool sync_regs;       /* kvm_run carries the general registers */
+    uint32_t debug_flags; /* KVM_GUESTDBG_* that this KVM knows, 0 if it does not tell */
     struct {
         gpa_t gpa;
         uint64_t size; /* 0: free */
@@ -57,7 +58,16 @@ struct kvm_vcpu {
     struct accel_bus_ops ops; /* the last assist's, for accesses that follow on */
     atomic_int tid;           /* thread inside KVM_RUN, or 0 */
     atomic_bool kicked;
-    bool msrs_fresh; /* msr_value is what KVM holds */
+    struct vcpu_debug debug;
+    bool debugged;         /* anything of it is on */
+    bool debug_changed;    /* KVM does not know yet */
+    bool step_due;         /* the step is done, without an exit for it */
+    bool debug_told;       /* the last debug exit was at debug_rip */
+    bool passing;          /* going on from there by a step without its watch */
+    bool rf_lent;          /* since then RF was set to go on from there */
+    uint64_t debug_rip;    /* offset in CS */
+    uint64_t debug_linear; /* ditto, linear */
+    bool msrs_fresh;       /* msr_value is what KVM holds */
     uint64_t msr_value[KVM_MSRS];
 };
 
@@ -117,6 +127,15 @@ int kvm_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 int kvm_complete_msr(struct vcpu *v, uint64_t value, bool fault);
 /* Perform the access in *run through ops; NULL: reads give all ones. */
 int kvm_access(struct kvm_run *run, const struct accel_bus_ops *ops);
+
+/* debug.c */
+int kvm_set_debug(struct vcpu *v, const struct vcpu_debug *debug);
+/* Before KVM_RUN, with all state handed over: may stash an exit instead. */
+int kvm_debug_enter(struct kvm_vcpu *k);
+/* After KVM_RUN: again, when it stopped where it was to go on from. */
+int kvm_debug_pass(struct kvm_vcpu *k, bool *again);
+/* KVM_EXIT_DEBUG in *run. */
+void kvm_debug_decode(struct kvm_vcpu *k, struct vcpu_exit *exit);
 
 /* state.c: struct x86_state's groups from and to KVM, with the ioctls they need. */
 int kvm_get(struct vcpu *v, unsigned groups);

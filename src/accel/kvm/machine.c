@@ -34,6 +34,7 @@ static int vm_setup(struct kvm_machine *m, const struct machine_config *cfg)
                        sizeof(struct kvm_run));
     m->run_size = (size_t)ret;
     m->sync_regs = kvm_cap(m->vm, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS;
+    m->debug_flags = (uint32_t)kvm_cap(m->vm, KVM_CAP_SET_GUEST_DEBUG2);
     if (kvm_cap(m->vm, KVM_CAP_SET_IDENTITY_MAP_ADDR)) {
         ret = KVM_CALL(m->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
         if (ret < 0)

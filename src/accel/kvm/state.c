@@ -52,8 +52,10 @@ static int set_gprs(struct kvm_vcpu *k)
 
     if (!(s->rflags & FLAG_IF))
         k->intr_ready = false;
-    /* A processor that awaits its SIPI inside KVM would not take them from kvm_run. */
-    if (!kvm_machine(k->v.machine)->sync_regs || (k->v.machine->caps & ACCEL_CAP_IRQCHIP)) {
+    /* A processor that awaits its SIPI inside KVM would not take them from kvm_run, and KVM
+     * wants to know rip before it is told to step. */
+    if (!kvm_machine(k->v.machine)->sync_regs || (k->v.machine->caps & ACCEL_CAP_IRQCHIP) ||
+        k->debugged) {
         k->regs_fresh = false;
         return KVM_CALL(k->fd, KVM_SET_REGS, &regs);
     }

@@ -141,8 +141,11 @@ static bool more_accesses(const struct kvm_run *run)
  */
 int kvm_finish(struct kvm_vcpu *k)
 {
+    bool fault =
+        k->run->exit_reason == KVM_EXIT_X86_RDMSR || k->run->exit_reason == KVM_EXIT_X86_WRMSR;
     int err;
 
+    fault = fault && k->run->msr.error;
     immediate_exit(k, 1);
     while (!(err = run_once(k)) && more_accesses(k->run)) {
         err = kvm_access(k->run, k->has_ops ? &k->ops : NULL);
@@ -156,6 +159,7 @@ int kvm_finish(struct kvm_vcpu *k)
         return err;
     k->pending = KVM_PENDING_NONE;
     k->stashed = !err;
+    k->step_due = k->debug.step && !k->stashed && !fault; /* KVM may forget it here */
     return 0;
 }
 
@@ -178,6 +182,19 @@ static bool nmi_window(struct kvm_vcpu *k, struct vcpu_exit *exit)
     return true;
 }
 
+static int run_watched(struct kvm_vcpu *k)
+{
+    bool again = false;
+    int err;
+
+    do {
+        err = run_once(k);
+        if (!err && k->debugged)
+            err = kvm_debug_pass(k, &again);
+    } while (!err && again);
+    return err;
+}
+
 int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct kvm_vcpu *k = kvm_vcpu(v);
@@ -192,6 +209,10 @@ int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
         if (err)
             return err;
     }
+    if (k->debugged || k->debug_changed)
+        err = kvm_debug_enter(k);
+    if (err)
+        return err;
     v->valid = 0;
     if (k->stashed) {
         k->stashed = false;
@@ -201,7 +222,7 @@ int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
         if (!err && !k->stashed && nmi_window(k, exit))
             return 0;
         if (!err && !k->stashed)
-            err = run_once(k);
+            err = run_watched(k);
         k->stashed = false;
         if (err == -EINTR)
             interrupted(k);

@@ -2,6 +2,7 @@
 
 #include "emu/access.h"
 #include "emu/bind.h"
+#include "emu/emu.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -228,10 +229,9 @@ static void block_fill(struct block *b, const struct emu_cpu *c, const uint8_t *
 }
 
 static struct block *block_build(struct block_cache *b, struct emu_cpu *c, struct code_map *map,
-                                 uint64_t gpa, uint32_t key, const uint8_t *code)
+                                 uint64_t gpa, uint32_t key, const uint8_t *code, unsigned avail)
 {
     size_t most = sizeof(struct block) + BLOCK_MAX_INSNS * sizeof(struct emu_op);
-    unsigned avail = (unsigned)(PAGE_SIZE - (gpa & PAGE_MASK));
     struct block_page *page;
     struct block *block, **slot;
 
@@ -290,6 +290,8 @@ static bool code_place(struct emu_cpu *c, uint64_t linear, uint8_t **host, uint6
 struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, struct code_map *map,
                               uint64_t linear, uint32_t key)
 {
+    /* No watched instruction is in a block, so that emu_one sees it. */
+    unsigned avail = emu_unwatched(c, linear, (unsigned)(PAGE_SIZE - (linear & PAGE_MASK)));
     struct block *block;
     uint64_t gpa;
     uint8_t *host;
@@ -302,9 +304,9 @@ struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, struct c
     block = *hash_slot(b, gpa, key);
     while (block && (block->gpa != gpa || block->key != key))
         block = block->hash_next;
-    if (!block)
-        block = block_build(b, c, map, gpa, key, host);
-    if (!block) {
+    if (!block && avail)
+        block = block_build(b, c, map, gpa, key, host, avail);
+    if (!block || block->bytes > avail) { /* built by another linear address, where none is */
         b->stats.uncached++;
         return NULL;
     }

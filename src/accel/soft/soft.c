@@ -113,5 +113,6 @@ const struct accel accel_soft = {
     .complete_msr = soft_complete_msr,
     .default_cpuid = soft_default_cpuid,
     .translate = soft_translate,
+    .set_debug = soft_set_debug,
     .stats = soft_stats,
 };

@@ -54,6 +54,7 @@ void soft_kick(struct vcpu *v);
 int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault);
 int soft_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+int soft_set_debug(struct vcpu *v, const struct vcpu_debug *debug);
 unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]);
 
 #endif

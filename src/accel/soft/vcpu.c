@@ -220,6 +220,8 @@ static bool attend(struct soft_vcpu *s)
         c->exit.reason = VCPU_EXIT_NONE;
         return true;
     }
+    if (c->intr.pending.kind != X86_EVENT_NONE) /* waits until a debugger was told of a step */
+        return false;
     if ((why & SOFT_INTR_WINDOW) && (c->rflags & FLAG_IF) && !c->intr.shadow) {
         soft_request_window(&s->vcpu, false, why & SOFT_NMI_WINDOW);
         c->exit.reason = VCPU_EXIT_INTR_WINDOW;
@@ -277,7 +279,7 @@ static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
 
         if (unlikely(atomic_load_explicit(&s->attention, memory_order_relaxed)) && attend(s))
             return;
-        if (unlikely((c->rflags & FLAG_TF) | c->intr.shadow | (c->dr[7] & 0xff) | c->data_hit)) {
+        if (unlikely((c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit)) {
             emu_one(c);
             continue;
         }
@@ -297,7 +299,7 @@ static void run_loop(struct soft_vcpu *s)
 
     if (code && !emu_unwound(c, code) && !own_msr(s))
         return;
-    if (c->intr.pending.kind != X86_EVENT_NONE) {
+    if (c->intr.pending.kind != X86_EVENT_NONE && !emu_debug_due(c)) {
         struct x86_event event = c->intr.pending;
 
         c->intr.pending.kind = X86_EVENT_NONE;
@@ -335,7 +337,9 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     err = access_finish(v);
     if (err)
         return err;
+    emu_debug_moved(&s->cpu);
     run_loop(s);
+    emu_debug_moved(&s->cpu);
     v->valid = 0;
     s->cpu.op = NULL;
     v->tsc_offset = s->cpu.msr.tsc;
@@ -393,7 +397,6 @@ int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
         c->r[RAX] = (uint32_t)value;
         c->r[RDX] = value >> 32;
     }
-    c->r[X86_RIP_SLOT] = (c->r[X86_RIP_SLOT] + c->exit_len) & c->rip_mask;
-    c->intr.shadow = 0;
+    emu_skip(c);
     return 0;
 }
