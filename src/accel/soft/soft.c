@@ -113,5 +113,6 @@ const struct accel accel_soft = {
     .complete_msr = soft_complete_msr,
     .default_cpuid = soft_default_cpuid,
     .translate = soft_translate,
+    .paused = soft_paused,
     .stats = soft_stats,
 };
