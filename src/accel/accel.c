@@ -215,6 +215,11 @@ int vcpu_set_debug(struct vcpu *v, const struct vcpu_debug *debug)
     return v->accel->set_debug(v, debug);
 }
 
+void vcpu_paused(struct vcpu *v)
+{
+    v->accel->paused(v);
+}
+
 unsigned vcpu_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
 {
     return v->accel->stats ? v->accel->stats(v, stats) : 0;

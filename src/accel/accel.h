@@ -107,6 +107,7 @@ struct accel {
                          struct x86_cpuid *table);
     int (*translate)(struct vcpu *v, uint64_t gva, gpa_t *gpa);
     int (*set_debug)(struct vcpu *v, const struct vcpu_debug *debug);
+    void (*paused)(struct vcpu *v);
     unsigned (*stats)(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]); /* NULL: none */
 };
 
@@ -212,6 +213,14 @@ int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
  * -EINVAL: a watch is misaligned, of another size, or not canonical.
  */
 int vcpu_set_debug(struct vcpu *v, const struct vcpu_debug *debug);
+
+/*
+ * The vCPU stood still for a while though its clocks went on, and now it runs
+ * again: tell the guest's kvmclock (PVCLOCK_GUEST_STOPPED, Linux
+ * Documentation/virt/kvm/x86/msr.rst), so that its watchdogs do not take the
+ * time for a lock-up. Nothing happens to a guest without kvmclock.
+ */
+void vcpu_paused(struct vcpu *v);
 
 /* The engine's own counters of a vCPU that is not running: how many were filled in. */
 unsigned vcpu_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]);

@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "board/layout.h"
 
 #include <time.h>
@@ -103,6 +104,17 @@ static void debug_exit(void *user, uint32_t status)
     life_finish(d->life, LIFE_DEBUG_EXIT, status & 0xff, NULL);
 }
 
+static void guest_panicked(void *user, unsigned events)
+{
+    struct devices *d = user;
+
+    if (events & PVPANIC_PANICKED)
+        life_finish(d->life, LIFE_PANIC, 0, NULL);
+    else if (!d->crash_noted)
+        log_warn("the guest panicked; its crash kernel takes over");
+    d->crash_noted = true;
+}
+
 static int add_power(struct devices *d, const struct devices_config *cfg)
 {
     const struct acpi_pm_ports where = {PC_PORT_PM1_EVT, PC_PORT_PM1_CNT, PC_PORT_PM_TIMER,
@@ -117,6 +129,10 @@ static int add_power(struct devices *d, const struct devices_config *cfg)
     acpi_pm_init(&d->pm, &sci, &clock, &d->pm_timer.dev, PC_PM_TIMER_32, &ops);
     d->has_pm = true;
     err = acpi_pm_add(&d->pm, &d->ports, &where);
+    if (err)
+        return err;
+    pvpanic_init(&d->pvpanic, guest_panicked, d);
+    err = dev_bus_add(&d->ports, PC_PORT_PVPANIC, PVPANIC_PORTS, &pvpanic_ops, &d->pvpanic);
     if (err || !cfg->debug_exit)
         return err;
     debug_exit_init(&d->debug_exit, debug_exit, d);

@@ -12,6 +12,7 @@
 #include "dev/chip/debug_exit.h"
 #include "dev/chip/i8042.h"
 #include "dev/chip/pit.h"
+#include "dev/chip/pvpanic.h"
 #include "dev/chip/rtc.h"
 #include "dev/chip/serial.h"
 #include "host/console.h"
@@ -45,6 +46,8 @@ struct devices {
     struct board_timer rtc_timer;
     struct i8042 i8042;
     struct debug_exit debug_exit;
+    struct pvpanic pvpanic;
+    bool crash_noted; /* that a crash kernel takes over was said */
     struct serial com1;
     struct control control; /* has_control */
     bool has_intc, has_pit, has_pm, has_rtc, has_i8042, has_com1, has_control;

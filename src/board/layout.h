@@ -30,6 +30,7 @@
 #define PC_PORT_COM2       0x2f8 /* 8 */
 #define PC_PORT_COM1       0x3f8 /* 8 */
 #define PC_PORT_ELCR       0x4d0 /* 2 */
+#define PC_PORT_PVPANIC    0x505 /* 1, as QEMU's pvpanic */
 #define PC_PORT_PM1_EVT    0x600 /* 4: status, enable */
 #define PC_PORT_PM1_CNT    0x604 /* 2 */
 #define PC_PORT_PM_TIMER   0x608 /* 4 */

@@ -13,10 +13,11 @@ enum life_end {
     LIFE_POWEROFF,     /* the guest switched itself off */
     LIFE_RESET,        /* the guest asked for a reset */
     LIFE_TRIPLE_FAULT, /* a vCPU shut down */
+    LIFE_PANIC,        /* the guest's kernel reported that it panicked */
     LIFE_DEBUG_EXIT,   /* detail: the status that the debug-exit port made of it */
     LIFE_EXIT,         /* detail: the status the guest asked for on the control line */
     LIFE_TIMEOUT,      /* --timeout */
-    LIFE_QUIT,         /* the user asked for it; detail: the signal, or 0 for Ctrl-A x */
+    LIFE_QUIT,         /* the user asked for it; why: by what means */
     LIFE_FAILED,       /* the accelerator, or a host function, cannot go on; see why */
 };
 
@@ -25,7 +26,7 @@ struct life {
     pthread_mutex_t lock;
     atomic_int end; /* enum life_end */
     unsigned detail;
-    char why[512]; /* LIFE_FAILED: a sentence */
+    char why[512]; /* LIFE_FAILED: a sentence; LIFE_QUIT */
 };
 
 void life_init(struct life *life, struct loop *loop);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/tsc.h"
+#include "board/ctl.h"
 #include "board/devices.h"
 #include "board/layout.h"
 #include "board/ram.h"
@@ -17,7 +18,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 struct pc {
@@ -27,12 +30,14 @@ struct pc {
     struct host_clock clock;
     struct console console;
     struct signals signals;
-    struct loop_timer timeout;
+    struct loop_timer timeout, grace;
+    bool asked_off; /* SIGTERM pressed the power button */
     struct ram ram;
     struct machine *machine;
     struct devices devices;
     bool has_devices;
     struct cpu cpu;
+    struct ctl ctl;
     uint64_t started, ended; /* host_now_ns of pc_run */
 };
 
@@ -115,6 +120,13 @@ static int set_cpuid(struct pc *pc)
     return err;
 }
 
+static void on_held(void *user)
+{
+    struct pc *pc = user;
+
+    ctl_held(&pc->ctl);
+}
+
 static void wake_vcpu(void *user)
 {
     cpu_wake(user);
@@ -158,6 +170,13 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
     pc->cpu.ports = &pc->devices.ports;
     pc->cpu.mmio = &pc->devices.mmio;
     pc->cpu.intc = pc->devices.has_intc ? &pc->devices.intc : NULL;
+    pc->cpu.held = on_held;
+    pc->cpu.user = pc;
+    pc->ctl = (struct ctl){.life = &pc->life,
+                           .cpu = &pc->cpu,
+                           .pm = &pc->devices.pm,
+                           .started = &pc->started,
+                           .memory = pc->cfg.memory};
     return 0;
 }
 
@@ -183,6 +202,7 @@ static int build_acpi(struct pc *pc, gpa_t *rsdp)
         .rtc_irq = PC_GSI_RTC,
         .i8042 = true,
         .i8042_irq = PC_GSI_KEYBOARD,
+        .pvpanic_port = PC_PORT_PVPANIC,
     };
 
     return acpi_build(&config, &pc->machine->mem, GPA(PC_ACPI), PC_HIGH_BASE - PC_ACPI, rsdp);
@@ -205,12 +225,35 @@ int pc_load(struct pc *pc)
 
 /* ---- running ---- */
 
+/* The first SIGTERM asks the guest to power off. false: there is nothing to wait for. */
+static bool ask_off(struct pc *pc)
+{
+    if (!pc->cfg.grace_ns || pc->asked_off || ctl_power_button(&pc->cpu, &pc->devices.pm))
+        return false;
+    pc->asked_off = true;
+    loop_timer_arm(&pc->grace, host_now_ns() + pc->cfg.grace_ns);
+    return true;
+}
+
 static void on_signal(void *user, int sig)
 {
     struct pc *pc = user;
+    char why[16];
 
-    tty_restore(); /* now, should ending take long */
-    life_finish(&pc->life, LIFE_QUIT, (unsigned)sig, NULL);
+    if (sig == SIGTERM && ask_off(pc))
+        return;
+    snprintf(why, sizeof(why), "SIG%s", sigabbrev_np(sig));
+    life_finish(&pc->life, LIFE_QUIT, 0, why);
+}
+
+static void on_grace(void *user)
+{
+    struct pc *pc = user;
+    char why[80];
+
+    snprintf(why, sizeof(why), "SIGTERM (the guest did not power off within %g s)",
+             (double)pc->cfg.grace_ns / 1e9);
+    life_finish(&pc->life, LIFE_QUIT, 0, why);
 }
 
 static void on_resize(void *user)
@@ -245,7 +288,7 @@ static void on_quit_key(void *user)
 {
     struct pc *pc = user;
 
-    life_finish(&pc->life, LIFE_QUIT, 0, NULL);
+    life_finish(&pc->life, LIFE_QUIT, 0, "Ctrl-A x");
 }
 
 static size_t on_input(void *user, const uint8_t *buf, size_t len)
@@ -255,10 +298,24 @@ static size_t on_input(void *user, const uint8_t *buf, size_t len)
     return serial_receive(&pc->devices.com1, buf, len);
 }
 
+static int timers_init(struct pc *pc)
+{
+    int err = loop_timer_init(&pc->loop, &pc->timeout, on_timeout, pc);
+
+    if (err)
+        return err;
+    err = loop_timer_init(&pc->loop, &pc->grace, on_grace, pc);
+    if (err)
+        loop_timer_destroy(&pc->loop, &pc->timeout);
+    return err;
+}
+
 static int begin(struct pc *pc)
 {
-    int err;
+    int err = pc->cfg.name ? ctl_open(&pc->ctl, &pc->loop, pc->cfg.name) : 0;
 
+    if (err)
+        return err;
     pc->console.input = on_input;
     pc->console.quit = on_quit_key;
     pc->console.user = pc;
@@ -278,14 +335,18 @@ int pc_run(struct pc *pc, struct pc_end *end)
     err = signals_init(&pc->loop, &pc->signals);
     if (err)
         return err;
-    err = loop_timer_init(&pc->loop, &pc->timeout, on_timeout, pc);
+    err = timers_init(pc);
     if (!err) {
         err = begin(pc);
         if (!err && loop_run(&pc->loop))
             life_finish(&pc->life, LIFE_FAILED, 0, err_text());
+        tty_restore(); /* now, should ending take long */
+        signals_release(&pc->signals);
         console_abort(&pc->console);
         cpu_join(&pc->cpu);
+        ctl_close(&pc->ctl);
         loop_timer_destroy(&pc->loop, &pc->timeout);
+        loop_timer_destroy(&pc->loop, &pc->grace);
     }
     pc->ended = host_now_ns();
     *end = (struct pc_end){.console_failed = console_stop(&pc->console) != 0};

@@ -69,6 +69,11 @@ bool cpu_is_held(struct cpu *cpu)
     return atomic_load(&cpu->hold) & HELD;
 }
 
+unsigned cpu_holders(struct cpu *cpu)
+{
+    return atomic_load(&cpu->hold) & ~HELD;
+}
+
 /* Somebody holds the vCPU: wait until nobody does. To go on is one step with seeing that. */
 static void stand_still(struct cpu *cpu)
 {
@@ -78,8 +83,10 @@ static void stand_still(struct cpu *cpu)
     while (life_running(cpu->life)) {
         unsigned hold = HELD;
 
-        if (atomic_compare_exchange_strong(&cpu->hold, &hold, 0))
+        if (atomic_compare_exchange_strong(&cpu->hold, &hold, 0)) {
+            vcpu_paused(cpu->vcpu);
             return;
+        }
         futex(&cpu->hold, FUTEX_WAIT, hold);
     }
 }

@@ -59,4 +59,7 @@ void cpu_release(struct cpu *cpu, enum cpu_hold who);
 /* Does it stand still? Its end is no standing still. */
 bool cpu_is_held(struct cpu *cpu);
 
+/* Who holds it, or waits for it to stand still: enum cpu_hold bits. */
+unsigned cpu_holders(struct cpu *cpu);
+
 #endif

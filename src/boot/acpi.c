@@ -98,12 +98,16 @@ static void gas_put(uint8_t *at, uint16_t port, uint8_t bytes)
     le64_put(at + 4, port);
 }
 
+/* id: of EISA's kind if it has 7 characters, else a string (6.1.5). */
 static void dsdt_device(struct aml *a, const char *name, const char *id, struct aml_ports ports,
                         struct aml_ports more, int irq)
 {
     aml_device_begin(a, name);
     aml_name(a, "_HID");
-    aml_eisa_id(a, id);
+    if (strlen(id) == 7)
+        aml_eisa_id(a, id);
+    else
+        aml_string(a, id);
     aml_name(a, "_UID");
     aml_int(a, 1);
     aml_name(a, "_STA");
@@ -140,6 +144,8 @@ static void dsdt_body(struct aml *a, const struct acpi_config *c)
     if (c->i8042)
         dsdt_device(a, "KBD_", "PNP0303", (struct aml_ports){0x60, 1}, (struct aml_ports){0x64, 1},
                     c->i8042_irq);
+    if (c->pvpanic_port)
+        dsdt_device(a, "PVPN", "QEMU0001", (struct aml_ports){c->pvpanic_port, 1}, none, -1);
     aml_end(a);
 }
 

@@ -32,6 +32,7 @@ struct acpi_config {
     uint8_t rtc_irq;
     bool i8042; /* ports 0x60 and 0x64 */
     uint8_t i8042_irq;
+    uint16_t pvpanic_port; /* QEMU's pvpanic, 1 byte */
 };
 
 /*

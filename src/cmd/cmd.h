@@ -6,6 +6,7 @@
 
 int cmd_run(int argc, char **argv);
 int cmd_info(int argc, char **argv);
+int cmd_ctl(int argc, char **argv);
 
 /* "mote: ..." on standard error; returns status. */
 int cmd_fail(enum status status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

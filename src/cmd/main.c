@@ -16,6 +16,7 @@ static const struct {
     const char *help;
 } subcommand[] = {
     {"run", cmd_run, "boot a machine"},
+    {"ctl", cmd_ctl, "ask and steer running machines"},
     {"info", cmd_info, "show the host, its accelerators, and which one 'auto' takes"},
 };
 

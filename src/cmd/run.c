@@ -6,7 +6,6 @@
 #include "cmd/cmd.h"
 #include "cmd/run_options.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,13 +19,11 @@ static int explain(const struct pc_end *end, const struct run_options *opt)
     case LIFE_TRIPLE_FAULT:
         return cmd_fail(STATUS_TRIPLE_FAULT, "the guest crashed: triple fault%s",
                         opt->dump ? "" : " (--dump-on-failure shows its registers)");
+    case LIFE_PANIC: return cmd_fail(STATUS_PANIC, "the guest panicked");
     case LIFE_DEBUG_EXIT:
     case LIFE_EXIT: return (int)end->detail;
     case LIFE_TIMEOUT: return cmd_fail(STATUS_TIMEOUT, "timeout after %s s", opt->timeout_text);
-    case LIFE_QUIT:
-        if (!end->detail)
-            return cmd_fail(STATUS_QUIT, "ended by Ctrl-A x");
-        return cmd_fail(STATUS_QUIT, "ended by SIG%s", sigabbrev_np((int)end->detail));
+    case LIFE_QUIT: return cmd_fail(STATUS_QUIT, "ended by %s", end->why);
     case LIFE_FAILED: break;
     }
     return cmd_fail(STATUS_ACCEL, "%s", end->why);
@@ -34,7 +31,8 @@ static int explain(const struct pc_end *end, const struct run_options *opt)
 
 static bool guest_failed(enum life_end end)
 {
-    return end == LIFE_TRIPLE_FAULT || end == LIFE_TIMEOUT || end == LIFE_FAILED;
+    return end == LIFE_TRIPLE_FAULT || end == LIFE_PANIC || end == LIFE_TIMEOUT ||
+           end == LIFE_FAILED;
 }
 
 static int run(struct pc *pc, const struct run_options *opt)

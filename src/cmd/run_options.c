@@ -6,14 +6,16 @@
 #include "base/parse.h"
 #include "board/layout.h"
 #include "cmd/cmd.h"
+#include "host/ctl_path.h"
 
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DEFAULT_CMDLINE "console=ttyS0 panic=-1"
-#define DEFAULT_MEMORY  (UINT64_C(256) << 20)
+#define DEFAULT_CMDLINE  "console=ttyS0 panic=-1"
+#define DEFAULT_MEMORY   (UINT64_C(256) << 20)
+#define DEFAULT_GRACE_NS UINT64_C(10000000000)
 
 enum {
     OPT_KERNEL = 256,
@@ -29,6 +31,8 @@ enum {
     OPT_CONTROL,
     OPT_DEBUG_EXIT,
     OPT_TIMEOUT,
+    OPT_GRACE,
+    OPT_NAME,
     OPT_DUMP,
     OPT_STATS,
     OPT_TRACE,
@@ -48,6 +52,8 @@ static const struct option options[] = {
     {"control", no_argument, NULL, OPT_CONTROL},
     {"debug-exit", no_argument, NULL, OPT_DEBUG_EXIT},
     {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"grace", required_argument, NULL, OPT_GRACE},
+    {"name", required_argument, NULL, OPT_NAME},
     {"dump-on-failure", no_argument, NULL, OPT_DUMP},
     {"stats", no_argument, NULL, OPT_STATS},
     {"trace", required_argument, NULL, OPT_TRACE},
@@ -92,6 +98,9 @@ static const char help[] =
     "\n"
     "Around it:\n"
     "  --timeout SECONDS   end the machine after that time; 0.5 is half a second\n"
+    "  --grace SECONDS     the time that SIGTERM leaves a guest that listens to the power\n"
+    "                      button for powering off (default: 10)\n"
+    "  --name NAME         make a socket for 'mote ctl NAME'; with a slash in it, its path\n"
     "  --dump-on-failure   print registers and code when the guest fails or time is up\n"
     "  --stats             print at the end how often the guest stopped, and why\n"
     "  --trace LIST        print events; LIST is one or more of, separated by commas:\n";
@@ -190,15 +199,37 @@ static int set_accel(struct run_options *opt, const char *text)
     return STATUS_OK;
 }
 
-static int set_timeout(struct run_options *opt, const char *text)
+static bool parse_seconds(const char *text, uint64_t *ns)
 {
     char *end;
     double seconds = strtod(text, &end);
 
-    if (end == text || *end || !isfinite(seconds) || seconds <= 0 || seconds > 1e9)
+    if (end == text || *end || !isfinite(seconds) || seconds < 0 || seconds > 1e9)
+        return false;
+    *ns = (uint64_t)ceil(seconds * 1e9);
+    return true;
+}
+
+static int set_timeout(struct run_options *opt, const char *text)
+{
+    if (!parse_seconds(text, &opt->pc.timeout_ns) || !opt->pc.timeout_ns)
         return cmd_usage("run", "--timeout: '%s', expected a number of seconds above 0", text);
-    opt->pc.timeout_ns = (uint64_t)ceil(seconds * 1e9);
     opt->timeout_text = text;
+    return STATUS_OK;
+}
+
+static int set_grace(struct run_options *opt, const char *text)
+{
+    if (!parse_seconds(text, &opt->pc.grace_ns))
+        return cmd_usage("run", "--grace: '%s', expected a number of seconds", text);
+    return STATUS_OK;
+}
+
+static int set_name(struct run_options *opt, const char *text)
+{
+    if (!ctl_name_is_good(text))
+        return cmd_usage("run", "--name: '%s', expected " CTL_PATH_RULES, text);
+    opt->pc.name = text;
     return STATUS_OK;
 }
 
@@ -239,6 +270,8 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_CONTROL: opt->pc.control = true; return STATUS_OK;
     case OPT_DEBUG_EXIT: opt->pc.debug_exit = true; return STATUS_OK;
     case OPT_TIMEOUT: return set_timeout(opt, text);
+    case OPT_GRACE: return set_grace(opt, text);
+    case OPT_NAME: return set_name(opt, text);
     case OPT_DUMP: opt->dump = true; return STATUS_OK;
     case OPT_STATS: opt->stats = true; return STATUS_OK;
     default:
@@ -264,7 +297,8 @@ bool run_options_parse(struct run_options *opt, int argc, char **argv, int *stat
 {
     int letter;
 
-    *opt = (struct run_options){.pc = {.memory = DEFAULT_MEMORY, .console = "stdio"}};
+    *opt = (struct run_options){
+        .pc = {.memory = DEFAULT_MEMORY, .console = "stdio", .grace_ns = DEFAULT_GRACE_NS}};
     *status = STATUS_OK;
     opterr = 0;
     while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {

@@ -14,7 +14,8 @@
     X(RESET, 5, "the guest asked for a reset (reboot; a panic with panic=-1)")                     \
     X(TRIPLE_FAULT, 6, "the guest crashed by a triple fault")                                      \
     X(TIMEOUT, 7, "--timeout came first")                                                          \
-    X(QUIT, 8, "the user ended mote: Ctrl-A x, or a signal")
+    X(QUIT, 8, "the user ended mote: Ctrl-A x, a signal, or mote ctl")                             \
+    X(PANIC, 9, "the guest panicked, as its pvpanic driver reported")
 
 enum status {
 #define X(id, value, help) STATUS_##id = value,

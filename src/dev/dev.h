@@ -25,7 +25,7 @@ static inline void dev_irq_set(const struct dev_irq *irq, int level)
         irq->set(irq->user, irq->line, level);
 }
 
-/* The machine's clock: nanoseconds, monotonic, stands still while paused. */
+/* The machine's clock: nanoseconds, monotonic; goes on while the vCPU is held. */
 struct dev_clock {
     uint64_t (*now)(void *user);
     void *user;

@@ -36,7 +36,6 @@ static void signals_ready(void *user, uint32_t events)
 {
     struct signals *s = user;
     struct signalfd_siginfo info;
-    sigset_t ends;
 
     if (read(s->watch.fd, &info, sizeof(info)) != sizeof(info))
         return;
@@ -48,8 +47,6 @@ static void signals_ready(void *user, uint32_t events)
         kill(getpid(), SIGSTOP);
         break;
     default:
-        set_of_ends(&ends);
-        pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
         if (s->end)
             s->end(s->user, (int)info.ssi_signo);
         break;
@@ -76,6 +73,17 @@ int signals_init(struct loop *loop, struct signals *s)
     signal(SIGPIPE, SIG_IGN); /* a closed standard output is an error of write */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return 0;
+}
+
+void signals_release(struct signals *s)
+{
+    struct signalfd_siginfo info;
+    sigset_t ends;
+
+    while (read(s->watch.fd, &info, sizeof(info)) == sizeof(info))
+        ;
+    set_of_ends(&ends);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
 }
 
 void signals_destroy(struct signals *s)

@@ -19,11 +19,17 @@ struct signals {
 };
 
 /*
- * Fill in the callbacks (each may be NULL) and user first. The first signal
- * that asks for the end goes to `end`; a second one has its default action, so
- * that an end that hangs can be cut short.
+ * Fill in the callbacks (each may be NULL) and user first. Signals that ask for
+ * the end go to `end`, each of them.
  */
 int signals_init(struct loop *loop, struct signals *s);
+
+/*
+ * The end is under way: what was sent up to now has been heeded, and from now on
+ * signals that ask for the end have their default action, so that one that
+ * hangs can be cut short.
+ */
+void signals_release(struct signals *s);
 void signals_destroy(struct signals *s);
 
 #endif

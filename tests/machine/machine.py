@@ -17,7 +17,7 @@ MOTE = pathlib.Path(os.environ.get("MOTE", TREE / "build/release/mote")).absolut
 BOOT_SECONDS = 90
 
 # The statuses of mote run --help.
-OFF, FAILED, USAGE, INPUT, ACCEL, RESET, TRIPLE_FAULT, TIMEOUT, QUIT = range(9)
+OFF, FAILED, USAGE, INPUT, ACCEL, RESET, TRIPLE_FAULT, TIMEOUT, QUIT, PANIC = range(10)
 
 
 class Result:
@@ -100,7 +100,7 @@ def one_line(err):
     """Assert that err is one line of mote's, and return it without the prefix."""
     lines = err.splitlines()
     assert len(lines) == 1, f"expected one line:\n{err}"
-    assert re.match(r"mote( run| info)?: \S", lines[0]), lines[0]
+    assert re.match(r"mote( run| info| ctl)?: \S", lines[0]), lines[0]
     return lines[0].split(": ", 1)[1]
 
 

@@ -15,7 +15,7 @@ def test_version():
 def test_help():
     done = machine.mote("--help")
     assert done.status == OFF and done.err == "", done
-    for word in "run", "info", "Usage: mote":
+    for word in "run", "ctl", "info", "Usage: mote":
         assert word in done.out
     assert machine.mote("help").out == done.out
 
@@ -24,16 +24,16 @@ def test_help_of_run_tells_every_option_and_status():
     done = machine.mote("run", "--help")
     assert done.status == OFF and done.err == "", done
     for option in ("kernel initrd cmdline memory cpus accel board console debug-exit timeout "
-                   "dump-on-failure trace boot module control stats help").split():
+                   "dump-on-failure trace boot module control stats grace name help").split():
         assert f"--{option}" in done.out, option
-    for status in range(9):
+    for status in range(10):
         assert re.search(rf"^  {status}  \S", done.out, re.M), status
     assert all(len(line) <= 100 for line in done.out.splitlines())
     assert machine.mote("help", "run").out == done.out
 
 
 def test_lost_output_is_an_error():
-    for args in ["--help"], ["--version"], ["info"], ["run", "--help"]:
+    for args in ["--help"], ["--version"], ["info"], ["run", "--help"], ["ctl", "--help"]:
         with open("/dev/full", "wb") as full:
             done = machine.mote(*args, stdout=full)
         assert done.status == machine.FAILED, args

@@ -36,6 +36,12 @@ read -r before _ </proc/uptime
 sleep 3
 read -r after _ </proc/uptime
 echo "slept $((${after%.*} - ${before%.*}))"
+echo 1 >/proc/sys/kernel/watchdog_thresh
+echo pause me
+while [ $((${after%.*} - ${before%.*})) -lt 10 ]; do
+    read -r after _ </proc/uptime
+done
+echo "watchdog: $(dmesg | grep -ciE 'lockup|stall')"
 """,
     "reboot": """
 cat /proc/interrupts
@@ -94,7 +100,7 @@ def runs(kernel, folder):
         [qemu, "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
          "-m", "1024", "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio",
          "-kernel", kernel, "-initrd", make_outer(kernel, folder),
-         "-append", "console=ttyS0 panic=-1 quiet"], seconds=180)
+         "-append", "console=ttyS0 panic=-1 quiet"], seconds=240)
     parts = machine.sections(done.out)
     got = {}
     for name in [name[:-4] for name in parts if name.endswith(" end")]:
@@ -176,6 +182,13 @@ def test_hears_and_sleeps(runs):
     assert lines["4"][0] > 0 and lines["4"][1] == "IO-APIC 4-edge ttyS0", done
     assert lines["9"][1] == "IO-APIC 9-fasteoi acpi", done
     assert lines["LOC"][0] > 100, done
+
+
+def test_pause_is_no_lockup(runs):
+    """kvmclock goes on while the processor stands still for 4 s, and the watchdog is told."""
+    done = runs["poweroff"]
+    assert re.search(r"^state +paused$", done.out, re.M), done
+    assert re.search(r"^watchdog: 0$", done.out, re.M), done
 
 
 def test_controllers_are_inside(runs):

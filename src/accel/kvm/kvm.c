@@ -132,4 +132,5 @@ const struct accel accel_kvm = {
     .default_cpuid = kvm_default_cpuid,
     .translate = kvm_translate,
     .set_debug = kvm_set_debug,
+    .paused = kvm_paused,
 };

@@ -117,6 +117,7 @@ void kvm_kick(struct vcpu *v);
 void kvm_request_window(struct vcpu *v, bool intr, bool nmi);
 int kvm_inject(struct vcpu *v, const struct x86_event *event);
 int kvm_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
+void kvm_paused(struct vcpu *v);
 
 /* Finish the instruction behind the last exit without running further. */
 int kvm_finish(struct kvm_vcpu *k);

@@ -308,3 +308,9 @@ int kvm_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa)
     *gpa = GPA(tr.physical_address);
     return 0;
 }
+
+void kvm_paused(struct vcpu *v)
+{
+    /* EINVAL: the guest has no kvmclock (api.rst 4.70). */
+    kvm_ioctl(kvm_vcpu(v)->fd, KVM_KVMCLOCK_CTRL, NULL);
+}

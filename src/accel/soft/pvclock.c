@@ -4,10 +4,12 @@
  */
 #include "accel/soft/soft.h"
 
+#include <stddef.h>
 #include <time.h>
 #include <x86intrin.h>
 
-#define PVCLOCK_TSC_STABLE 1
+#define PVCLOCK_TSC_STABLE    1
+#define PVCLOCK_GUEST_STOPPED 2 /* set by us, cleared by the guest */
 
 /* Layout fixed by the ABI: all little-endian. */
 struct pvclock_time {
@@ -100,4 +102,19 @@ bool soft_pvclock_read(const struct soft_vcpu *s, uint32_t index, uint64_t *valu
     case MSR_KVM_WALL_CLOCK_NEW: *value = s->cpu.msr.kvm_wall_clock; return true;
     default: return false;
     }
+}
+
+void soft_paused(struct vcpu *v)
+{
+    struct soft_vcpu *s = (struct soft_vcpu *)v;
+    uint64_t msr = s->cpu.msr.kvm_system_time;
+    gpa_t flags_at = GPA((msr & ~UINT64_C(1)) + offsetof(struct pvclock_time, flags));
+    uint8_t flags;
+
+    if (!(msr & 1) || guest_mem_read(&v->machine->mem, flags_at, &flags, 1))
+        return;
+    if (flags & PVCLOCK_GUEST_STOPPED)
+        return; /* the guest has not looked since; a write would cost it its cached code */
+    flags |= PVCLOCK_GUEST_STOPPED;
+    guest_mem_write(&v->machine->mem, flags_at, &flags, 1);
 }

@@ -114,5 +114,6 @@ const struct accel accel_soft = {
     .default_cpuid = soft_default_cpuid,
     .translate = soft_translate,
     .set_debug = soft_set_debug,
+    .paused = soft_paused,
     .stats = soft_stats,
 };

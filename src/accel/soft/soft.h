@@ -41,6 +41,7 @@ struct soft_vcpu {
 /* kvmclock (MSR_KVM_*_NEW): false when `index` is another register. */
 bool soft_pvclock_write(struct soft_vcpu *s, uint32_t index, uint64_t value);
 bool soft_pvclock_read(const struct soft_vcpu *s, uint32_t index, uint64_t *value);
+void soft_paused(struct vcpu *v);
 
 int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id);
 void soft_vcpu_destroy(struct vcpu *v);

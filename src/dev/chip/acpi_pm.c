@@ -199,12 +199,16 @@ int acpi_pm_add(struct acpi_pm *pm, struct dev_bus *ports, const struct acpi_pm_
     return err;
 }
 
-void acpi_pm_power_button(struct acpi_pm *pm)
+bool acpi_pm_power_button(struct acpi_pm *pm)
 {
+    bool heard;
+
     pthread_mutex_lock(&pm->lock);
     pm->s.status |= PM1_POWER_BUTTON;
+    heard = pm->s.enable & PM1_POWER_BUTTON;
     pm_update(pm);
     pthread_mutex_unlock(&pm->lock);
+    return heard;
 }
 
 void acpi_pm_save(struct acpi_pm *pm, struct acpi_pm_state *out)

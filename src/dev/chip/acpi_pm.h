@@ -62,8 +62,8 @@ void acpi_pm_destroy(struct acpi_pm *pm);
 /* Put the registers on the port bus. Errors of dev_bus_add. */
 int acpi_pm_add(struct acpi_pm *pm, struct dev_bus *ports, const struct acpi_pm_ports *where);
 
-/* The person presses the power button. Any thread. */
-void acpi_pm_power_button(struct acpi_pm *pm);
+/* The person presses the power button. false: the guest has not asked to be told. Any thread. */
+bool acpi_pm_power_button(struct acpi_pm *pm);
 
 void acpi_pm_save(struct acpi_pm *pm, struct acpi_pm_state *out);
 /* -EINVAL: nothing is changed. The SCI is not driven. */

@@ -294,6 +294,33 @@ static void controller_inside(void **state)
     fixture_destroy(&f);
 }
 
+/* MSR_KVM_SYSTEM_TIME_NEW: the page's layout is fixed by msr.rst. */
+GUEST(clock, 16, "mov $0x4b564d01,%ecx; mov $0x3001,%eax; xor %edx,%edx; hlt; wrmsr; hlt; hlt; hlt")
+#define CLOCK_VERSION 0x3000
+#define CLOCK_FLAGS   (0x3000 + 29)
+#define STOPPED       2
+
+static void clock_tells_of_a_pause(void **state)
+{
+    struct fixture f;
+
+    fixture_create(&f, accel_of(state));
+    RUN_REAL(&f, clock);
+    fixture_expect(&f, VCPU_EXIT_HALT);
+    vcpu_paused(f.v); /* there is no clock yet */
+    fixture_expect(&f, VCPU_EXIT_HALT);
+    assert_true(f.ram[CLOCK_VERSION]);
+    assert_false(f.ram[CLOCK_FLAGS] & STOPPED);
+    vcpu_paused(f.v);
+    vcpu_paused(f.v);
+    fixture_expect(&f, VCPU_EXIT_HALT);
+    assert_true(f.ram[CLOCK_FLAGS] & STOPPED);
+    f.ram[CLOCK_FLAGS] &= (uint8_t)~STOPPED; /* as the guest does */
+    fixture_expect(&f, VCPU_EXIT_HALT);
+    assert_false(f.ram[CLOCK_FLAGS] & STOPPED);
+    fixture_destroy(&f);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -302,7 +329,7 @@ int main(void)
         cmocka_unit_test(kick_survives_a_get),  cmocka_unit_test(unknown_msrs_exit),
         cmocka_unit_test(interrupt_after_halt), cmocka_unit_test(interrupt_window),
         cmocka_unit_test(nmi_and_its_window),   cmocka_unit_test(exception_is_injected),
-        cmocka_unit_test(controller_inside),
+        cmocka_unit_test(controller_inside),    cmocka_unit_test(clock_tells_of_a_pause),
     };
 
     return fixture_run_all("run", tests, ARRAY_SIZE(tests));

@@ -40,6 +40,7 @@ static const struct acpi_config pc = {
     .rtc_irq = 8,
     .i8042 = true,
     .i8042_irq = 1,
+    .pvpanic_port = 0x505,
 };
 
 static int setup(void **state)
@@ -306,6 +307,8 @@ static void acpica_accepts_the_tables(void **state)
                                         "\"PNP0501\"",
                                         "\"PNP0B00\"",
                                         "\"PNP0303\"",
+                                        "\"QEMU0001\"",
+                                        "0x0505,             // Range Minimum",
                                         "Device (C12B)",
                                         "\"ACPI0007\"",
                                         "0x03F8,             // Range Minimum",

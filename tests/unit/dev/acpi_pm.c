@@ -77,7 +77,7 @@ static void reset(void **state)
 
 static void power_button(void **state)
 {
-    acpi_pm_power_button(&pm);
+    assert_false(acpi_pm_power_button(&pm)); /* nobody listens */
     assert_int_equal(lines.level[9], 0);
     dev_bus_write(&bus, EVENT + 2, 2, 0x100);
     assert_int_equal(lines.level[9], 1);
@@ -86,6 +86,8 @@ static void power_button(void **state)
     assert_int_equal(lines.level[9], 1);
     dev_bus_write(&bus, EVENT, 2, 0x100); /* writing one clears */
     assert_int_equal(lines.level[9], 0);
+    assert_true(acpi_pm_power_button(&pm));
+    assert_int_equal(lines.level[9], 1);
     dev_bus_write(&bus, EVENT + 2, 2, 0xffff);
     assert_int_equal(dev_bus_read(&bus, EVENT + 2, 2), 0x0721);
 }

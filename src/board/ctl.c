@@ -1,0 +1,165 @@
+#include "board/ctl.h"
+
+#include "base/err.h"
+#include "host/clock.h"
+#include "host/ctl_path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* ---- requests ---- */
+
+static const char *state_of(struct cpu *cpu)
+{
+    unsigned holders = cpu_holders(cpu);
+
+    if (!holders)
+        return "running";
+    if (!cpu_is_held(cpu))
+        return "pausing";
+    return holders & CPU_HOLD_USER ? "paused" : "stopped";
+}
+
+static void status(struct ctl *ctl, struct line_client *c)
+{
+    const struct machine *m = ctl->cpu->vcpu->machine;
+
+    line_answer(c, "ok state=%s pid=%ld accel=%s memory=%" PRIu64 " vcpus=1 uptime=%.3f",
+                state_of(ctl->cpu), (long)getpid(), m->accel->name, ctl->memory,
+                (double)(host_now_ns() - *ctl->started) / 1e9);
+}
+
+/* Answer those who wait for the vCPU to stand still: pause is what is answered later. */
+static void answer_waiting(struct ctl *ctl, const char *answer)
+{
+    for (unsigned i = 0; i < LINE_CLIENTS; i++) {
+        if (ctl->server.client[i].asked)
+            line_answer(&ctl->server.client[i], "%s", answer);
+    }
+}
+
+static void held_ready(void *user)
+{
+    struct ctl *ctl = user;
+
+    if (cpu_is_held(ctl->cpu) && cpu_holders(ctl->cpu) & CPU_HOLD_USER)
+        answer_waiting(ctl, "ok");
+}
+
+static void resume(struct ctl *ctl, struct line_client *c)
+{
+    cpu_release(ctl->cpu, CPU_HOLD_USER);
+    line_answer(c, cpu_holders(ctl->cpu) ? "ok a debugger holds it still" : "ok");
+    answer_waiting(ctl, "error resumed meanwhile");
+}
+
+const char *ctl_power_button(struct cpu *cpu, struct acpi_pm *pm)
+{
+    if (cpu_holders(cpu))
+        return "the machine is paused";
+    if (!acpi_pm_power_button(pm))
+        return "nobody in the guest listens to the power button";
+    return NULL;
+}
+
+static void poweroff(struct ctl *ctl, struct line_client *c)
+{
+    const char *why = ctl_power_button(ctl->cpu, ctl->pm);
+
+    if (why)
+        line_answer(c, "error %s", why);
+    else
+        line_answer(c, "ok");
+}
+
+static void request(void *user, struct line_client *c, const char *line)
+{
+    struct ctl *ctl = user;
+
+    if (!strcmp(line, "status")) {
+        status(ctl, c);
+    } else if (!strcmp(line, "pause")) {
+        if (cpu_hold(ctl->cpu, CPU_HOLD_USER))
+            line_answer(c, "ok");
+    } else if (!strcmp(line, "resume")) {
+        resume(ctl, c);
+    } else if (!strcmp(line, "poweroff")) {
+        poweroff(ctl, c);
+    } else if (!strcmp(line, "quit")) {
+        line_answer(c, "ok");
+        life_finish(ctl->life, LIFE_QUIT, 0, "mote ctl");
+    } else {
+        line_answer(c, "error expected status, pause, resume, poweroff or quit");
+    }
+}
+
+/* ---- the socket ---- */
+
+static int open_socket(struct ctl *ctl, const char *name, const char *path)
+{
+    char where[CTL_PATH_MAX + 8];
+    int err;
+
+    snprintf(where, sizeof(where), "unix:%s", path);
+    err = line_server_open(&ctl->server, ctl->loop, where, request, ctl);
+    if (err == -EADDRINUSE)
+        return err_set(EADDRINUSE,
+                       "--name %s: a machine of that name runs already, or %s is a file", name,
+                       path);
+    return err;
+}
+
+/* Of two that find the same stale socket, the second must not take the first's new one for it. */
+static int open_named(struct ctl *ctl, const char *name)
+{
+    char path[CTL_PATH_MAX];
+    int lock, err = ctl_folder(path, true);
+
+    if (err)
+        return err;
+    lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0 || flock(lock, LOCK_EX))
+        err = err_sys(errno, "%s", path);
+    if (!err)
+        err = ctl_path(path, name, true);
+    if (!err)
+        err = open_socket(ctl, name, path);
+    if (lock >= 0)
+        close(lock);
+    return err;
+}
+
+int ctl_open(struct ctl *ctl, struct loop *loop, const char *name)
+{
+    int err = loop_event_init(loop, &ctl->held, held_ready, ctl);
+
+    if (err)
+        return err;
+    ctl->loop = loop;
+    err = strchr(name, '/') ? open_socket(ctl, name, name) : open_named(ctl, name);
+    if (err) {
+        loop_event_destroy(loop, &ctl->held);
+        ctl->loop = NULL;
+    }
+    return err;
+}
+
+void ctl_held(struct ctl *ctl)
+{
+    if (ctl->loop)
+        loop_event_set(&ctl->held);
+}
+
+void ctl_close(struct ctl *ctl)
+{
+    if (!ctl->loop)
+        return;
+    line_server_close(&ctl->server);
+    loop_event_destroy(ctl->loop, &ctl->held);
+    ctl->loop = NULL;
+}
