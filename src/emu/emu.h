@@ -41,6 +41,16 @@ void emu_inject(struct emu_cpu *c, const struct x86_event *event);
  * raised an exception that was delivered), false when c->exit holds a reason. */
 bool emu_step(struct emu_cpu *c);
 
+/* Deliver c->intr.pending, which is not NONE, outside of any run loop. The result is emu_step's. */
+bool emu_step_event(struct emu_cpu *c);
+
+/*
+ * Would emu_step do what the processor of c->cpuid does? Not if the guest has
+ * switched on what the interpreter lacks, or if its #UD would only say that it
+ * does not know the instruction. A pending event comes before the instruction.
+ */
+bool emu_knows(struct emu_cpu *c);
+
 /* Fill the always-valid part of an exit. */
 void emu_fill_exit(const struct emu_cpu *c, struct vcpu_exit *exit);
 

@@ -15,7 +15,7 @@ from machine import OFF, QUIT, RESET, TIMEOUT, TRIPLE_FAULT
 MODULES = "virt/lib/irqbypass.ko", "arch/x86/kvm/kvm.ko", "arch/x86/kvm/kvm-amd.ko"
 BUILD = machine.TREE / "build/release"
 UNIT = BUILD / "tests/unit/accel"
-UNIT_TESTS = [f"test-accel-{name}" for name in ("access", "kvm", "probe", "run", "state")]
+UNIT_TESTS = [f"test-accel-{name}" for name in ("access", "kvm", "probe", "rescue", "run", "state")]
 
 # What the inner machines' inits run; stdin says "hello guest" every second.
 SCRIPTS = {

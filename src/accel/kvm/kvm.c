@@ -131,4 +131,5 @@ const struct accel accel_kvm = {
     .complete_msr = kvm_complete_msr,
     .default_cpuid = kvm_default_cpuid,
     .translate = kvm_translate,
+    .stats = kvm_stats,
 };
