@@ -125,6 +125,7 @@ struct vcpu {
     unsigned valid;          /* X86_* groups of *state that equal the engine's */
     unsigned dirty;          /* X86_* groups of *state to hand over before the next run */
     uint64_t tsc_offset;     /* guest's TSC less the host's, without ACCEL_CAP_IRQCHIP */
+    uint64_t rescued;        /* instructions that the interpreter did, as the engine could not */
     struct x86_state *state; /* the shared page; see vcpu_get and vcpu_set */
 };
 

@@ -2,7 +2,7 @@
  * The measuring guest: 64 KiB of memory, long mode on an identity map, no
  * interrupts. A loop of five plain instructions gives the speed; then one
  * cmpxchg16b, which every x86-64 kernel uses and a KVM without hardware
- * support cannot emulate.
+ * support cannot emulate and leaves to mote's interpreter.
  */
 #include "accel/measure.h"
 
@@ -212,9 +212,26 @@ static int check_cas(struct guest *g)
     return 0;
 }
 
+/* The clause for an accelerator that can do both. */
+static void say_usable(const struct guest *g, struct accel_info *info)
+{
+    const char *rescued = g->v->rescued ? "cmpxchg16b is left to mote's interpreter" : "";
+    int at;
+
+    info->usable = true;
+    if (info->mips < EMULATED_MIPS)
+        at = snprintf(info->reason, sizeof(info->reason),
+                      "usable, but ring 0 is emulated (%.1f million instructions/s)", info->mips);
+    else
+        at = snprintf(info->reason, sizeof(info->reason), "usable, %.0f million instructions/s",
+                      info->mips);
+    if (*rescued)
+        snprintf(info->reason + at, sizeof(info->reason) - (size_t)at, "%s %s",
+                 info->mips < EMULATED_MIPS ? " and" : ", but", rescued);
+}
+
 void accel_measure(const struct accel *accel, struct accel_info *info)
 {
-    char speed[96];
     struct guest g;
     int err = guest_create(&g, accel);
 
@@ -225,19 +242,13 @@ void accel_measure(const struct accel *accel, struct accel_info *info)
         guest_destroy(&g);
         return;
     }
-    if (info->mips < EMULATED_MIPS)
-        snprintf(speed, sizeof(speed), "ring 0 is emulated (%.1f million instructions/s)",
-                 info->mips);
-    else
-        snprintf(speed, sizeof(speed), "usable, %.0f million instructions/s", info->mips);
     if (check_cas(&g)) {
         info->usable = false;
-        snprintf(info->reason, sizeof(info->reason), "%s%scmpxchg16b in ring 0 fails: %s",
-                 info->mips < EMULATED_MIPS ? speed : "", info->mips < EMULATED_MIPS ? " and " : "",
-                 err_text());
+        snprintf(info->reason, sizeof(info->reason),
+                 "%.1f million instructions/s in ring 0, and cmpxchg16b fails there: %s",
+                 info->mips, err_text());
     } else {
-        info->usable = true;
-        snprintf(info->reason, sizeof(info->reason), "%s", speed);
+        say_usable(&g, info);
     }
     guest_destroy(&g);
 }

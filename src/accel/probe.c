@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define CACHE_NAME   "accel"
-#define CACHE_FORMAT 1
+#define CACHE_FORMAT 2
 #define ACCEL_MAX    8
 
 static void read_boot_id(char *buf, size_t size)

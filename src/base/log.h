@@ -12,6 +12,7 @@
     X(UNASSIGNED, "unassigned", "ports and addresses where nothing lives")                         \
     X(EXITS, "exits", "every exit of a vCPU")                                                      \
     X(MSR, "msr", "model-specific registers that nothing implements")                              \
+    X(RESCUE, "rescue", "instructions that mote executed because KVM could not")                   \
     X(IRQ, "irq", "interrupts delivered")                                                          \
     X(BOOT, "boot", "what was loaded where")
 

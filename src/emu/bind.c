@@ -5,6 +5,11 @@ static void op_undefined(struct emu_cpu *c, const struct emu_op *op)
     emu_ud(c);
 }
 
+bool emu_is_bound(const struct emu_op *op)
+{
+    return op->fn != op_undefined;
+}
+
 void emu_bind(const struct emu_cpu *c, struct emu_op *op)
 {
     static bool (*const topics[])(const struct emu_cpu *, struct emu_op *) = {

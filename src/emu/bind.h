@@ -30,4 +30,7 @@ bool bind_vector(const struct emu_cpu *c, struct emu_op *op);  /* MMX, SSE to AV
 /* Bind op->i to whoever claims it, or to #UD. */
 void emu_bind(const struct emu_cpu *c, struct emu_op *op);
 
+/* Did somebody claim it? */
+bool emu_is_bound(const struct emu_op *op);
+
 #endif

@@ -299,6 +299,20 @@ bool emu_step(struct emu_cpu *c)
     return true;
 }
 
+bool emu_step_event(struct emu_cpu *c)
+{
+    const struct x86_event event = c->intr.pending;
+    int code;
+
+    c->intr.pending.kind = X86_EVENT_NONE;
+    code = setjmp(c->unwind);
+    if (!code)
+        emu_inject(c, &event);
+    else if (!emu_unwound(c, code))
+        return false;
+    return true;
+}
+
 /* ---- life and state -------------------------------------------------------- */
 
 void emu_init(struct emu_cpu *c, struct guest_mem *mem, const struct x86_cpuid *cpuid,

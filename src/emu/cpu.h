@@ -96,12 +96,15 @@ struct emu_fpu {
     uint64_t xcr0;
 };
 
-/* Callbacks of whoever runs the interpreter. Any may be NULL where it says so. */
-struct emu_ops {
-    /* Port and MMIO accesses: 0, or -errno to give up. NULL ops->io: such an
-     * instruction ends the run with an IO or MMIO exit, nothing changed. */
+/* Who answers port and MMIO accesses: 0, or -errno to give up. */
+struct emu_bus {
     int (*io)(void *user, uint16_t port, unsigned size, bool write, uint64_t *data);
     int (*mmio)(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data);
+    void *user;
+};
+
+/* Callbacks of whoever runs the interpreter. Any may be NULL where it says so. */
+struct emu_ops {
     /* Is decoded code cached from this page? NULL: never. */
     bool (*page_has_code)(void *user, gpa_t gpa);
     /* The guest stored to such a page; done already. */
@@ -182,6 +185,7 @@ struct emu_cpu {
     const struct x86_cpuid *cpuid;
     const struct emu_ops *ops;
     void *user;
+    const struct emu_bus *bus; /* NULL: an access ends the run with an exit, nothing changed */
 };
 
 /* ---- events and exits ------------------------------------------------- */

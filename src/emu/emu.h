@@ -68,6 +68,15 @@ static inline bool emu_debug_due(const struct emu_cpu *c)
 
 /* Bytes from linear to the next instruction that a watch stops at, at most len. */
 unsigned emu_unwatched(const struct emu_cpu *c, uint64_t linear, unsigned len);
+/* Deliver c->intr.pending, which is not NONE, outside of any run loop. The result is emu_step's. */
+bool emu_step_event(struct emu_cpu *c);
+
+/*
+ * Would emu_step do what the processor of c->cpuid does? Not if the guest has
+ * switched on what the interpreter lacks, or if its #UD would only say that it
+ * does not know the instruction. A pending event comes before the instruction.
+ */
+bool emu_knows(struct emu_cpu *c);
 
 /* Fill the always-valid part of an exit. */
 void emu_fill_exit(const struct emu_cpu *c, struct vcpu_exit *exit);

@@ -109,11 +109,11 @@ void x87_from_image(struct emu_fpu *f, const uint8_t *image)
     x87_set_fcw(f, le16_get(image + X87_FCW));
 }
 
-void emu_fpu_to_xsave(const struct emu_cpu *c, uint8_t xsave[X86_XSAVE_SIZE])
+void emu_fpu_into_xsave(const struct emu_cpu *c, uint8_t xsave[X86_XSAVE_SIZE])
 {
     const struct emu_fpu *f = &c->fpu;
+    uint64_t known = XCR0_X87 | XCR0_SSE | (c->features & EMU_F(AVX) ? XCR0_AVX : 0);
 
-    memset(xsave, 0, X86_XSAVE_SIZE);
     memcpy(xsave, f->x87, X87_SIZE);
     le32_put(xsave + AREA_MXCSR, f->mxcsr);
     le32_put(xsave + AREA_MASK, MXCSR_VALID);
@@ -121,7 +121,13 @@ void emu_fpu_to_xsave(const struct emu_cpu *c, uint8_t xsave[X86_XSAVE_SIZE])
         memcpy(xsave + AREA_XMM + 16 * n, f->ymm[n], 16);
         memcpy(xsave + AREA_YMMH + 16 * n, f->ymm[n] + 16, 16);
     }
-    le64_put(xsave + AREA_BV, XCR0_X87 | XCR0_SSE | (c->features & EMU_F(AVX) ? XCR0_AVX : 0));
+    le64_put(xsave + AREA_BV, le64_get(xsave + AREA_BV) | known);
+}
+
+void emu_fpu_to_xsave(const struct emu_cpu *c, uint8_t xsave[X86_XSAVE_SIZE])
+{
+    memset(xsave, 0, X86_XSAVE_SIZE);
+    emu_fpu_into_xsave(c, xsave);
 }
 
 void emu_fpu_from_xsave(struct emu_cpu *c, const uint8_t *xsave)

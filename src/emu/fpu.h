@@ -83,6 +83,9 @@ void x87_update_es(struct emu_fpu *f);
 /* State as an XSAVE area in the standard format (SDM Vol. 1 13.4): x87, SSE, AVX. */
 void emu_fpu_to_xsave(const struct emu_cpu *c, uint8_t xsave[X86_XSAVE_SIZE]);
 
+/* The same into an area with components that the interpreter does not know: they stay. */
+void emu_fpu_into_xsave(const struct emu_cpu *c, uint8_t xsave[X86_XSAVE_SIZE]);
+
 /* Back. A component whose XSTATE_BV bit is clear is initialised. Bits of MXCSR that don't exist
  * are dropped. */
 void emu_fpu_from_xsave(struct emu_cpu *c, const uint8_t *xsave);

@@ -158,13 +158,13 @@ static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
 
 static void mmio(struct emu_cpu *c, gpa_t gpa, unsigned size, bool write, uint64_t *value)
 {
-    if (!c->ops->mmio) {
+    if (!c->bus) {
         c->exit.mem.gpa = gpa;
         c->exit.mem.size = (uint8_t)size;
         c->exit.mem.write = write;
         emu_leave(c, VCPU_EXIT_MMIO);
     }
-    if (c->ops->mmio(c->user, gpa, size, write, value)) {
+    if (c->bus->mmio(c->bus->user, gpa, size, write, value)) {
         c->exit.fail.why = "an MMIO access was given up by its caller";
         c->exit.fail.detail[0] = gpa.v;
         emu_leave(c, VCPU_EXIT_FAIL);

@@ -238,7 +238,7 @@ REPEATED(scas, scas_one, NO_SPAN, WHILE_ZF)
 static uint64_t port_access(struct emu_cpu *c, uint16_t port, unsigned size, bool write,
                             uint64_t value, bool string)
 {
-    if (!c->ops->io) {
+    if (!c->bus) {
         c->exit.io.port = port;
         c->exit.io.size = (uint8_t)size;
         c->exit.io.in = !write;
@@ -246,7 +246,7 @@ static uint64_t port_access(struct emu_cpu *c, uint16_t port, unsigned size, boo
         emu_leave(c, VCPU_EXIT_IO);
     }
     value &= mask_bytes(size);
-    if (c->ops->io(c->user, port, size, write, &value)) {
+    if (c->bus->io(c->bus->user, port, size, write, &value)) {
         c->exit.fail.why = "a port access was given up by its caller";
         c->exit.fail.detail[0] = port;
         emu_leave(c, VCPU_EXIT_FAIL);

@@ -7,6 +7,7 @@
 #include "row.h"
 
 #include "accel/accel.h"
+#include "accel/kvm/kvm.h"
 #include "base/bits.h"
 #include "base/err.h"
 
@@ -41,6 +42,7 @@ enum {
 
 static struct machine *machine;
 static struct vcpu *vcpu;
+static bool rescues;
 static struct x86_cpuid cpuid_table;
 static uint8_t *kernel;
 
@@ -192,6 +194,17 @@ static int state_save(const struct x86_state *s, struct row_cpu *out)
     return 0;
 }
 
+/* One instruction after the other by the interpreter, the state of each through KVM. */
+static int rescue_all(struct vcpu_exit *exit)
+{
+    int done;
+
+    do
+        done = kvm_rescue(kvm_vcpu(vcpu), exit);
+    while (done > 0);
+    return done;
+}
+
 int engine_run(const struct row_cpu *in, struct row_cpu *out)
 {
     const unsigned groups = X86_GPRS | X86_SEGS | X86_CRS | X86_FPU | X86_INTR;
@@ -202,7 +215,7 @@ int engine_run(const struct row_cpu *in, struct row_cpu *out)
     err = vcpu_set(vcpu, groups | X86_MSRS);
     do {
         if (!err)
-            err = vcpu_run(vcpu, &exit);
+            err = rescues ? rescue_all(&exit) : vcpu_run(vcpu, &exit);
     } while (!err && exit.reason == VCPU_EXIT_NONE);
     if (err)
         return err;
@@ -231,6 +244,18 @@ void engine_text_restored(void)
     guest_mem_written(&machine->mem, GPA(ROW_CODE), text_pages());
 }
 
+/*
+ * Rows need SSE3 to SSE4.2 and XSETBV unasked. Ring 3 has them even if this KVM
+ * does not offer them; the interpreter goes by the table.
+ */
+static void offer_sse(void)
+{
+    struct x86_cpuid *table = &kvm_vcpu(vcpu)->cpuid;
+
+    x86_cpuid_find(table, 1, 0)->ecx |= 1u << 0 | 1u << 9 | 1u << 19 | 1u << 20 | 1u << 26;
+    kvm_rescue_set_cpuid(kvm_vcpu(vcpu));
+}
+
 static int engine_start(const struct accel *accel)
 {
     struct machine_config cfg = {.vcpus = 1};
@@ -248,12 +273,14 @@ static int engine_start(const struct accel *accel)
         (err = machine_default_cpuid(machine, &topology, &cpuid_table)) ||
         (err = vcpu_set_cpuid(vcpu, &cpuid_table)))
         return err;
+    if (rescues)
+        offer_sse();
     return vcpu_get(vcpu, X86_ALL);
 }
 
 int engine_init(const char *name, char *why, size_t size)
 {
-    const struct accel *accel = accel_find(name);
+    const struct accel *accel = accel_find(strcmp(name, "rescue") ? name : "kvm");
     struct accel_info info = {0};
 
     if (!accel) {
@@ -265,6 +292,7 @@ int engine_init(const char *name, char *why, size_t size)
         snprintf(why, size, "%s: %s", name, info.reason);
         return -ENODEV;
     }
+    rescues = !strcmp(name, "rescue");
     kernel = mmap(NULL, K_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (kernel == MAP_FAILED)
         return -errno;

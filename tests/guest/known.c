@@ -23,6 +23,17 @@ static const char *const emulating_kvm[] = {
     "paddd misaligned: #GP",
 };
 
+/* By the interpreter on a KVM that offers no AVX, or GFNI without it. */
+static const char *const without_avx[] = {"compat: vex in 32-bit code", "vgf2p8mulb"};
+
+bool row_needs_avx(const struct row *row)
+{
+    for (size_t i = 0; i < sizeof(without_avx) / sizeof(without_avx[0]); i++)
+        if (!strncmp(row->name, without_avx[i], strlen(without_avx[i])))
+            return true;
+    return false;
+}
+
 bool row_known(const struct row *row, bool emulating)
 {
     for (size_t i = 0; emulating && i < sizeof(emulating_kvm) / sizeof(emulating_kvm[0]); i++)

@@ -101,6 +101,9 @@ void engine_exit(void);
 /* Is the row left out on this engine? emulating: see there. */
 bool row_known(const struct row *row, bool emulating);
 
+/* Does it need AVX without saying so? */
+bool row_needs_avx(const struct row *row);
+
 /* ---- compare.c ---- */
 
 /* Number of differences; prints them if `print`. */

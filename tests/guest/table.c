@@ -1,7 +1,8 @@
 /*
- * guest-table bare|soft|kvm [WORD]: run all rows (or those whose name contains
- * WORD) on the bare CPU and on an engine, and compare. `bare` runs the bare
- * CPU twice, which shows that rows are deterministic.
+ * guest-table bare|soft|kvm|rescue [WORD]: run all rows (or those whose name
+ * contains WORD) on the bare CPU and on an engine, and compare. `bare` runs the
+ * bare CPU twice, which shows that rows are deterministic; `rescue` is kvm with
+ * each instruction done by the interpreter.
  */
 #include "row.h"
 
@@ -13,6 +14,7 @@
 #define INPUTS      24
 #define SKIP        77
 #define SHOWN_FAILS 60
+#define FEATURE_AVX 0x0101021cu /* AVX of rows/macros.inc */
 
 static bool on_bare;
 
@@ -83,10 +85,11 @@ int main(int argc, char **argv)
     char why[300];
 
     if (argc < 2) {
-        fprintf(stderr, "usage: guest-table bare|soft|kvm [WORD]\n");
+        fprintf(stderr, "usage: guest-table bare|soft|kvm|rescue [WORD]\n");
         return 2;
     }
     on_bare = !strcmp(argv[1], "bare");
+    bool rescues = !strcmp(argv[1], "rescue");
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (row_memory_init()) {
         fprintf(stderr, "guest-table: cannot map the rows' memory\n");
@@ -102,7 +105,8 @@ int main(int argc, char **argv)
     for (const struct row *row = row_first; row < row_last; row++) {
         if (!strstr(row->name, word))
             continue;
-        if (!bare_has(row->need) || (!on_bare && !engine_has(row->need))) {
+        if (!bare_has(row->need) || (!on_bare && !engine_has(row->need)) ||
+            (rescues && !engine_has(FEATURE_AVX) && row_needs_avx(row))) {
             absent++;
             continue;
         }

@@ -15,8 +15,8 @@ from machine import OFF, QUIT, RESET, TIMEOUT, TRIPLE_FAULT
 MODULES = "virt/lib/irqbypass.ko", "arch/x86/kvm/kvm.ko", "arch/x86/kvm/kvm-amd.ko"
 BUILD = machine.TREE / "build/release"
 UNIT = BUILD / "tests/unit/accel"
-UNIT_TESTS = [f"test-accel-{name}" for name in ("access", "debug", "kvm", "probe", "run", "state",
-                                                    "watch")]
+UNIT_TESTS = [f"test-accel-{name}" for name in ("access", "debug", "kvm", "probe", "rescue", "run",
+                                                    "state", "watch")]
 
 # QEMU's SVM intercepts neither INT3 nor debug registers.
 SKIPPED = {"test-accel-debug": 2, "test-accel-watch": 7}

@@ -218,5 +218,9 @@ int kvm_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
     }
     err = KVM_CALL(kvm_vcpu(v)->fd, KVM_SET_CPUID2, k);
     free(k);
+    if (err >= 0) {
+        kvm_vcpu(v)->cpuid = *table;
+        kvm_rescue_set_cpuid(kvm_vcpu(v));
+    }
     return MIN(err, 0);
 }

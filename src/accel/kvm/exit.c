@@ -232,8 +232,11 @@ static int answer_begin(struct kvm_vcpu *k, bool fits)
 int kvm_assist(struct vcpu *v, const struct accel_bus_ops *ops)
 {
     struct kvm_vcpu *k = kvm_vcpu(v);
-    int err = answer_begin(k, is_access(k->run));
+    int err;
 
+    if (kvm_rescue_is_open(k))
+        return kvm_rescue_assist(k, ops);
+    err = answer_begin(k, is_access(k->run));
     if (!err)
         err = kvm_access(k->run, ops);
     if (err)
@@ -247,8 +250,11 @@ int kvm_assist(struct vcpu *v, const struct accel_bus_ops *ops)
 int kvm_complete_msr(struct vcpu *v, uint64_t value, bool fault)
 {
     struct kvm_vcpu *k = kvm_vcpu(v);
-    int err = answer_begin(k, is_msr(k->run));
+    int err;
 
+    if (kvm_rescue_is_open(k))
+        return kvm_rescue_msr(k, value, fault);
+    err = answer_begin(k, is_msr(k->run));
     if (err)
         return err;
     k->run->msr.data = value;

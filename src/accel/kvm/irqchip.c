@@ -9,6 +9,10 @@
 #define PIT_PIN      2 /* the MADT's interrupt source override */
 #define CASCADE_LINE 2 /* no input for anybody */
 
+/* Where KVM puts them; what the guest moves its local APIC to is not looked at. */
+#define LAPIC_PAGE  UINT64_C(0xfee00000)
+#define IOAPIC_PAGE UINT64_C(0xfec00000)
+
 struct route_table {
     struct kvm_irq_routing head;
     struct kvm_irq_routing_entry entry[PIC_LINES + IOAPIC_PINS];
@@ -63,6 +67,30 @@ int kvm_irqchip_create(struct kvm_machine *m, unsigned want)
         m->m.caps |= ACCEL_CAP_PIT;
     }
     return 0;
+}
+
+bool kvm_irqchip_has(const struct machine *m, const struct vcpu_exit *exit)
+{
+    static const struct {
+        uint16_t first, last;
+        unsigned cap;
+    } ports[] = {
+        {0x20, 0x21, ACCEL_CAP_IRQCHIP},   {0xa0, 0xa1, ACCEL_CAP_IRQCHIP},
+        {0x4d0, 0x4d1, ACCEL_CAP_IRQCHIP}, {0x40, 0x43, ACCEL_CAP_PIT},
+        {0x61, 0x61, ACCEL_CAP_PIT},
+    };
+
+    if (exit->reason == VCPU_EXIT_MMIO) {
+        uint64_t page = align_down(exit->mem.gpa.v, PAGE_SIZE);
+
+        return (m->caps & ACCEL_CAP_IRQCHIP) && (page == LAPIC_PAGE || page == IOAPIC_PAGE);
+    }
+    for (unsigned i = 0; exit->reason == VCPU_EXIT_IO && i < ARRAY_SIZE(ports); i++) {
+        if ((m->caps & ports[i].cap) && exit->io.port >= ports[i].first &&
+            exit->io.port <= ports[i].last)
+            return true;
+    }
+    return false;
 }
 
 int kvm_irq_line(struct machine *m, unsigned gsi, int level)

@@ -133,4 +133,5 @@ const struct accel accel_kvm = {
     .translate = kvm_translate,
     .set_debug = kvm_set_debug,
     .paused = kvm_paused,
+    .stats = kvm_stats,
 };

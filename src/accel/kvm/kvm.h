@@ -27,6 +27,7 @@ struct kvm_machine {
     size_t run_size;      /* bytes of a vCPU's shared kvm_run mapping */
     bool sync_regs;       /* kvm_run carries the general registers */
     uint32_t debug_flags; /* KVM_GUESTDBG_* that this KVM knows, 0 if it does not tell */
+    bool exit_on_failure; /* a failing instruction exits and leaves no #UD behind */
     struct {
         gpa_t gpa;
         uint64_t size; /* 0: free */
@@ -69,6 +70,8 @@ struct kvm_vcpu {
     uint64_t debug_linear; /* ditto, linear */
     bool msrs_fresh;       /* msr_value is what KVM holds */
     uint64_t msr_value[KVM_MSRS];
+    struct x86_cpuid cpuid;     /* the guest's, for the interpreter */
+    struct kvm_rescue *rescuer; /* NULL: not needed so far */
 };
 
 static inline struct kvm_machine *kvm_machine(struct machine *m)
@@ -118,6 +121,7 @@ void kvm_request_window(struct vcpu *v, bool intr, bool nmi);
 int kvm_inject(struct vcpu *v, const struct x86_event *event);
 int kvm_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
 void kvm_paused(struct vcpu *v);
+unsigned kvm_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]);
 
 /* Finish the instruction behind the last exit without running further. */
 int kvm_finish(struct kvm_vcpu *k);
@@ -137,6 +141,24 @@ int kvm_debug_enter(struct kvm_vcpu *k);
 int kvm_debug_pass(struct kvm_vcpu *k, bool *again);
 /* KVM_EXIT_DEBUG in *run. */
 void kvm_debug_decode(struct kvm_vcpu *k, struct vcpu_exit *exit);
+/*
+ * rescue.c: the interpreter executes the instruction at rip. 1: done, run on;
+ * 0: *exit is what the run ends with; -errno. After an emulation failure, but
+ * any instruction will do.
+ */
+int kvm_rescue(struct kvm_vcpu *k, struct vcpu_exit *exit);
+bool kvm_wants_rescue(const struct kvm_run *run);
+/* Is the last exit one of the interpreter's? Then it is completed there. */
+bool kvm_rescue_is_open(const struct kvm_vcpu *k);
+int kvm_rescue_assist(struct kvm_vcpu *k, const struct accel_bus_ops *ops);
+int kvm_rescue_msr(struct kvm_vcpu *k, uint64_t value, bool fault);
+/* Before the next run: an access that nobody answered reads as all ones. */
+int kvm_rescue_finish(struct kvm_vcpu *k);
+void kvm_rescue_set_cpuid(struct kvm_vcpu *k);
+void kvm_rescue_free(struct kvm_vcpu *k);
+
+/* irqchip.c: does the exit's access belong to a chip that is inside KVM? */
+bool kvm_irqchip_has(const struct machine *m, const struct vcpu_exit *exit);
 
 /* state.c: struct x86_state's groups from and to KVM, with the ioctls they need. */
 int kvm_get(struct vcpu *v, unsigned groups);

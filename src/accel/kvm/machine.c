@@ -19,6 +19,15 @@ static int exit_on_unknown_msrs(struct kvm_machine *m)
     return KVM_CALL(m->vm, KVM_ENABLE_CAP, &cap);
 }
 
+/* No failing instruction becomes a #UD that the processor would not raise (api.rst 7.31). */
+static int exit_on_failed_emulation(struct kvm_machine *m)
+{
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE, .args = {1}};
+
+    m->exit_on_failure = kvm_cap(m->vm, KVM_CAP_EXIT_ON_EMULATION_FAILURE);
+    return m->exit_on_failure ? KVM_CALL(m->vm, KVM_ENABLE_CAP, &cap) : 0;
+}
+
 static int vm_setup(struct kvm_machine *m, const struct machine_config *cfg)
 {
     uint64_t identity = KVM_IDENTITY_MAP;
@@ -44,6 +53,8 @@ static int vm_setup(struct kvm_machine *m, const struct machine_config *cfg)
     if (ret < 0)
         return ret;
     ret = exit_on_unknown_msrs(m);
+    if (ret >= 0)
+        ret = exit_on_failed_emulation(m);
     if (ret < 0)
         return ret;
     ret = kvm_ioctl(m->vm, KVM_GET_TSC_KHZ, NULL); /* old kernels: only a vCPU knows */

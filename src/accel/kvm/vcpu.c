@@ -88,6 +88,7 @@ void kvm_vcpu_destroy(struct vcpu *v)
         munmap(k->run, kvm_machine(v->machine)->run_size);
     if (k->fd >= 0)
         close(k->fd);
+    kvm_rescue_free(k);
     free(k);
 }
 
@@ -195,25 +196,14 @@ static int run_watched(struct kvm_vcpu *k)
     return err;
 }
 
-int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
+/* KVM_RUN until *run holds an exit, or *exit a window's. */
+static int next_exit(struct kvm_vcpu *k, struct vcpu_exit *exit)
 {
-    struct kvm_vcpu *k = kvm_vcpu(v);
-    int err = 0;
+    int err = k->debugged || k->debug_changed ? kvm_debug_enter(k) : 0;
 
-    if (v->dirty) {
-        /* State that was written without answering the exit: it is what counts. */
-        if (k->pending == KVM_PENDING_OPEN)
-            err = kvm_finish(k);
-        if (!err)
-            err = kvm_set(v, v->dirty);
-        if (err)
-            return err;
-    }
-    if (k->debugged || k->debug_changed)
-        err = kvm_debug_enter(k);
     if (err)
         return err;
-    v->valid = 0;
+    k->v.valid = 0;
     if (k->stashed) {
         k->stashed = false;
     } else {
@@ -229,8 +219,39 @@ int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
         else if (err)
             return err;
     }
+    if (kvm_wants_rescue(k->run))
+        return kvm_rescue(k, exit);
     kvm_exit_decode(k, exit);
     return 0;
+}
+
+/* A kick between two rescues is kept by immediate_exit: the next KVM_RUN returns at once. */
+int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
+{
+    struct kvm_vcpu *k = kvm_vcpu(v);
+    int err = kvm_rescue_finish(k);
+
+    if (err)
+        return err;
+    if (v->dirty) {
+        /* State that was written without answering the exit: it is what counts. */
+        if (k->pending == KVM_PENDING_OPEN)
+            err = kvm_finish(k);
+        if (!err)
+            err = kvm_set(v, v->dirty);
+        if (err)
+            return err;
+    }
+    do
+        err = next_exit(k, exit);
+    while (err > 0);
+    return err;
+}
+
+unsigned kvm_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
+{
+    stats[0] = (struct accel_stat){"instructions rescued", v->rescued};
+    return 1;
 }
 
 void kvm_request_window(struct vcpu *v, bool intr, bool nmi)

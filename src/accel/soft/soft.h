@@ -6,6 +6,7 @@
 #define MOTE_ACCEL_SOFT_SOFT_H
 
 #include "accel/accel.h"
+#include "accel/assist.h"
 #include "accel/soft/block.h"
 #include "emu/emu.h"
 
@@ -34,8 +35,7 @@ struct soft_vcpu {
     _Atomic unsigned attention;
     struct x86_cpuid cpuid;
     struct block_cache blocks;
-    const struct accel_bus_ops *bus; /* during an assist */
-    bool unanswered;                 /* the last exit was an access, and no assist came */
+    struct assist assist;
 };
 
 /* kvmclock (MSR_KVM_*_NEW): false when `index` is another register. */

@@ -45,30 +45,7 @@ static uint64_t tsc(void *user)
     return __rdtsc();
 }
 
-static int assist_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
-{
-    const struct accel_bus_ops *bus = ((struct soft_vcpu *)user)->bus;
-
-    return bus->io ? bus->io(bus->user, port, size, write, data) : -ENOTSUP;
-}
-
-static int assist_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
-{
-    const struct accel_bus_ops *bus = ((struct soft_vcpu *)user)->bus;
-
-    return bus->mmio ? bus->mmio(bus->user, gpa, size, write, data) : -ENOTSUP;
-}
-
 static const struct emu_ops run_ops = {
-    .page_has_code = page_has_code,
-    .code_written = code_written,
-    .tsc = tsc,
-    .tlb_flushed = tlb_flushed,
-};
-
-static const struct emu_ops assist_ops = {
-    .io = assist_io,
-    .mmio = assist_mmio,
     .page_has_code = page_has_code,
     .code_written = code_written,
     .tsc = tsc,
@@ -92,6 +69,7 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     }
     emu_default_cpuid(&topology, &s->cpuid);
     emu_init(&s->cpu, &m->mem, &s->cpuid, &run_ops, s);
+    s->assist = (struct assist){&s->vcpu, &s->cpu, false};
     ((struct soft_machine *)m)->vcpu = s;
     *out = &s->vcpu;
     return 0;
@@ -128,7 +106,7 @@ int soft_set(struct vcpu *v, unsigned groups)
 {
     emu_set_state(&soft(v)->cpu, v->state, groups);
     if (groups & X86_GPRS)
-        soft(v)->unanswered = false; /* rip may be elsewhere now */
+        soft(v)->assist.unanswered = false; /* rip may be elsewhere now */
     v->tsc_offset = soft(v)->cpu.msr.tsc;
     return 0;
 }
@@ -308,33 +286,13 @@ static void run_loop(struct soft_vcpu *s)
     run_blocks(s);
 }
 
-static int ones_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
-{
-    *data = UINT64_MAX;
-    return 0;
-}
-
-static int ones_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
-{
-    *data = UINT64_MAX;
-    return 0;
-}
-
-/* An access nobody answered reads as all ones, like any where nothing lives. */
-static int access_finish(struct vcpu *v)
-{
-    static const struct accel_bus_ops ones = {ones_io, ones_mmio, NULL};
-
-    return soft(v)->unanswered ? soft_assist(v, &ones) : 0;
-}
-
 int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct soft_vcpu *s = soft(v);
     int err;
 
     state_flush(v); /* first: a new rip makes the old access void */
-    err = access_finish(v);
+    err = assist_unanswered(&s->assist);
     if (err)
         return err;
     emu_debug_moved(&s->cpu);
@@ -348,7 +306,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
         memcpy(exit->fail.insn, s->cpu.bytes, sizeof(exit->fail.insn));
         exit->fail.insn_len = s->cpu.bytes_len;
     }
-    s->unanswered = exit->reason == VCPU_EXIT_IO || exit->reason == VCPU_EXIT_MMIO;
+    assist_expect(&s->assist);
     emu_fill_exit(&s->cpu, exit);
     return 0;
 }
@@ -357,46 +315,17 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 
 int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
 {
-    struct soft_vcpu *s = soft(v);
-    bool done;
+    bool open = soft(v)->assist.unanswered;
 
-    if (!s->unanswered)
-        return err_set(EINVAL, "vCPU %u: no access to assist with", v->id);
     state_flush(v);
     v->valid = 0;
-    s->bus = ops;
-    s->cpu.ops = &assist_ops;
-    done = emu_step(&s->cpu);
-    s->cpu.ops = &run_ops;
-    s->bus = NULL;
-    s->unanswered = !done && s->cpu.exit.reason == VCPU_EXIT_FAIL;
-    if (done)
-        return 0;
-    return err_set(EIO, "vCPU %u: %s", v->id,
-                   s->cpu.exit.reason == VCPU_EXIT_FAIL ? s->cpu.exit.fail.why
-                                                        : vcpu_exit_name(s->cpu.exit.reason));
+    soft(v)->assist.unanswered = open;
+    return assist_access(&soft(v)->assist, ops);
 }
 
 int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
 {
-    struct soft_vcpu *s = soft(v);
-    struct emu_cpu *c = &s->cpu;
-    bool read = c->exit.reason == VCPU_EXIT_RDMSR;
-
-    if (!read && c->exit.reason != VCPU_EXIT_WRMSR)
-        return err_set(EINVAL, "vCPU %u: no MSR exit to complete", v->id);
     state_flush(v);
     v->valid = 0;
-    c->exit.reason = VCPU_EXIT_NONE;
-    if (fault) {
-        c->intr.pending =
-            (struct x86_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_GP, .has_error = 1};
-        return 0;
-    }
-    if (read) {
-        c->r[RAX] = (uint32_t)value;
-        c->r[RDX] = value >> 32;
-    }
-    emu_skip(c);
-    return 0;
+    return assist_msr(&soft(v)->assist, value, fault);
 }

@@ -49,6 +49,26 @@ static void measures(void **state)
     print_message("%s: %s\n", accel->name, info.reason);
     assert_true(info.usable ? info.mips > 0 : info.reason[0] != '\0');
     assert_null(strstr(info.reason, "not measured"));
+    if (info.usable)
+        assert_int_equal(strncmp(info.reason, "usable", 6), 0);
+}
+
+GUEST(cmpxchg16b, 64, "mov $0x3000,%edi; xor %eax,%eax; xor %edx,%edx; cmpxchg16b (%rdi); hlt")
+
+/* An accelerator that leaves instructions to the interpreter says so. */
+static void tells_of_rescues(void **state)
+{
+    const struct accel *accel = accel_of(state);
+    struct accel_info info;
+    struct fixture f;
+
+    accel->probe(NULL, &info);
+    accel_measure(accel, &info);
+    fixture_create(&f, accel);
+    RUN_LONG(&f, cmpxchg16b);
+    fixture_expect(&f, VCPU_EXIT_HALT);
+    assert_int_equal(f.v->rescued != 0, strstr(info.reason, "mote's interpreter") != NULL);
+    fixture_destroy(&f);
 }
 
 static void write_file(const char *text)
@@ -165,7 +185,8 @@ static void works_without_a_place(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest each[] = {cmocka_unit_test(measures)};
+    const struct CMUnitTest each[] = {cmocka_unit_test(measures),
+                                      cmocka_unit_test(tells_of_rescues)};
     const struct CMUnitTest once[] = {
         cmocka_unit_test_setup_teardown(answers_from_the_cache, setup, teardown),
         cmocka_unit_test_setup_teardown(distrusts_bad_files, setup, teardown),

@@ -1,0 +1,82 @@
+#include "accel/assist.h"
+
+#include "base/err.h"
+
+#include <errno.h>
+
+static int no_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
+{
+    return -ENOTSUP;
+}
+
+static int no_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
+{
+    return -ENOTSUP;
+}
+
+static int ones_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
+{
+    *data = UINT64_MAX;
+    return 0;
+}
+
+static int ones_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
+{
+    *data = UINT64_MAX;
+    return 0;
+}
+
+void assist_expect(struct assist *a)
+{
+    enum vcpu_exit_reason reason = a->cpu->exit.reason;
+
+    a->unanswered = reason == VCPU_EXIT_IO || reason == VCPU_EXIT_MMIO;
+}
+
+int assist_access(struct assist *a, const struct accel_bus_ops *ops)
+{
+    const struct emu_bus bus = {ops->io ? ops->io : no_io, ops->mmio ? ops->mmio : no_mmio,
+                                ops->user};
+    struct emu_cpu *c = a->cpu;
+    bool done;
+
+    if (!a->unanswered)
+        return err_set(EINVAL, "vCPU %u: no access to assist with", a->v->id);
+    c->bus = &bus;
+    done = emu_step(c);
+    c->bus = NULL;
+    a->unanswered = !done && c->exit.reason == VCPU_EXIT_FAIL;
+    if (done)
+        return 0;
+    return err_set(EIO, "vCPU %u: %s", a->v->id,
+                   c->exit.reason == VCPU_EXIT_FAIL ? c->exit.fail.why
+                                                    : vcpu_exit_name(c->exit.reason));
+}
+
+int assist_unanswered(struct assist *a)
+{
+    static const struct accel_bus_ops ones = {ones_io, ones_mmio, NULL};
+
+    return a->unanswered ? assist_access(a, &ones) : 0;
+}
+
+int assist_msr(struct assist *a, uint64_t value, bool fault)
+{
+    struct emu_cpu *c = a->cpu;
+    bool read = c->exit.reason == VCPU_EXIT_RDMSR;
+
+    if (!read && c->exit.reason != VCPU_EXIT_WRMSR)
+        return err_set(EINVAL, "vCPU %u: no MSR exit to complete", a->v->id);
+    c->exit.reason = VCPU_EXIT_NONE;
+    if (fault) {
+        c->intr.pending =
+            (struct x86_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_GP, .has_error = 1};
+        return 0;
+    }
+    if (read) {
+        c->r[RAX] = (uint32_t)value;
+        c->r[RDX] = value >> 32;
+    }
+    emu_skip(c);
+    return 0;
+}

@@ -1,0 +1,30 @@
+/*
+ * Completing an exit with the interpreter that left it open: the instruction is
+ * executed once more, and this time somebody answers its accesses. Accelerators
+ * that run instructions on an interpreter share it; each moves the vCPU's state
+ * there before, and takes it back afterwards.
+ */
+#ifndef MOTE_ACCEL_ASSIST_H
+#define MOTE_ACCEL_ASSIST_H
+
+#include "accel/accel.h"
+#include "emu/emu.h"
+
+struct assist {
+    const struct vcpu *v;
+    struct emu_cpu *cpu;
+    bool unanswered; /* the last exit was an access, and no assist came */
+};
+
+/* A run of the interpreter has ended: cpu->exit is to be completed if it can be. */
+void assist_expect(struct assist *a);
+
+/* vcpu_assist and vcpu_complete_msr: their errors. */
+int assist_access(struct assist *a, const struct accel_bus_ops *ops);
+int assist_msr(struct assist *a, uint64_t value, bool fault);
+
+/* Before the next run: an access nobody answered reads as all ones, like any where nothing lives.
+ */
+int assist_unanswered(struct assist *a);
+
+#endif
