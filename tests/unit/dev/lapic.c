@@ -3,6 +3,12 @@
 
 #include "dev/chip/apic_bus.h"
 #include "fake.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
 #include "x86/regs.h"
 
 #define CPUS 3
