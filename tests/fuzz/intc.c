@@ -145,7 +145,10 @@ static void event(void)
         value = LAPIC_DEFAULT_BASE | (take(1) & 0x0d) << 8;
         intc_msr(&intc, 0x1b, true, &value);
         break;
-    case 13: intc_set_cr8(&intc, what >> 4); break;
+    case 13:
+        intc_set_cr8(&intc, what >> 4);
+        check(intc_cr8(&intc) == what >> 4);
+        break;
     case 14: route_pin(what >> 4); break;
     case 15: dev_bus_write(&bus, what >> 4 & 1 ? PIC_SLAVE_PORT : PIC_MASTER_PORT, 1, 0x20); break;
     }

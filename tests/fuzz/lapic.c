@@ -6,6 +6,8 @@
 
 #include "chip.h"
 
+#include <errno.h>
+
 #define TSC_KHZ 2500000
 
 static struct lapic lapic, other;
@@ -66,14 +68,11 @@ static void take_interrupt(void)
 static void msr_access(bool write)
 {
     uint8_t reg = (uint8_t)take(1);
-    uint32_t msr = reg == 0xff ? 0x1b : reg == 0xfe ? 0x6e0 : 0x800 + reg;
+    uint32_t msr = reg == 0xff ? 0x1b : reg == 0xfe ? 0x6e0 : reg == 0xfd ? 0x1a : 0x800 + reg;
     uint64_t value;
+    int err = write ? lapic_wrmsr(&lapic, msr, take(8)) : lapic_rdmsr(&lapic, msr, &value);
 
-    check(lapic_owns_msr(msr));
-    if (write)
-        lapic_wrmsr(&lapic, msr, take(8));
-    else
-        lapic_rdmsr(&lapic, msr, &value);
+    check(err == -EINVAL || (!err && lapic_owns_msr(msr)));
 }
 
 /* Registers by number, since most accesses to the page hit nothing. */
@@ -90,11 +89,29 @@ static void register_access(bool write)
 static void message(void)
 {
     uint8_t how = (uint8_t)take(1), vector = (uint8_t)take(1);
+    struct apic_msg ipi = {
+        .wide = true,
+        .logical = how & 8,
+        .shorthand = how >> 4 & 3,
+        .delivery_mode = how & 7,
+        .vector = vector,
+    };
 
-    if (how & 0x80)
+    if (how & 0x40) {
+        ipi.dest = (uint32_t)take(4);
+        apic_bus_send(&apics, &other, &ipi);
+    } else if (how & 0x80) {
         apic_bus_msi(&apics, LAPIC_DEFAULT_BASE | take(3), (uint32_t)take(2));
-    else
+    } else {
         apic_bus_deliver(&apics, (uint8_t)take(1), how & 8, how & 7, vector, how & 16);
+    }
+}
+
+/* LINT0 as a level with a vector of its own, and the end of what it leads to. */
+static void level_lint0(uint8_t high)
+{
+    dev_bus_write(&bus, LAPIC_DEFAULT_BASE + 0x350, 4, 0x8000 | take(1));
+    lapic_set_lint(&lapic, 0, high);
 }
 
 /* The timer in its three modes, to be reached without luck. */
@@ -127,8 +144,18 @@ static void event(void)
         lapic_set_cr8(&lapic, what >> 4);
         check(lapic_cr8(&lapic) == what >> 4);
         break;
-    case 12: lapic_reset(&lapic); break;
-    case 13: lapic_set_virtual_wire(&lapic); break;
+    case 12:
+        if (what & 0x80)
+            lapic_reset(&lapic);
+        else
+            lapic_set_virtual_wire(&lapic);
+        break;
+    case 13:
+        if (what & 0x80)
+            dev_bus_write(&bus, LAPIC_DEFAULT_BASE + 0xb0, 4, 0);
+        else
+            level_lint0(what >> 4 & 1);
+        break;
     case 14: program_timer(what >> 4); break;
     case 15: lapic_wrmsr(&lapic, 0x1b, LAPIC_DEFAULT_BASE | (take(1) & 0x0d) << 8); break;
     }

@@ -5,7 +5,7 @@
  *   command line, flat load address (4 bytes), length of the command line (2), flags (1)
  *
  * The machine is small, so that what a header asks for costs no time: 16 MiB of
- * RAM, or with HOLE as much in two parts.
+ * RAM, or with HOLE as much in two parts. A long command line is its text and then x.
  */
 #ifndef MOTE_FUZZ_LOADER_H
 #define MOTE_FUZZ_LOADER_H
@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define RAM_SIZE (16u << 20)
 #define HOLE_AT  (2u << 20)
 #define TAIL     7
+#define TEXT_MAX 255 /* bytes of the input that are command line */
 
 enum {
     FLAG_AUTO = 1,  /* find out what it is */
@@ -79,20 +80,22 @@ static inline int fuzz_load(enum boot_protocol first, enum boot_protocol second,
         {2 * HOLE_AT, RAM_SIZE - HOLE_AT, E820_RAM},
     };
     static char module_path[32], cmdline[65536];
-    static struct boot_module modules[3] = {{module_path, NULL}, {module_path, cmdline}};
+    static const struct boot_module modules[] = {
+        {module_path, NULL}, {module_path, cmdline}, {"/", "a directory"}};
     struct boot_params params = {.kernel_path = "kernel", .cmdline = cmdline, .modules = modules};
     const uint8_t *tail = data + size - TAIL;
-    size_t len;
+    size_t len, text;
     uint8_t flags;
 
     if (size <= TAIL)
         return -1;
     if (!*module_path)
         module_file(module_path);
-    modules[2] = modules[0];
     flags = tail[6];
-    len = MIN(le16_get(tail + 4), size - TAIL - 1);
-    memcpy(cmdline, tail - len, len);
+    len = le16_get(tail + 4);
+    text = MIN(len, MIN(size - TAIL - 1, TEXT_MAX));
+    memcpy(cmdline, tail - text, text);
+    memset(cmdline + text, 'x', len - text);
     cmdline[len] = '\0';
     params.protocol = flags & FLAG_AUTO ? BOOT_AUTO : flags & FLAG_OTHER ? second : first;
     params.e820 = flags & FLAG_HOLE ? parts : whole;
@@ -100,7 +103,7 @@ static inline int fuzz_load(enum boot_protocol first, enum boot_protocol second,
     params.flat_addr = GPA(le32_get(tail));
     params.flat_mode = (flags & FLAG_MODE) >> 6;
     params.module_count = (flags & FLAG_MODULES) >> 4;
-    load(&params, data, size - TAIL - len, flags);
+    load(&params, data, size - TAIL - text, flags);
     return 0;
 }
 
