@@ -163,6 +163,9 @@ static void state_survives(void **state)
     bad.redir[3] |= BIT(20);
     assert_int_equal(ioapic_restore(&io, &bad), -EINVAL);
     bad = a;
+    bad.redir[3] |= BIT(12); /* delivery status, which is always idle */
+    assert_int_equal(ioapic_restore(&io, &bad), -EINVAL);
+    bad = a;
     bad.ioregsel = 0x1000;
     assert_int_equal(ioapic_restore(&io, &bad), -EINVAL);
 }
