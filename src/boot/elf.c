@@ -60,13 +60,18 @@ static int segment_add(struct elf_image *img, const struct phdr *p)
     return 0;
 }
 
-/* Look through one PT_NOTE; a malformed one is not an error, it just ends. */
-static void notes_scan(struct elf_image *img, const struct phdr *p)
+/*
+ * Look through one PT_NOTE; a malformed one is not an error, it just ends. *room
+ * is what notes before have left of the file's size: many headers that all name
+ * the same bytes would else cost as many looks at them.
+ */
+static void notes_scan(struct elf_image *img, const struct phdr *p, uint64_t *room)
 {
     uint64_t align = p->align == 8 ? 8 : 4, at = p->offset, end;
 
-    if (!range_in(p->offset, p->filesz, img->size))
+    if (!range_in(p->offset, p->filesz, img->size) || p->filesz > *room)
         return;
+    *room -= p->filesz;
     end = p->offset + p->filesz;
     while (range_in(at, sizeof(Elf64_Nhdr), end)) {
         Elf64_Nhdr note; /* the same in both classes */
@@ -89,6 +94,7 @@ static void notes_scan(struct elf_image *img, const struct phdr *p)
 static int phdrs_parse(struct elf_image *img, uint64_t off, unsigned count, unsigned entsize)
 {
     unsigned want = img->is64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
+    uint64_t notes_room = img->size;
 
     if (count && (entsize != want || !range_in(off, (uint64_t)count * entsize, img->size)))
         return err_set(ENOEXEC, "%s: truncated or malformed ELF program headers", img->name);
@@ -99,7 +105,7 @@ static int phdrs_parse(struct elf_image *img, uint64_t off, unsigned count, unsi
         if (ret)
             return ret;
         if (p.type == PT_NOTE && !img->has_pvh)
-            notes_scan(img, &p);
+            notes_scan(img, &p, &notes_room);
     }
     if (!img->count)
         return err_set(ENOEXEC, "%s: ELF file has nothing to load", img->name);

@@ -199,7 +199,8 @@ int ioapic_restore(struct ioapic *io, const struct ioapic_state *in)
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
         uint64_t r = in->redir[pin];
 
-        if ((r & ~REDIR_BITS) || ((r & REDIR_REMOTE_IRR) && !(r & REDIR_LEVEL)))
+        if ((r & ~REDIR_BITS) || (r & REDIR_STATUS) ||
+            ((r & REDIR_REMOTE_IRR) && !(r & REDIR_LEVEL)))
             ok = false;
     }
     if (!ok)

@@ -170,8 +170,9 @@ int lapic_wrmsr(struct lapic *l, uint32_t msr, uint64_t value);
 
 /*
  * Pending events and LINT levels are not in the state: the first belong to the
- * vCPU's, the second are driven again by their owner. -EINVAL: hostile or for
- * another ID; nothing is changed then.
+ * vCPU's, the second are driven again by their owner (restore the PIC first, or an
+ * edge on LINT0 that was taken before the save is heard again). -EINVAL: hostile
+ * or for another ID; nothing is changed then.
  */
 void lapic_save(struct lapic *l, struct lapic_state *out);
 int lapic_restore(struct lapic *l, const struct lapic_state *in);

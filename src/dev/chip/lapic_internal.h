@@ -64,6 +64,12 @@ static inline bool lapic_is_x2apic(const struct lapic *l)
            (APIC_BASE_ENABLE | APIC_BASE_X2APIC);
 }
 
+/* DCR bits 3, 1 and 0 are log2(divisor) - 1 modulo 8 (figure 10-10). */
+static inline unsigned lapic_divide_shift(uint32_t dcr)
+{
+    return (((dcr & 3) | (dcr & 8) >> 1) + 1) & 7;
+}
+
 void lapic_error(struct lapic *l, uint32_t bits);
 void lapic_lvt_deliver(struct lapic *l, unsigned entry);
 void lapic_eoi(struct lapic *l);

@@ -50,9 +50,9 @@ static bool state_valid(const struct lapic *l, const struct lapic_state *in)
         if (in->reg[LAPIC_LVT + i] & ~lapic_lvt_bits[i])
             return false;
     }
-    /* The longest count there is: 2^32 - 1 times 128. */
+    /* The longest count there is, 2^32 - 1, or another divisor would make it longer still. */
     return in->reg[LAPIC_TPR] <= 0xff && !(in->reg[LAPIC_SVR] & ~SVR_BITS) &&
-           in->timer_left <= (uint64_t)UINT32_MAX << 7;
+           in->timer_left <= (uint64_t)UINT32_MAX << lapic_divide_shift(in->reg[LAPIC_DCR]);
 }
 
 int lapic_restore(struct lapic *l, const struct lapic_state *in)

@@ -16,15 +16,9 @@ static uint32_t timer_mode(const struct lapic *l)
     return l->lvt[LAPIC_LVT_TIMER] & LVT_TIMER_MODE;
 }
 
-/* DCR bits 3, 1 and 0 are log2(divisor) - 1 modulo 8 (figure 10-10). */
-static unsigned divide_shift(uint32_t dcr)
-{
-    return (((dcr & 3) | (dcr & 8) >> 1) + 1) & 7;
-}
-
 static uint64_t period_ns(const struct lapic_timer *t)
 {
-    return (uint64_t)t->initial << divide_shift(t->divide);
+    return (uint64_t)t->initial << lapic_divide_shift(t->divide);
 }
 
 static void arm(struct lapic *l, uint64_t deadline)
@@ -87,7 +81,7 @@ uint32_t lapic_timer_current(struct lapic *l)
 
     pthread_mutex_lock(&l->lock);
     if (timer_mode(l) != TIMER_DEADLINE)
-        left = time_left(l) >> divide_shift(l->timer.divide);
+        left = time_left(l) >> lapic_divide_shift(l->timer.divide);
     pthread_mutex_unlock(&l->lock);
     return (uint32_t)MIN(left, (uint64_t)UINT32_MAX);
 }
@@ -97,9 +91,9 @@ void lapic_timer_set_divide(struct lapic *l, uint32_t dcr)
 {
     pthread_mutex_lock(&l->lock);
     if (timer_mode(l) != TIMER_DEADLINE && l->timer.deadline != DEV_TIMER_OFF) {
-        uint64_t count = time_left(l) >> divide_shift(l->timer.divide);
+        uint64_t count = time_left(l) >> lapic_divide_shift(l->timer.divide);
 
-        arm(l, dev_clock_now(&l->clock) + (count << divide_shift(dcr)));
+        arm(l, dev_clock_now(&l->clock) + (count << lapic_divide_shift(dcr)));
     }
     l->timer.divide = dcr & DCR_BITS;
     pthread_mutex_unlock(&l->lock);

@@ -400,7 +400,7 @@ int rtc_restore(struct rtc *rtc, const struct rtc_state *in)
     const int64_t limit = INT64_C(1) << 40;
 
     if (in->index >= RTC_CMOS || in->offset_ns >= NS_PER_S || in->offset_s <= -limit ||
-        in->offset_s >= limit || in->last_second <= -limit || in->last_second >= limit ||
+        in->offset_s >= limit || in->last_second <= -2 * limit || in->last_second >= 2 * limit ||
         (in->cmos[REG_A] & A_UIP) || (in->cmos[REG_C] & ~(C_FLAGS | C_IRQ)) ||
         in->cmos[REG_D] != D_VALID)
         return err_set(EINVAL, "real-time clock: the saved state is not one that it can have");

@@ -340,7 +340,7 @@ void serial_save(struct serial *s, struct serial_state *out)
 
 int serial_restore(struct serial *s, const struct serial_state *in)
 {
-    bool fcr_ok = in->fcr & FCR_ENABLE ? !(in->fcr & ~FCR_KEPT) : in->fcr == 0;
+    bool fcr_ok = in->fcr & FCR_ENABLE ? !(in->fcr & ~FCR_KEPT) : in->fcr == 0, tell;
 
     if (!fcr_ok || in->ier > 0x0f || in->mcr > 0x1f || (in->lsr & ~LSR_OE) ||
         (in->msr & 0xf0) != modem_lines(in->mcr) || in->thre_pending > 1 ||
@@ -350,7 +350,9 @@ int serial_restore(struct serial *s, const struct serial_state *in)
     s->s = *in;
     memset(s->s.pad, 0, sizeof(s->s.pad));
     s->irq_level = (in->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && iir_source(&s->s) != IIR_NONE;
-    s->starved = false;
+    tell = starved_take(s); /* the back end still waits to be told */
     pthread_mutex_unlock(&s->lock);
+    if (tell)
+        s->backend.rx_ready(s->backend.user);
     return 0;
 }

@@ -3,6 +3,12 @@
 
 #include "fake.h"
 
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 #define EVENT   0x600
 #define CONTROL 0x604
 #define TIMER   0x608

@@ -1,6 +1,12 @@
 /* The address space of devices: order, overlaps, holes and straddling accesses. */
 #include "fake.h"
 
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 struct bytes {
     uint8_t data[16];
     unsigned reads, last_size;

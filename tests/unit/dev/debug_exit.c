@@ -3,6 +3,12 @@
 
 #include "fake.h"
 
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 static void on_exit_status(void *user, uint32_t status)
 {
     *(uint32_t *)user = status;

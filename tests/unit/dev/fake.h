@@ -6,12 +6,6 @@
 #include "base/bits.h"
 #include "dev/dev.h"
 
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
 struct fake_line {
     int level[64];
     unsigned rises[64];

@@ -3,6 +3,12 @@
 
 #include "fake.h"
 
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 static struct ioapic io;
 static unsigned sent;
 static bool eoi_inside;
@@ -155,6 +161,9 @@ static void state_survives(void **state)
     assert_int_equal(ioapic_restore(&io, &bad), -EINVAL);
     bad = a;
     bad.redir[3] |= BIT(20);
+    assert_int_equal(ioapic_restore(&io, &bad), -EINVAL);
+    bad = a;
+    bad.redir[3] |= BIT(12); /* delivery status, which is always idle */
     assert_int_equal(ioapic_restore(&io, &bad), -EINVAL);
     bad = a;
     bad.ioregsel = 0x1000;

@@ -7,6 +7,12 @@
 #include "dev/chip/pic.h"
 #include "fake.h"
 
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 #include <semaphore.h>
 
 static struct lapic cpu[2];

@@ -3,7 +3,13 @@
 
 #include "dev/chip/apic_bus.h"
 #include "fake.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
 #include "x86/regs.h"
+#include <cmocka.h>
 
 #define CPUS 3
 
@@ -427,6 +433,10 @@ static void state_survives(void **state)
     assert_int_equal(lapic_restore(l, &bad), -EINVAL);
     bad = a;
     bad.timer_left = UINT64_MAX;
+    assert_int_equal(lapic_restore(l, &bad), -EINVAL);
+    bad = a;
+    bad.reg[0x3e] = 0xb; /* divided by 1, so 2^32 - 1 ns are the longest */
+    bad.timer_left = BIT(32);
     assert_int_equal(lapic_restore(l, &bad), -EINVAL);
 }
 

@@ -3,6 +3,12 @@
 
 #include "fake.h"
 
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 static struct fake_line lines;
 static struct pic pic;
 

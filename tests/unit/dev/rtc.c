@@ -3,6 +3,12 @@
 
 #include "fake.h"
 
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 #define S INT64_C(1000000000)
 
 static struct fake_line lines;
@@ -183,6 +189,15 @@ static void state_survives(void **state)
     rtc_save(&rtc, &b);
     assert_memory_equal(&a, &b, sizeof(a));
     assert_int_equal(get(9), 0x30);
+    /* The farthest year there is, and what follows it. */
+    a.offset_s = BIT(40) - 1;
+    assert_int_equal(rtc_restore(&rtc, &a), 0);
+    now += 100 * S;
+    rtc_save(&rtc, &b);
+    assert_int_equal(rtc_restore(&rtc, &b), 0);
+    a = b;
+    a.offset_s = 0;
+    assert_int_equal(rtc_restore(&rtc, &a), 0);
     /* The alarm fell into the time that the machine was away. */
     now = 200 * S;
     put(5, 0x13);

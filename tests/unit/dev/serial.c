@@ -3,6 +3,12 @@
 
 #include "fake.h"
 
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 static struct fake_line lines;
 static struct serial uart;
 static uint8_t sent[64];
@@ -194,6 +200,18 @@ static void state_survives(void **state)
     bad.fcr = 0xc0;
     assert_int_equal(serial_restore(&uart, &bad), -EINVAL);
     assert_int_equal(get(0), 'l'); /* and nothing was changed */
+    /* A back end that was told to wait hears when the restored chip has room. */
+    serial_receive(&uart, (const uint8_t *)"0123456789abcdefgh", 18);
+    assert_int_equal(ready, 0);
+    assert_int_equal(serial_restore(&uart, &a), 0);
+    assert_int_equal(ready, 0);
+    for (unsigned i = 0; i < 4; i++)
+        get(0);
+    assert_int_equal(ready, 1);
+    serial_receive(&uart, (const uint8_t *)"0123456789abcdefgh", 18);
+    a.rx_count = 0;
+    assert_int_equal(serial_restore(&uart, &a), 0);
+    assert_int_equal(ready, 2);
 }
 
 int main(void)

@@ -1,0 +1,67 @@
+/* The I/O APIC, with a processor that ends some interrupts at once. */
+#include "dev/chip/ioapic.h"
+
+#include "chip.h"
+
+static struct ioapic ioapic;
+static unsigned depth;
+
+static void deliver(void *user, uint8_t dest, bool logical, uint8_t mode, uint8_t vector,
+                    bool level)
+{
+    check(mode < 8);
+    if (level && (vector & 1) && depth < 3) {
+        depth++;
+        ioapic_eoi(&ioapic, vector);
+        depth--;
+    }
+}
+
+static void start(void)
+{
+    ioapic_init(&ioapic, 0, &(struct ioapic_ops){deliver, NULL});
+    region(IOAPIC_DEFAULT_BASE, IOAPIC_MMIO_SIZE, &ioapic_mmio_ops, &ioapic);
+}
+
+static void stop(void)
+{
+    ioapic_destroy(&ioapic);
+}
+
+/* Most accesses to a page hit nothing; these are to the registers that there are. */
+static void event(void)
+{
+    uint8_t what = (uint8_t)take(1);
+
+    switch (what & 3) {
+    case 0: ioapic_set_pin(&ioapic, what >> 3, what >> 2 & 1); break;
+    case 1: ioapic_eoi(&ioapic, (uint8_t)take(1)); break;
+    case 2:
+        dev_bus_write(&bus, IOAPIC_DEFAULT_BASE, 4, what >> 2);
+        dev_bus_write(&bus, IOAPIC_DEFAULT_BASE + 0x10, 4, take(4));
+        break;
+    case 3:
+        dev_bus_write(&bus, IOAPIC_DEFAULT_BASE, 4, what >> 2);
+        dev_bus_read(&bus, IOAPIC_DEFAULT_BASE + 0x10, 4);
+        break;
+    }
+}
+
+static void save(void *state)
+{
+    ioapic_save(&ioapic, state);
+}
+
+static int restore(const void *state)
+{
+    return ioapic_restore(&ioapic, state);
+}
+
+static const struct chip chip = {
+    .start = start,
+    .stop = stop,
+    .event = event,
+    .state_size = sizeof(struct ioapic_state),
+    .save = save,
+    .restore = restore,
+};
