@@ -104,7 +104,7 @@ static void keeps_x87_and_sse(void **state)
     }
 }
 
-GUEST(ports, 64, "mov $0x1234,%eax; out %ax,$0x80; in $0x81,%al; in $0x82,%al; hlt")
+GUEST(in_out, 64, "mov $0x1234,%eax; out %ax,$0x80; in $0x81,%al; in $0x82,%al; hlt")
 GUEST(strings, 64, "mov $0x3000,%edi; mov $3,%ecx; mov $0x1f0,%edx; cld; rep insb; hlt")
 GUEST(device, 64, "mov $0x20000,%edi; mov $0x77,%eax; mov %eax,4(%rdi); mov 8(%rdi),%edx; hlt")
 
@@ -120,7 +120,7 @@ static void assists(void **state)
     struct fixture f;
 
     create(&f);
-    RUN_LONG(&f, ports);
+    RUN_LONG(&f, in_out);
     rescue(&f, 1);
     exit = rescue_exit(&f, VCPU_EXIT_IO);
     assert_int_equal(exit.io.port, 0x80);
@@ -162,7 +162,7 @@ static void a_new_rip_makes_the_access_void(void **state)
     struct fixture f;
 
     create(&f);
-    RUN_LONG(&f, ports);
+    RUN_LONG(&f, in_out);
     rescue(&f, 1);
     rescue_exit(&f, VCPU_EXIT_IO);
     assert_int_equal(vcpu_get(f.v, X86_GPRS), 0);
