@@ -21,8 +21,8 @@ static inline void fuzz_boot(enum boot_protocol protocol, const uint8_t *data, s
     };
     static const uint8_t initrd_bytes[5000];
     static struct x86_state state;
-    struct file kernel = {"kernel", data, size};
-    struct file initrd = {"initrd", initrd_bytes, sizeof(initrd_bytes)};
+    struct file kernel = {.path = "kernel", .data = data, .size = size};
+    struct file initrd = {.path = "initrd", .data = initrd_bytes, .size = sizeof(initrd_bytes)};
     struct boot_params params = {
         .kernel_path = "kernel",
         .cmdline = "quiet",
