@@ -21,6 +21,7 @@ struct pc_config {
     const char *console; /* "stdio", "none", or a file */
     bool control;        /* control line on COM2, board/control.h */
     bool debug_exit;     /* port 0xf4 */
+    bool boot_timer;     /* page 0xd0000000, dev/chip/boot_timer.h */
     uint64_t timeout_ns; /* 0: none */
     /* What to boot; the board fills in e820 and acpi_rsdp. */
     struct boot_params boot;
