@@ -1,6 +1,7 @@
 /* A vCPU of the soft engine: its run loop, its state, its assists. */
 #include "accel/soft/soft.h"
 #include "base/err.h"
+#include "base/steps.h"
 #include "emu/event.h"
 #include "emu/features.h"
 #include "x86/paging.h"
@@ -94,6 +95,7 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     emu_init(&s->cpu, &m->mem, &s->cpuid, &run_ops, s);
     ((struct soft_machine *)m)->vcpu = s;
     *out = &s->vcpu;
+    step_end(STEP_VCPU);
     return 0;
 }
 
@@ -332,9 +334,11 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     int err;
 
     state_flush(v); /* first: a new rip makes the old access void */
+    step_end(STEP_REGISTERS);
     err = access_finish(v);
     if (err)
         return err;
+    step_end(STEP_START);
     run_loop(s);
     v->valid = 0;
     s->cpu.op = NULL;
