@@ -7,7 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 
 const struct accel *const accel_list[] = {
     &accel_kvm,
@@ -97,13 +97,13 @@ int vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     int err;
 
     *out = NULL;
-    state = aligned_alloc(PAGE_SIZE, align_up(sizeof(*state), PAGE_SIZE));
-    if (!state)
+    state = mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (state == MAP_FAILED)
         return err_set(ENOMEM, "vCPU %u: out of memory", id);
     x86_state_reset(state);
     err = m->accel->vcpu_create(&v, m, id);
     if (err) {
-        free(state);
+        munmap(state, sizeof(*state));
         return err;
     }
     v->accel = m->accel;
@@ -123,7 +123,7 @@ void vcpu_destroy(struct vcpu *v)
         return;
     state = v->state;
     v->accel->vcpu_destroy(v);
-    free(state);
+    munmap(state, sizeof(*state));
 }
 
 int vcpu_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)

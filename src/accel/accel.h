@@ -24,9 +24,8 @@ struct vcpu;
 /* What an accelerator offers beyond the common part (machine_caps). */
 enum {
     ACCEL_CAP_IRQCHIP = 1,      /* LAPICs, IOAPIC and PICs inside; machine_irq_line */
-    ACCEL_CAP_PIT = 2,          /* 8254 and port 0x61 inside */
-    ACCEL_CAP_CLOCK = 4,        /* kvmclock: the guest may be offered its CPUID bits */
-    ACCEL_CAP_TSC_DEADLINE = 8, /* the inside LAPIC has the TSC-deadline timer */
+    ACCEL_CAP_CLOCK = 2,        /* kvmclock: the guest may be offered its CPUID bits */
+    ACCEL_CAP_TSC_DEADLINE = 4, /* the inside LAPIC has the TSC-deadline timer */
 };
 
 struct accel_info {

@@ -3,6 +3,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/steps.h"
 #include "board/layout.h"
 
 #include <time.h>
@@ -39,8 +40,6 @@ static int add_pit(struct devices *d, const struct devices_config *cfg)
     const struct dev_clock clock = board_clock(cfg->clock);
     int err;
 
-    if (cfg->machine->caps & ACCEL_CAP_PIT)
-        return 0;
     err = board_timer_init(&d->pit_timer, cfg->loop, cfg->clock);
     if (err)
         return err;
@@ -175,6 +174,24 @@ static int add_i8042(struct devices *d)
     return err ? err : dev_bus_add(&d->ports, PC_PORT_I8042_CMD, 1, &i8042_command_ops, &d->i8042);
 }
 
+/* ---- boot timer ---- */
+
+static void guest_ready(void *user)
+{
+    uint64_t age = steps_age();
+
+    step_end(STEP_READY);
+    log_warn("guest ready after %.3f ms", (double)age / 1e6);
+}
+
+static int add_boot_timer(struct devices *d, const struct devices_config *cfg)
+{
+    if (!cfg->boot_timer)
+        return 0;
+    boot_timer_init(&d->boot_timer, guest_ready, d);
+    return dev_bus_add(&d->mmio, PC_BOOT_TIMER, BOOT_TIMER_SIZE, &boot_timer_ops, &d->boot_timer);
+}
+
 /* ---- all of them ---- */
 
 int devices_init(struct devices *d, const struct devices_config *cfg)
@@ -196,6 +213,8 @@ int devices_init(struct devices *d, const struct devices_config *cfg)
         err = add_rtc(d, cfg);
     if (!err)
         err = add_i8042(d);
+    if (!err)
+        err = add_boot_timer(d, cfg);
     if (err)
         devices_destroy(d);
     return err;

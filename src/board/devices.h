@@ -9,6 +9,7 @@
 #include "board/life.h"
 #include "board/timer.h"
 #include "dev/chip/acpi_pm.h"
+#include "dev/chip/boot_timer.h"
 #include "dev/chip/debug_exit.h"
 #include "dev/chip/i8042.h"
 #include "dev/chip/pit.h"
@@ -29,7 +30,7 @@ struct devices_config {
     const uint64_t *tsc_offset;    /* guest's TSC less the host's */
     void (*wake_vcpu)(void *user); /* for controllers in user space */
     void *wake_user;
-    bool control, debug_exit;
+    bool control, debug_exit, boot_timer;
 };
 
 struct devices {
@@ -38,7 +39,7 @@ struct devices {
     struct dev_bus ports, mmio;
     struct irq_router irq;
     struct intc intc; /* has_intc: the accelerator has none inside */
-    struct pit pit;   /* has_pit: ditto */
+    struct pit pit;
     struct board_timer pit_timer;
     struct acpi_pm pm;
     struct board_timer pm_timer;
@@ -48,6 +49,7 @@ struct devices {
     struct debug_exit debug_exit;
     struct pvpanic pvpanic;
     bool crash_noted; /* that a crash kernel takes over was said */
+    struct boot_timer boot_timer;
     struct serial com1;
     struct control control; /* has_control */
     bool has_intc, has_pit, has_pm, has_rtc, has_i8042, has_com1, has_control;

@@ -12,6 +12,7 @@
 #define PC_ACPI       UINT64_C(0xe0000) /* RSDP and tables, up to PC_HIGH_BASE */
 #define PC_HIGH_BASE  UINT64_C(0x100000)
 #define PC_HOLE       UINT64_C(0xc0000000) /* low RAM ends here at the latest */
+#define PC_BOOT_TIMER UINT64_C(0xd0000000) /* a page, as Firecracker has it; with --boot-timer */
 #define PC_IOAPIC     UINT64_C(0xfec00000)
 #define PC_LAPIC      UINT64_C(0xfee00000)  /* reset value of IA32_APIC_BASE */
 #define PC_HOLE_END   UINT64_C(0x100000000) /* RAM that found no place below goes on here */

@@ -1,5 +1,7 @@
 #include "board/life.h"
 
+#include "base/steps.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +24,7 @@ void life_finish(struct life *life, enum life_end end, unsigned detail, const ch
     if (life_running(life)) {
         life->detail = detail;
         snprintf(life->why, sizeof(life->why), "%s", why ? why : "");
+        step_end(STEP_EXIT);
         atomic_store(&life->end, end);
     }
     pthread_mutex_unlock(&life->lock);

@@ -3,6 +3,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/steps.h"
 #include "base/tsc.h"
 #include "board/ctl.h"
 #include "board/devices.h"
@@ -13,6 +14,7 @@
 #include "boot/acpi.h"
 #include "host/clock.h"
 #include "host/console.h"
+#include "host/process.h"
 #include "host/signals.h"
 #include "host/tty.h"
 
@@ -68,12 +70,12 @@ int pc_create(struct pc **out, const struct pc_config *cfg)
     if (!pc)
         return err_set(ENOMEM, "out of memory");
     pc->cfg = *cfg;
-    err = host_init(pc);
+    err = step_done(STEP_HOST, host_init(pc));
     if (err) {
         free(pc);
         return err;
     }
-    err = ram_alloc(&pc->ram, cfg->memory);
+    err = step_done(STEP_RAM, ram_alloc(&pc->ram, cfg->memory));
     if (err) {
         pc_destroy(pc);
         return err;
@@ -137,7 +139,7 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
     const struct machine_config machine = {
         .device = device,
         .vcpus = 1,
-        .want = ACCEL_CAP_IRQCHIP | ACCEL_CAP_PIT | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE,
+        .want = ACCEL_CAP_IRQCHIP | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE,
     };
     struct devices_config devices = {
         .loop = &pc->loop,
@@ -148,21 +150,22 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
         .wake_user = &pc->cpu,
         .control = pc->cfg.control,
         .debug_exit = pc->cfg.debug_exit,
+        .boot_timer = pc->cfg.boot_timer,
     };
     int err = machine_create(&pc->machine, accel, &machine);
 
     if (!err)
-        err = map_ram(pc);
+        err = step_done(STEP_SLOT, map_ram(pc));
     if (!err)
         err = vcpu_create(&pc->cpu.vcpu, pc->machine, 0);
     if (!err)
-        err = set_cpuid(pc);
+        err = step_done(STEP_CPUID, set_cpuid(pc));
     if (err)
         return err;
     devices.machine = pc->machine;
     devices.tsc_offset = &pc->cpu.vcpu->tsc_offset;
     devices.tsc_khz = guest_tsc_khz(pc);
-    err = devices_init(&pc->devices, &devices);
+    err = step_done(STEP_DEVICES, devices_init(&pc->devices, &devices));
     if (err)
         return err;
     pc->has_devices = true;
@@ -216,7 +219,7 @@ int pc_load(struct pc *pc)
 
     boot.e820 = e820;
     boot.e820_count = ram_e820(pc->ram.size, e820);
-    err = build_acpi(pc, &boot.acpi_rsdp);
+    err = step_done(STEP_ACPI, build_acpi(pc, &boot.acpi_rsdp));
     if (err)
         return err;
     err = boot_load(&boot, &pc->machine->mem, pc->cpu.vcpu->state);
@@ -364,6 +367,20 @@ void pc_report(struct pc *pc, FILE *out)
     report_print(out, pc->cpu.vcpu, &pc->cpu.exit);
 }
 
+/* What the guest touched is its own; the rest is what running it costs. */
+static void print_memory(struct pc *pc, FILE *out)
+{
+    uint64_t ram = ram_resident(&pc->ram);
+    struct host_process self;
+
+    host_process(&self);
+    fprintf(out,
+            "memory: at most %" PRIu64 " KiB, now %" PRIu64 " KiB, guest RAM %" PRIu64
+            " KiB, at most beside it %" PRIu64 " KiB\n",
+            self.rss_max >> 10, self.rss >> 10, ram >> 10,
+            (self.rss_max > ram ? self.rss_max - ram : 0) >> 10);
+}
+
 void pc_stats(struct pc *pc, FILE *out)
 {
     struct accel_stat stats[ACCEL_STATS];
@@ -380,6 +397,7 @@ void pc_stats(struct pc *pc, FILE *out)
         if (pc->cpu.exits[i])
             fprintf(out, "exits %-12s %" PRIu64 "\n", vcpu_exit_name(i), pc->cpu.exits[i]);
     }
+    print_memory(pc, out);
     for (unsigned i = 0; i < count; i++)
         fprintf(out, "%s: %" PRIu64 "\n", stats[i].name, stats[i].value);
 }

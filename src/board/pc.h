@@ -21,6 +21,7 @@ struct pc_config {
     const char *console; /* "stdio", "none", or a file */
     bool control;        /* control line on COM2, board/control.h */
     bool debug_exit;     /* port 0xf4 */
+    bool boot_timer;     /* page 0xd0000000, dev/chip/boot_timer.h */
     uint64_t timeout_ns; /* 0: none */
     uint64_t grace_ns;   /* for the guest to power off after SIGTERM; 0: none */
     const char *name;    /* of the control socket, board/ctl.h; NULL: none */

@@ -19,6 +19,9 @@ struct ram_piece {
 
 /* Memory that is taken only as the guest touches it. -ENOMEM: more than the host has. */
 int ram_alloc(struct ram *ram, uint64_t size);
+/* Bytes of it that the host keeps in memory; 0 when it does not tell. */
+uint64_t ram_resident(const struct ram *ram);
+
 void ram_free(struct ram *ram);
 
 /* The slots for `size` bytes: 1 or 2. */

@@ -3,6 +3,7 @@
 #include "base/bits.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/steps.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -288,6 +289,7 @@ static void *cpu_main(void *arg)
     snprintf(name, sizeof(name), "vcpu%u", cpu->vcpu->id);
     pthread_setname_np(pthread_self(), name);
     current = cpu;
+    step_end(STEP_THREAD);
     while (life_running(cpu->life)) {
         if (atomic_load(&cpu->hold))
             stand_still(cpu);

@@ -96,14 +96,15 @@ int boot_load_files(const struct boot_params *params, const struct file *kernel,
 
 int boot_load(const struct boot_params *params, struct guest_mem *mem, struct x86_state *state)
 {
-    struct file kernel = {0}, initrd = {0};
-    int ret = file_map(&kernel, params->kernel_path, "a kernel image");
+    struct file kernel = {.read = STEP_READ_KERNEL, .load = STEP_LOAD_KERNEL};
+    struct file initrd = {.read = STEP_READ_INITRD, .load = STEP_LOAD_INITRD};
+    int ret = step_done(kernel.read, file_open(&kernel, params->kernel_path, "a kernel image"));
 
     if (!ret && params->initrd_path)
-        ret = file_map(&initrd, params->initrd_path, "an initrd");
+        ret = step_done(initrd.read, file_open(&initrd, params->initrd_path, "an initrd"));
     if (!ret)
         ret = boot_load_files(params, &kernel, params->initrd_path ? &initrd : NULL, mem, state);
-    file_unmap(&initrd);
-    file_unmap(&kernel);
-    return ret;
+    file_close(&initrd);
+    file_close(&kernel);
+    return step_done(STEP_BOOT_PARAMS, ret);
 }

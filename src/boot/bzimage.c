@@ -114,12 +114,14 @@ int bzimage_parse(struct bzimage *bz, const char *name, const void *data, uint64
     return 0;
 }
 
-static int load_self(struct loader *ld, const struct bzimage *bz, uint64_t *entry)
+static int load_self(struct loader *ld, const struct bzimage *bz, const struct file *kernel,
+                     uint64_t *entry)
 {
     int ret = loader_take(ld, bz->name, "kernel", bz->pref_address, bz->init_size);
 
-    if (!ret && guest_mem_write(ld->mem, GPA(bz->pref_address), bz->kernel, bz->kernel_len))
-        ret = err_set(ENOMEM, "%s: no guest memory at 0x%" PRIx64, bz->name, bz->pref_address);
+    if (!ret)
+        ret = loader_put_file(ld, kernel, (uint64_t)(bz->kernel - bz->data), bz->pref_address,
+                              bz->kernel_len);
     *entry = bz->pref_address + STARTUP_64;
     return ret;
 }
@@ -172,8 +174,6 @@ static int load_unpacked(struct loader *ld, const struct bzimage *bz, uint64_t *
     uint8_t *at;
     int ret;
 
-    if (!bz->payload)
-        return err_set(ENOEXEC, "%s: bzImage without a payload", bz->name);
     at = loader_ram_at(ld, place) >= bz->init_size
              ? guest_mem_at(ld->mem, GPA(place), bz->init_size, MEM_WRITE)
              : NULL;
@@ -189,6 +189,29 @@ static int load_unpacked(struct loader *ld, const struct bzimage *bz, uint64_t *
     if (!elf_moves_down(&elf, place))
         return load_by_copy(ld, bz, &elf, entry);
     return load_elf(ld, &elf, entry);
+}
+
+/* The payload read into memory of its own, and unpacked from there. */
+static int load_packed(struct loader *ld, const struct bzimage *bz, const struct file *kernel,
+                       uint64_t *entry)
+{
+    struct bzimage in_memory = *bz;
+    void *buf;
+    int ret;
+
+    if (!bz->payload)
+        return err_set(ENOEXEC, "%s: bzImage without a payload", bz->name);
+    if (!kernel->on_disk)
+        return load_unpacked(ld, bz, entry);
+    buf = mmap(NULL, bz->payload_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (buf == MAP_FAILED)
+        return err_sys(errno, "%s: cannot unpack", bz->name);
+    ret = file_read(kernel, (uint64_t)(bz->payload - bz->data), buf, bz->payload_len);
+    in_memory.payload = buf;
+    if (!ret)
+        ret = load_unpacked(ld, &in_memory, entry);
+    munmap(buf, bz->payload_len);
+    return step_done(kernel->load, ret);
 }
 
 /* Below the header's limit where it fits, as every kernel expects; else anywhere. */
@@ -214,7 +237,8 @@ int bzimage_load(struct loader *ld, const struct file *kernel, const struct file
     if (!ret)
         ret = loader_take(ld, kernel->path, "boot data", BOOT_DATA, BOOT_DATA_END - BOOT_DATA);
     if (!ret)
-        ret = self_unpack ? load_self(ld, &bz, &entry) : load_unpacked(ld, &bz, &entry);
+        ret =
+            self_unpack ? load_self(ld, &bz, kernel, &entry) : load_packed(ld, &bz, kernel, &entry);
     if (ret)
         return ret;
     if (initrd)

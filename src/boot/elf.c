@@ -192,8 +192,12 @@ int elf_load(const struct elf_image *img, struct loader *ld)
 
         if (!to)
             return -ENOMEM;
-        if (to != img->data + s->offset)
+        if (img->file)
+            ret = file_read(img->file, s->offset, to, s->filesz);
+        else if (to != img->data + s->offset)
             memmove(to, img->data + s->offset, s->filesz);
+        if (ret)
+            return ret;
     }
     /* Only now: the zeroed part may cover the source of a later segment. */
     for (unsigned i = 0; i < img->count; i++) {

@@ -15,6 +15,7 @@ struct elf_image {
     const char *name; /* for messages */
     const uint8_t *data;
     uint64_t size;
+    const struct file *file; /* where the segments are read from; NULL: data */
     bool is64;
     bool has_pvh;
     uint32_t pvh_entry; /* of XEN_ELFNOTE_PHYS32_ENTRY */

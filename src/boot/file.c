@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,7 +22,7 @@ static int file_check(const char *path, const char *what, const struct stat *st)
     return 0;
 }
 
-int file_map(struct file *file, const char *path, const char *what)
+int file_open(struct file *file, const char *path, const char *what)
 {
     struct stat st;
     void *data = MAP_FAILED;
@@ -35,15 +37,49 @@ int file_map(struct file *file, const char *path, const char *what)
         if (data == MAP_FAILED)
             ret = err_sys(errno, "%s: cannot map %s", path, what);
     }
-    close(fd);
-    if (!ret)
-        *file = (struct file){path, data, (uint64_t)st.st_size};
-    return ret;
+    if (ret) {
+        close(fd);
+        return ret;
+    }
+    *file = (struct file){path, data, (uint64_t)st.st_size, true, fd, file->read, file->load};
+    return 0;
 }
 
-void file_unmap(struct file *file)
+void file_close(struct file *file)
 {
-    if (file->data)
-        munmap((void *)file->data, file->size);
-    file->data = NULL;
+    if (!file->on_disk)
+        return;
+    munmap((void *)file->data, file->size);
+    close(file->fd);
+    file->on_disk = false;
+}
+
+static int read_disk(const struct file *file, uint64_t offset, uint8_t *to, uint64_t len)
+{
+    while (len) {
+        ssize_t n = pread(file->fd, to, len, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_sys(errno, "%s: cannot read", file->path);
+        if (!n)
+            return err_set(EIO,
+                           "%s: ended at byte %" PRIu64 " while it was read, expected %" PRIu64,
+                           file->path, offset, file->size);
+        to += n;
+        offset += (uint64_t)n;
+        len -= (uint64_t)n;
+    }
+    return 0;
+}
+
+int file_read(const struct file *file, uint64_t offset, void *to, uint64_t len)
+{
+    if (!file->on_disk) {
+        memcpy(to, file->data + offset, len);
+        return 0;
+    }
+    step_end(file->load);
+    return step_done(file->read, read_disk(file, offset, to, len));
 }

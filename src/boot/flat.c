@@ -24,7 +24,7 @@ int flat_load(struct loader *ld, const struct file *kernel)
     if (!ret)
         ret = loader_take(ld, kernel->path, "flat image", addr, kernel->size);
     if (!ret)
-        ret = loader_put(ld, addr, kernel->data, kernel->size);
+        ret = loader_put_file(ld, kernel, 0, addr, kernel->size);
     if (ret)
         return ret;
     switch (mode) {

@@ -102,6 +102,17 @@ void *loader_at(struct loader *ld, const char *name, uint64_t base, uint64_t siz
     return at;
 }
 
+int loader_put_file(struct loader *ld, const struct file *file, uint64_t offset, uint64_t base,
+                    uint64_t len)
+{
+    void *at = loader_at(ld, file->path, base, len);
+    int ret = at ? file_read(file, offset, at, len) : -ENOMEM;
+
+    if (!ret)
+        guest_mem_written(ld->mem, GPA(base), len);
+    return step_done(file->load, ret);
+}
+
 int loader_put(struct loader *ld, uint64_t gpa, const void *buf, uint64_t len)
 {
     if (loader_ram_at(ld, gpa) < len || guest_mem_write(ld->mem, GPA(gpa), buf, len))
@@ -164,9 +175,7 @@ int loader_place_file(struct loader *ld, const struct file *file, const char *wh
                        file->path, what, file->size, loader_ram(ld).text);
     trace(TRACE_BOOT, "%s: %s at 0x%" PRIx64 "-0x%" PRIx64, file->path, what, *base,
           *base + file->size - 1);
-    if (guest_mem_write(ld->mem, GPA(*base), file->data, file->size))
-        return err_set(ENOMEM, "%s: no guest memory at 0x%" PRIx64, file->path, *base);
-    return 0;
+    return loader_put_file(ld, file, 0, *base, file->size);
 }
 
 int loader_put_cmdline(struct loader *ld, uint64_t max)

@@ -48,6 +48,13 @@ int loader_take(struct loader *ld, const char *name, const char *what, uint64_t 
 /* Writable host address of a range that is RAM. -ENOMEM in *err_text, NULL returned. */
 void *loader_at(struct loader *ld, const char *name, uint64_t base, uint64_t size);
 
+/*
+ * Put a part of the file at base. -ENOMEM: no memory there; else errors of
+ * file_read.
+ */
+int loader_put_file(struct loader *ld, const struct file *file, uint64_t offset, uint64_t base,
+                    uint64_t len);
+
 /* Write the loader's own data (tables, command line). -ENOMEM: no memory there. */
 int loader_put(struct loader *ld, uint64_t gpa, const void *buf, uint64_t len);
 

@@ -104,7 +104,7 @@ int multiboot_parse(struct multiboot *mb, const char *name, const void *data, ui
     return mb->flags & MULTIBOOT_ADDRESSES ? addresses_parse(mb, data, size) : 0;
 }
 
-static int load_addresses(struct loader *ld, const struct multiboot *mb, const uint8_t *data)
+static int load_addresses(struct loader *ld, const struct multiboot *mb, const struct file *kernel)
 {
     uint64_t total = mb->bss_end ? mb->bss_end - mb->load_addr : mb->size;
     int ret = loader_take(ld, mb->name, "kernel", mb->load_addr, total);
@@ -112,7 +112,9 @@ static int load_addresses(struct loader *ld, const struct multiboot *mb, const u
 
     if (!to)
         return -ENOMEM;
-    memcpy(to, data + mb->file_offset, mb->size);
+    ret = file_read(kernel, mb->file_offset, to, mb->size);
+    if (ret)
+        return ret;
     memset(to + mb->size, 0, total - mb->size);
     guest_mem_written(ld->mem, GPA(mb->load_addr), total);
     return 0;
@@ -134,6 +136,7 @@ static int load_elf(struct loader *ld, const struct file *kernel, uint32_t *entr
     if (ret)
         return ret;
     *entry = (uint32_t)at;
+    elf.file = kernel;
     return elf_load(&elf, ld);
 }
 
@@ -180,13 +183,13 @@ static int put_modules(struct loader *ld, struct info *info, uint32_t *next,
                    "module list outgrows its page");
     for (unsigned i = 0; i < ld->params->module_count && !ret; i++) {
         const struct boot_module *m = &ld->params->modules[i];
-        struct file file;
+        struct file file = {.read = STEP_READ_INITRD, .load = STEP_LOAD_INITRD};
 
-        ret = file_map(&file, m->path, "a module");
+        ret = file_open(&file, m->path, "a module");
         if (ret)
             return ret;
         ret = put_module(ld, info, next, &file, m->cmdline ? m->cmdline : m->path);
-        file_unmap(&file);
+        file_close(&file);
     }
     return ret;
 }
@@ -238,9 +241,10 @@ int multiboot_load(struct loader *ld, const struct file *kernel, const struct fi
         return ret;
     entry = mb.entry;
     if (mb.flags & MULTIBOOT_ADDRESSES)
-        ret = load_addresses(ld, &mb, kernel->data);
+        ret = load_addresses(ld, &mb, kernel);
     else
         ret = load_elf(ld, kernel, &entry);
+    step_end(kernel->load);
     if (!ret)
         ret = put_info(ld, initrd);
     if (!ret)

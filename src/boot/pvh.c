@@ -69,8 +69,9 @@ int pvh_load(struct loader *ld, const struct file *kernel, const struct file *in
         ret = err_set(ENOEXEC, "%s: ELF file without a PVH note (Linux: CONFIG_PVH)", kernel->path);
     if (!ret)
         ret = loader_take(ld, kernel->path, "boot data", BOOT_DATA, BOOT_DATA_END - BOOT_DATA);
+    elf.file = kernel;
     if (!ret)
-        ret = elf_load(&elf, ld);
+        ret = step_done(kernel->load, elf_load(&elf, ld));
     if (!ret && !elf_holds(&elf, elf.pvh_entry))
         ret = err_set(ENOEXEC, "%s: PVH entry point 0x%x is in no segment", kernel->path,
                       elf.pvh_entry);

@@ -5,6 +5,7 @@
 #include "cmd/status.h"
 
 int cmd_run(int argc, char **argv);
+int cmd_timeline(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_ctl(int argc, char **argv);
 

@@ -1,6 +1,7 @@
 #include "cmd/cmd.h"
 
 #include "base/bits.h"
+#include "base/steps.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -17,6 +18,7 @@ static const struct {
 } subcommand[] = {
     {"run", cmd_run, "boot a machine"},
     {"ctl", cmd_ctl, "ask and steer running machines"},
+    {"timeline", cmd_timeline, "draw a trace of 'mote run --timings=trace:FILE' as SVG"},
     {"info", cmd_info, "show the host, its accelerators, and which one 'auto' takes"},
 };
 
@@ -28,8 +30,8 @@ static const char help_head[] =
     "\n";
 
 static const char help_tail[] =
-    "  help     this help; 'mote help run' is 'mote run --help'\n"
-    "  version  the version (also --version)\n"
+    "  help      this help; 'mote help run' is 'mote run --help'\n"
+    "  version   the version (also --version)\n"
     "\n"
     "Example: mote run --kernel vmlinuz --initrd initrd.img --memory 512M\n";
 
@@ -82,7 +84,7 @@ static int help(void)
 {
     fputs(help_head, stdout);
     for (unsigned i = 0; i < ARRAY_SIZE(subcommand); i++)
-        printf("  %-7s  %s\n", subcommand[i].name, subcommand[i].help);
+        printf("  %-8s  %s\n", subcommand[i].name, subcommand[i].help);
     fputs(help_tail, stdout);
     return flush();
 }
@@ -121,6 +123,7 @@ int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
 
+    steps_main();
     fill_standard_streams();
     if (!strcmp(word, "--version") || !strcmp(word, "-V") || !strcmp(word, "version"))
         return version();

@@ -2,10 +2,13 @@
 #include "accel/accel.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/steps.h"
 #include "board/pc.h"
 #include "cmd/cmd.h"
+#include "cmd/repeat.h"
 #include "cmd/run_options.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,19 +38,38 @@ static bool guest_failed(enum life_end end)
            end == LIFE_FAILED;
 }
 
-static int run(struct pc *pc, const struct run_options *opt)
+static bool guest_ended(enum life_end end)
+{
+    return end == LIFE_POWEROFF || end == LIFE_RESET || end == LIFE_DEBUG_EXIT || end == LIFE_EXIT;
+}
+
+static int run(struct pc *pc, const struct run_options *opt, bool *orderly)
 {
     struct pc_end end;
     int status;
 
     if (pc_run(pc, &end))
         return cmd_fail(STATUS_FAILED, "%s", err_text());
+    *orderly = guest_ended(end.end) && !end.console_failed;
     status = explain(&end, opt);
     if (opt->dump && guest_failed(end.end))
         pc_report(pc, stderr);
     if (opt->stats)
         pc_stats(pc, stderr);
     return status == STATUS_OK && end.console_failed ? STATUS_FAILED : status;
+}
+
+/* Its measuring guest is not the machine whose steps are recorded. */
+static const struct accel *choose(char *why, size_t size)
+{
+    const struct accel *accel;
+    bool on = steps_on;
+
+    steps_on = false;
+    accel = accel_choose(NULL, why, size);
+    steps_on = on;
+    step_end(STEP_CHOOSE);
+    return accel;
 }
 
 static int build(struct pc **pc, const struct run_options *opt)
@@ -58,7 +80,7 @@ static int build(struct pc **pc, const struct run_options *opt)
     if (pc_create(pc, &opt->pc))
         return cmd_fail(STATUS_FAILED, "%s", err_text());
     if (!accel) {
-        accel = accel_choose(NULL, why, sizeof(why));
+        accel = choose(why, sizeof(why));
         if (!accel)
             return cmd_fail(STATUS_ACCEL, "%s", why);
     }
@@ -69,17 +91,60 @@ static int build(struct pc **pc, const struct run_options *opt)
     return STATUS_OK;
 }
 
+/* One life of a machine. *orderly: it ended as the guest wanted. */
+static int live(const struct run_options *opt, bool *orderly)
+{
+    struct pc *pc = NULL;
+    int status = build(&pc, opt);
+
+    *orderly = false;
+    if (status == STATUS_OK)
+        status = run(pc, opt, orderly);
+    pc_destroy(pc);
+    step_end(STEP_CLEANUP);
+    return status;
+}
+
+/* All lives. What one leaves behind shows in the next: the second is what the last must equal. */
+static int live_all(struct run_options *opt)
+{
+    struct host_process settled = {0}, last;
+    bool orderly;
+    int status;
+
+    for (unsigned run = 1;; run++) {
+        status = live(opt, &orderly);
+        timings_add(&opt->timings);
+        if (!orderly || run == opt->repeat)
+            break;
+        if (run == 2)
+            host_process(&settled);
+        steps_restart();
+    }
+    if (!orderly || opt->repeat < 3)
+        return status;
+    host_process(&last);
+    return repeat_report(opt->repeat, &settled, &last) ? status : STATUS_FAILED;
+}
+
 int cmd_run(int argc, char **argv)
 {
     struct run_options opt;
-    struct pc *pc = NULL;
     int status;
 
+    /* Large blocks go back to the host when they are freed, rather than fragment the heap. */
+    mallopt(M_MMAP_THRESHOLD, 64 << 10);
     if (run_options_parse(&opt, argc, argv, &status)) {
-        status = build(&pc, &opt);
-        if (status == STATUS_OK)
-            status = run(pc, &opt);
-        pc_destroy(pc);
+        if (opt.timings.form != TIMINGS_OFF)
+            steps_record();
+        if (timings_init(&opt.timings, opt.repeat)) {
+            status = cmd_fail(STATUS_FAILED, "%s", err_text());
+        } else {
+            step_end(STEP_OPTIONS);
+            status = live_all(&opt);
+            if (timings_print(&opt.timings))
+                status = cmd_fail(STATUS_FAILED, "%s", err_text());
+        }
     }
     run_options_free(&opt);
     return status;

@@ -16,6 +16,7 @@
 #define DEFAULT_CMDLINE  "console=ttyS0 panic=-1"
 #define DEFAULT_MEMORY   (UINT64_C(256) << 20)
 #define DEFAULT_GRACE_NS UINT64_C(10000000000)
+#define REPEAT_MAX       100000 /* --timings keeps all, for the median */
 
 enum {
     OPT_KERNEL = 256,
@@ -36,6 +37,9 @@ enum {
     OPT_DUMP,
     OPT_STATS,
     OPT_TRACE,
+    OPT_TIMINGS,
+    OPT_REPEAT,
+    OPT_BOOT_TIMER,
 };
 
 static const struct option options[] = {
@@ -57,6 +61,9 @@ static const struct option options[] = {
     {"dump-on-failure", no_argument, NULL, OPT_DUMP},
     {"stats", no_argument, NULL, OPT_STATS},
     {"trace", required_argument, NULL, OPT_TRACE},
+    {"timings", optional_argument, NULL, OPT_TIMINGS},
+    {"repeat", required_argument, NULL, OPT_REPEAT},
+    {"boot-timer", no_argument, NULL, OPT_BOOT_TIMER},
     {"help", no_argument, NULL, 'h'},
     {0},
 };
@@ -95,6 +102,8 @@ static const char help[] =
     "                      told the window's size now and after each change ('size ROWS\n"
     "                      COLS'), and 'exit N' to end mote with status N\n"
     "  --debug-exit        a value V written to port 0xf4 ends mote with status V * 2 + 1\n"
+    "  --boot-timer        the byte 123 written to 0xd0000000 says that the guest is ready;\n"
+    "                      the time since mote's start is printed\n"
     "\n"
     "Around it:\n"
     "  --timeout SECONDS   end the machine after that time; 0.5 is half a second\n"
@@ -102,7 +111,13 @@ static const char help[] =
     "                      button for powering off (default: 10)\n"
     "  --name NAME         make a socket for 'mote ctl NAME'; with a slash in it, its path\n"
     "  --dump-on-failure   print registers and code when the guest fails or time is up\n"
-    "  --stats             print at the end how often the guest stopped, and why\n"
+    "  --stats             print at the end how often the guest stopped, and why, and\n"
+    "                      what memory was used\n"
+    "  --timings[=FORM]    print at the end how long each step from mote's start to its end\n"
+    "                      took: text (the default), json, or trace:FILE, Chrome's trace\n"
+    "                      events (see 'mote timeline')\n"
+    "  --repeat N          the machine's whole life N times; mote ends with 1 when its\n"
+    "                      memory, descriptors, threads or mappings grew after the second\n"
     "  --trace LIST        print events; LIST is one or more of, separated by commas:\n";
 
 static const char help_tail[] =
@@ -233,6 +248,31 @@ static int set_name(struct run_options *opt, const char *text)
     return STATUS_OK;
 }
 
+static int set_timings(struct run_options *opt, const char *text)
+{
+    if (!text || !strcmp(text, "text")) {
+        opt->timings.form = TIMINGS_TEXT;
+    } else if (!strcmp(text, "json")) {
+        opt->timings.form = TIMINGS_JSON;
+    } else if (!strncmp(text, "trace:", 6) && text[6]) {
+        opt->timings.form = TIMINGS_TRACE;
+        opt->timings.trace_path = text + 6;
+    } else {
+        return cmd_usage("run", "--timings: '%s', expected text, json or trace:FILE", text);
+    }
+    return STATUS_OK;
+}
+
+static int set_repeat(struct run_options *opt, const char *text)
+{
+    uint64_t n;
+
+    if (parse_u64(text, REPEAT_MAX, &n) || !n)
+        return cmd_usage("run", "--repeat: '%s', expected a number from 1 to %d", text, REPEAT_MAX);
+    opt->repeat = (unsigned)n;
+    return STATUS_OK;
+}
+
 /* "FILE ARGS": the module's command line is the whole text, as multiboot has it. */
 static int add_module(struct run_options *opt, const char *text)
 {
@@ -273,6 +313,9 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_GRACE: return set_grace(opt, text);
     case OPT_NAME: return set_name(opt, text);
     case OPT_DUMP: opt->dump = true; return STATUS_OK;
+    case OPT_TIMINGS: return set_timings(opt, text);
+    case OPT_REPEAT: return set_repeat(opt, text);
+    case OPT_BOOT_TIMER: opt->pc.boot_timer = true; return STATUS_OK;
     case OPT_STATS: opt->stats = true; return STATUS_OK;
     default:
         if (trace_enable(text))
@@ -298,7 +341,9 @@ bool run_options_parse(struct run_options *opt, int argc, char **argv, int *stat
     int letter;
 
     *opt = (struct run_options){
-        .pc = {.memory = DEFAULT_MEMORY, .console = "stdio", .grace_ns = DEFAULT_GRACE_NS}};
+        .pc = {.memory = DEFAULT_MEMORY, .console = "stdio", .grace_ns = DEFAULT_GRACE_NS},
+        .repeat = 1,
+    };
     *status = STATUS_OK;
     opterr = 0;
     while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
@@ -326,6 +371,7 @@ bool run_options_parse(struct run_options *opt, int argc, char **argv, int *stat
 void run_options_free(struct run_options *opt)
 {
     free(opt->accel_device);
+    timings_free(&opt->timings);
     for (unsigned i = 0; i < BOOT_MODULES_MAX; i++)
         free(opt->module_text[i]);
 }

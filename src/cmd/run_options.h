@@ -3,6 +3,7 @@
 #define MOTE_CMD_RUN_OPTIONS_H
 
 #include "board/pc.h"
+#include "cmd/timings.h"
 
 struct run_options {
     struct pc_config pc;
@@ -12,6 +13,8 @@ struct run_options {
     char *module_text[BOOT_MODULES_MAX]; /* owned: the strings behind modules */
     const char *timeout_text;
     bool stats, dump;
+    unsigned repeat; /* lives, 1 or more */
+    struct timings timings;
 };
 
 /*

@@ -49,8 +49,9 @@ static inline void load(const struct boot_params *params, const uint8_t *kernel_
 {
     static uint8_t *ram;
     static const uint8_t initrd_bytes[5000];
-    static const struct file initrd = {"initrd", initrd_bytes, sizeof(initrd_bytes)};
-    const struct file kernel = {"kernel", kernel_bytes, size};
+    static const struct file initrd = {
+        .path = "initrd", .data = initrd_bytes, .size = sizeof(initrd_bytes)};
+    const struct file kernel = {.path = "kernel", .data = kernel_bytes, .size = size};
     uint64_t low = flags & FLAG_HOLE ? HOLE_AT : RAM_SIZE;
     struct x86_state state;
     struct guest_mem mem;

@@ -15,7 +15,7 @@ def test_version():
 def test_help():
     done = machine.mote("--help")
     assert done.status == OFF and done.err == "", done
-    for word in "run", "ctl", "info", "Usage: mote":
+    for word in "run", "ctl", "timeline", "info", "Usage: mote":
         assert word in done.out
     assert machine.mote("help").out == done.out
 
@@ -24,7 +24,8 @@ def test_help_of_run_tells_every_option_and_status():
     done = machine.mote("run", "--help")
     assert done.status == OFF and done.err == "", done
     for option in ("kernel initrd cmdline memory cpus accel board console debug-exit timeout "
-                   "dump-on-failure trace boot module control stats grace name help").split():
+                   "dump-on-failure trace boot module control stats grace name timings repeat "
+                   "boot-timer help").split():
         assert f"--{option}" in done.out, option
     for status in range(10):
         assert re.search(rf"^  {status}  \S", done.out, re.M), status

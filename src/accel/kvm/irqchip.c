@@ -1,4 +1,7 @@
-/* Interrupt controllers and PIT inside KVM. */
+/*
+ * Interrupt controllers inside KVM. Its PIT is not used: destroying that waits
+ * for grace periods of RCU, some 20 ms.
+ */
 #include "accel/kvm/kvm.h"
 
 #include "base/bits.h"
@@ -42,52 +45,42 @@ static int route_gsis(struct kvm_machine *m)
     return KVM_CALL(m->vm, KVM_SET_GSI_ROUTING, &t);
 }
 
-int kvm_irqchip_create(struct kvm_machine *m, unsigned want)
+void kvm_irqchip_offer(struct kvm_machine *m, unsigned want)
 {
-    struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY}; /* port 0x61 too */
-    int err;
-
     if ((want & ACCEL_CAP_CLOCK) && kvm_cap(m->vm, KVM_CAP_ADJUST_CLOCK))
         m->m.caps |= ACCEL_CAP_CLOCK;
     if (!(want & ACCEL_CAP_IRQCHIP) || !kvm_cap(m->vm, KVM_CAP_IRQCHIP) ||
         !kvm_cap(m->vm, KVM_CAP_IRQ_ROUTING))
-        return 0;
-    err = KVM_CALL(m->vm, KVM_CREATE_IRQCHIP, 0);
-    if (err >= 0)
-        err = route_gsis(m);
-    if (err < 0)
-        return err;
+        return;
     m->m.caps |= ACCEL_CAP_IRQCHIP;
     if ((want & ACCEL_CAP_TSC_DEADLINE) && kvm_cap(m->vm, KVM_CAP_TSC_DEADLINE_TIMER))
         m->m.caps |= ACCEL_CAP_TSC_DEADLINE;
-    if ((want & ACCEL_CAP_PIT) && kvm_cap(m->vm, KVM_CAP_PIT2)) {
-        err = KVM_CALL(m->vm, KVM_CREATE_PIT2, &pit);
-        if (err < 0)
-            return err;
-        m->m.caps |= ACCEL_CAP_PIT;
-    }
-    return 0;
+}
+
+int kvm_irqchip_create(struct kvm_machine *m)
+{
+    int err;
+
+    if (!(m->m.caps & ACCEL_CAP_IRQCHIP) || m->irqchip)
+        return 0;
+    m->irqchip = true;
+    err = KVM_CALL(m->vm, KVM_CREATE_IRQCHIP, 0);
+    return err < 0 ? err : route_gsis(m);
 }
 
 bool kvm_irqchip_has(const struct machine *m, const struct vcpu_exit *exit)
 {
-    static const struct {
-        uint16_t first, last;
-        unsigned cap;
-    } ports[] = {
-        {0x20, 0x21, ACCEL_CAP_IRQCHIP},   {0xa0, 0xa1, ACCEL_CAP_IRQCHIP},
-        {0x4d0, 0x4d1, ACCEL_CAP_IRQCHIP}, {0x40, 0x43, ACCEL_CAP_PIT},
-        {0x61, 0x61, ACCEL_CAP_PIT},
-    };
+    static const uint16_t ports[] = {0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1}; /* of the PICs */
 
+    if (!(m->caps & ACCEL_CAP_IRQCHIP))
+        return false;
     if (exit->reason == VCPU_EXIT_MMIO) {
         uint64_t page = align_down(exit->mem.gpa.v, PAGE_SIZE);
 
-        return (m->caps & ACCEL_CAP_IRQCHIP) && (page == LAPIC_PAGE || page == IOAPIC_PAGE);
+        return page == LAPIC_PAGE || page == IOAPIC_PAGE;
     }
     for (unsigned i = 0; exit->reason == VCPU_EXIT_IO && i < ARRAY_SIZE(ports); i++) {
-        if ((m->caps & ports[i].cap) && exit->io.port >= ports[i].first &&
-            exit->io.port <= ports[i].last)
+        if (exit->io.port == ports[i])
             return true;
     }
     return false;

@@ -28,6 +28,7 @@ struct kvm_machine {
     bool sync_regs;       /* kvm_run carries the general registers */
     uint32_t debug_flags; /* KVM_GUESTDBG_* that this KVM knows, 0 if it does not tell */
     bool exit_on_failure; /* a failing instruction exits and leaves no #UD behind */
+    bool irqchip;         /* made */
     struct {
         gpa_t gpa;
         uint64_t size; /* 0: free */
@@ -103,8 +104,13 @@ void kvm_machine_destroy(struct machine *m);
 int kvm_map(struct machine *m, const struct mem_slot *slot);
 int kvm_unmap(struct machine *m, const struct mem_slot *slot);
 
-/* irqchip.c: switch on what cfg->want asks for and KVM offers; sets m.caps. */
-int kvm_irqchip_create(struct kvm_machine *m, unsigned want);
+/* irqchip.c: m.caps, as far as want asks for it and KVM offers it. */
+void kvm_irqchip_offer(struct kvm_machine *m, unsigned want);
+/*
+ * Make what was offered, once, before the first vCPU. After the memory slots is better:
+ * with the chips' ports registered a new slot waits for a grace period, 8 ms.
+ */
+int kvm_irqchip_create(struct kvm_machine *m);
 int kvm_irq_line(struct machine *m, unsigned gsi, int level);
 
 /* cpuid.c */

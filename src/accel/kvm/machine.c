@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/steps.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -44,14 +45,6 @@ static int vm_setup(struct kvm_machine *m, const struct machine_config *cfg)
     m->run_size = (size_t)ret;
     m->sync_regs = kvm_cap(m->vm, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS;
     m->debug_flags = (uint32_t)kvm_cap(m->vm, KVM_CAP_SET_GUEST_DEBUG2);
-    if (kvm_cap(m->vm, KVM_CAP_SET_IDENTITY_MAP_ADDR)) {
-        ret = KVM_CALL(m->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
-        if (ret < 0)
-            return ret;
-    }
-    ret = KVM_CALL(m->vm, KVM_SET_TSS_ADDR, (uintptr_t)KVM_TSS);
-    if (ret < 0)
-        return ret;
     ret = exit_on_unknown_msrs(m);
     if (ret >= 0)
         ret = exit_on_failed_emulation(m);
@@ -59,7 +52,14 @@ static int vm_setup(struct kvm_machine *m, const struct machine_config *cfg)
         return ret;
     ret = kvm_ioctl(m->vm, KVM_GET_TSC_KHZ, NULL); /* old kernels: only a vCPU knows */
     m->m.tsc_khz = ret > 0 ? (uint32_t)ret : 0;
-    return kvm_irqchip_create(m, cfg->want);
+    kvm_irqchip_offer(m, cfg->want);
+    step_end(STEP_VM);
+    if (kvm_cap(m->vm, KVM_CAP_SET_IDENTITY_MAP_ADDR)) {
+        ret = KVM_CALL(m->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
+        if (ret < 0)
+            return ret;
+    }
+    return step_done(STEP_TSS, KVM_CALL(m->vm, KVM_SET_TSS_ADDR, (uintptr_t)KVM_TSS));
 }
 
 int kvm_machine_create(struct machine **out, const struct machine_config *cfg)
@@ -71,7 +71,7 @@ int kvm_machine_create(struct machine **out, const struct machine_config *cfg)
         return err_set(ENOMEM, KVM_DEVICE ": out of memory");
     guest_mem_init(&m->m.mem);
     m->vm = -1;
-    m->dev = err = kvm_open(cfg->device);
+    m->dev = err = step_done(STEP_OPEN, kvm_open(cfg->device));
     if (err < 0)
         goto fail;
     m->vm = err = KVM_CALL(m->dev, KVM_CREATE_VM, 0);

@@ -2,6 +2,7 @@
 #include "accel/kvm/kvm.h"
 
 #include "base/bits.h"
+#include "base/steps.h"
 
 /* Groups that share struct kvm_sregs: EFER is one of the MSRs. */
 #define SREGS_GROUPS (X86_SEGS | X86_CRS | X86_MSRS)
@@ -331,19 +332,19 @@ int kvm_set(struct vcpu *v, unsigned groups)
     if (k->pending == KVM_PENDING_ANSWERED)
         err = kvm_finish(k);
     if (err >= 0 && (groups & SREGS_GROUPS))
-        err = set_sregs(k, groups);
+        err = step_done(STEP_SEGMENTS, set_sregs(k, groups));
     if (err >= 0 && (groups & X86_GPRS))
-        err = set_gprs(k);
+        err = step_done(STEP_REGISTERS, set_gprs(k));
     if (err >= 0 && (groups & X86_CRS))
-        err = set_xcr0(k);
+        err = step_done(STEP_FPU, set_xcr0(k));
     if (err >= 0 && (groups & X86_DRS))
-        err = set_drs(k);
+        err = step_done(STEP_FPU, set_drs(k));
     if (err >= 0 && (groups & X86_MSRS))
-        err = kvm_set_msrs(k);
+        err = step_done(STEP_MSRS, kvm_set_msrs(k));
     if (err >= 0 && (groups & X86_FPU))
-        err = set_fpu(k);
+        err = step_done(STEP_FPU, set_fpu(k));
     if (err >= 0 && (groups & X86_INTR))
-        err = set_intr(k);
+        err = step_done(STEP_FPU, set_intr(k));
     if (err >= 0)
         v->dirty &= ~groups;
     return MIN(err, 0);

@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/steps.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -56,7 +57,11 @@ int kvm_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     pthread_once(&once, kick_install);
     k->v.machine = m;
     k->run = MAP_FAILED;
-    k->fd = err = KVM_CALL(km->vm, KVM_CREATE_VCPU, (uintptr_t)id);
+    k->fd = -1;
+    err = step_done(STEP_IRQCHIP, kvm_irqchip_create(km));
+    if (err < 0)
+        goto fail;
+    k->fd = err = step_done(STEP_VCPU, KVM_CALL(km->vm, KVM_CREATE_VCPU, (uintptr_t)id));
     if (err < 0)
         goto fail;
     k->run = mmap(NULL, km->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
@@ -64,9 +69,10 @@ int kvm_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
         err = err_sys(errno, KVM_DEVICE ": mapping kvm_run");
         goto fail;
     }
+    step_end(STEP_RUN_PAGE);
     if (km->sync_regs)
         k->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
-    err = km->msr_count ? 0 : kvm_find_msrs(k, km);
+    err = km->msr_count ? 0 : step_done(STEP_MSRS, kvm_find_msrs(k, km));
     if (err)
         goto fail;
     if (!m->tsc_khz) {
@@ -120,6 +126,7 @@ static int run_once(struct kvm_vcpu *k)
 {
     int err, tid = thread_prepare();
 
+    step_end(STEP_START);
     atomic_store(&k->tid, tid);
     err = ioctl(k->fd, KVM_RUN, 0) < 0 ? -errno : 0;
     atomic_store(&k->tid, 0);

@@ -3,6 +3,7 @@
 
 #include "accel/backends.h"
 #include "base/err.h"
+#include "base/steps.h"
 #include "base/tsc.h"
 #include "emu/features.h"
 
@@ -45,6 +46,7 @@ static int soft_machine_create(struct machine **out, const struct machine_config
     clock_gettime(CLOCK_MONOTONIC, &ts);
     m->start_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
     *out = &m->machine;
+    step_end(STEP_VM);
     return 0;
 }
 

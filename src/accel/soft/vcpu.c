@@ -1,6 +1,7 @@
 /* A vCPU of the soft engine: its run loop, its state, its assists. */
 #include "accel/soft/soft.h"
 #include "base/err.h"
+#include "base/steps.h"
 #include "emu/event.h"
 #include "emu/features.h"
 #include "x86/paging.h"
@@ -72,6 +73,7 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     s->assist = (struct assist){&s->vcpu, &s->cpu, false};
     ((struct soft_machine *)m)->vcpu = s;
     *out = &s->vcpu;
+    step_end(STEP_VCPU);
     return 0;
 }
 
@@ -292,10 +294,12 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     int err;
 
     state_flush(v); /* first: a new rip makes the old access void */
+    step_end(STEP_REGISTERS);
     err = assist_unanswered(&s->assist);
     if (err)
         return err;
     emu_debug_moved(&s->cpu);
+    step_end(STEP_START);
     run_loop(s);
     emu_debug_moved(&s->cpu);
     v->valid = 0;

@@ -127,9 +127,9 @@ static uint64_t next_edge(const struct pit_channel_state *c, uint64_t now)
     return c->loaded_ns + ns_of(at);
 }
 
-static void timer_update(struct pit *pit, uint64_t not_before)
+static void timer_update(struct pit *pit, uint64_t now, uint64_t not_before)
 {
-    pit->edge = next_edge(&pit->s.channel[0], dev_clock_now(&pit->clock));
+    pit->edge = next_edge(&pit->s.channel[0], now);
     if (pit->edge != DEV_TIMER_OFF)
         pit->edge = MAX(pit->edge, not_before);
     pit->timer->arm(pit->timer, pit->edge);
@@ -147,16 +147,19 @@ static void pit_fire(void *dev)
     } else {
         dev_irq_set(&pit->irq, 0);
         dev_irq_set(&pit->irq, 1);
-        timer_update(pit, now + PERIOD_MIN_NS);
+        timer_update(pit, dev_clock_now(&pit->clock), now + PERIOD_MIN_NS);
     }
     pthread_mutex_unlock(&pit->lock);
 }
 
-/* Counter 0 was programmed: its output as it is now, and when it rises next. */
-static void counter0_update(struct pit *pit)
+/*
+ * Counter 0 was programmed at `now`: its output then, and when it rises next. By a
+ * later reading of the clock a short count could be over, and its edge lost.
+ */
+static void counter0_update(struct pit *pit, uint64_t now)
 {
-    dev_irq_set(&pit->irq, output(&pit->s.channel[0], dev_clock_now(&pit->clock)));
-    timer_update(pit, 0);
+    dev_irq_set(&pit->irq, output(&pit->s.channel[0], now));
+    timer_update(pit, now, 0);
 }
 
 static void count_load(struct pit_channel_state *c, uint32_t value, uint64_t now)
@@ -188,7 +191,7 @@ static void count_write(struct pit *pit, unsigned n, uint8_t value)
     default: return; /* no control word yet */
     }
     if (n == 0)
-        counter0_update(pit);
+        counter0_update(pit, now);
 }
 
 static void count_latch(struct pit_channel_state *c, uint64_t now)
@@ -240,7 +243,7 @@ static void control_write(struct pit *pit, uint8_t value)
     c->count = from_register(c, 0);
     c->loaded_ns = PIT_IDLE;
     if (n == 0)
-        counter0_update(pit);
+        counter0_update(pit, now);
 }
 
 /* One byte of `count` by *state, which moves on where two belong together. */
@@ -415,7 +418,7 @@ int pit_restore(struct pit *pit, const struct pit_state *in)
     pit->s = *in;
     pit->s.speaker &= SPEAKER_BITS;
     memset(pit->s.pad, 0, sizeof(pit->s.pad));
-    timer_update(pit, 0);
+    timer_update(pit, now, 0);
     pthread_mutex_unlock(&pit->lock);
     return 0;
 }

@@ -70,10 +70,12 @@ void set_handler(struct fixture *f, unsigned vector, const uint8_t *code, size_t
     assert_int_equal(vcpu_set(f->v, X86_SEGS), 0);
 }
 
+/* One that does not know INT3, which the interpreter executes then. */
 static bool runs_on_emulator(const struct accel *accel)
 {
     struct vcpu_exit exit;
     struct fixture f;
+    bool rescued;
 
     fixture_create(&f, accel);
     RUN_LONG(&f, int3);
@@ -81,8 +83,9 @@ static bool runs_on_emulator(const struct accel *accel)
     do
         assert_int_equal(vcpu_run(f.v, &exit), 0);
     while (exit.reason == VCPU_EXIT_NONE);
+    rescued = f.v->rescued;
     fixture_destroy(&f);
-    return exit.reason == VCPU_EXIT_FAIL;
+    return rescued;
 }
 
 static bool runs_on_qemu(void)

@@ -254,8 +254,8 @@ GUEST(pic_handler, 16, "mov $0x66,%al; out %al,$0x80; hlt")
 static void controller_inside(void **state)
 {
     const struct access answers[] = {OUT(1, 0x80, 0xef), OUT(1, 0x80, 0x66)};
-    const struct machine_config config = {
-        .vcpus = 1, .want = ACCEL_CAP_IRQCHIP | ACCEL_CAP_PIT | ACCEL_CAP_TSC_DEADLINE};
+    const struct machine_config config = {.vcpus = 1,
+                                          .want = ACCEL_CAP_IRQCHIP | ACCEL_CAP_TSC_DEADLINE};
     struct script script = {answers};
     const struct accel_bus_ops ops = PLAY(&script);
     const struct accel *accel = accel_of(state);

@@ -66,6 +66,29 @@ static void refuses_what_is_no_file(void **state)
     rmdir(dir);
 }
 
+static void tells_of_a_file_that_shrinks(void **state)
+{
+    char path[] = "/tmp/mote-boot-XXXXXX";
+    struct file file = {0};
+    uint8_t buf[16];
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "0123456789abcdef", 16, 8192), 16);
+    assert_int_equal(file_open(&file, path, "a kernel image"), 0);
+    assert_int_equal(file.size, 8208);
+    assert_int_equal(file_read(&file, 8192, buf, 16), 0);
+    assert_memory_equal(buf, "0123456789abcdef", 16);
+    assert_int_equal(ftruncate(fd, 8200), 0);
+    err_clear();
+    assert_int_equal(file_read(&file, 8192, buf, 16), -EIO);
+    assert_non_null(strstr(err_text(), ": ended at byte 8200 while it was read, expected 8208"));
+    file_close(&file);
+    file_close(&file); /* harmless */
+    close(fd);
+    unlink(path);
+}
+
 static void refuses_what_is_no_kernel(void **state)
 {
     struct machine *m = *state;
@@ -192,9 +215,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(refuses_what_is_no_file),  T(refuses_what_is_no_kernel),
-        T(prefers_pvh_to_multiboot), T(refuses_bad_parameters),
-        T(starts_flat_images),       T(refuses_flat_images_that_cannot_be),
+        T(refuses_what_is_no_file),
+        T(tells_of_a_file_that_shrinks),
+        T(refuses_what_is_no_kernel),
+        T(prefers_pvh_to_multiboot),
+        T(refuses_bad_parameters),
+        T(starts_flat_images),
+        T(refuses_flat_images_that_cannot_be),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

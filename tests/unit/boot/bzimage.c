@@ -132,7 +132,7 @@ static void fills_the_zero_page(void **state)
     struct machine *m = *state;
     const uint8_t *zp = m->ram + BOOT_INFO;
     uint8_t initrd[5000];
-    struct file rd = {"initrd", initrd, sizeof(initrd)};
+    struct file rd = {.path = "initrd", .data = initrd, .size = sizeof(initrd)};
     struct image img;
     uint64_t at, seed;
 
@@ -177,7 +177,7 @@ static void places_an_initrd_of_any_size_that_fits(void **state)
     image_bzimage(&img, PACK_ELF);
     memset(data, 0xa5, RAM_SIZE);
     for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-        struct file rd = {"initrd", data, sizes[i]};
+        struct file rd = {.path = "initrd", .data = data, .size = sizes[i]};
         uint64_t at;
 
         if (sizes[i] == above + 1) {
@@ -195,9 +195,12 @@ static void places_an_initrd_of_any_size_that_fits(void **state)
     /* A kernel that wants its initrd low gets it there, or an error. */
     le16_put(img.bytes + 0x236, 1);
     le32_put(img.bytes + 0x22c, 0x17fffff);
-    assert_int_equal(machine_boot(m, &img.file, &(struct file){"initrd", data, 4096}), 0);
+    assert_int_equal(
+        machine_boot(m, &img.file, &(struct file){.path = "initrd", .data = data, .size = 4096}),
+        0);
     assert_int_equal(le32_get(m->ram + BOOT_INFO + 0x218), 0x17ff000);
-    assert_refused(m, &img, &(struct file){"initrd", data, 16 << 20}, ENOMEM, "does not fit");
+    assert_refused(m, &img, &(struct file){.path = "initrd", .data = data, .size = 16 << 20},
+                   ENOMEM, "does not fit");
     free(data);
     image_free(&img);
 }
@@ -209,7 +212,7 @@ static void places_a_large_initrd_above_4g(void **state)
     uint8_t *data = calloc(1, HIGH), *high = aligned_alloc(4096, HIGH);
     struct boot_e820 e820[4] = {m->e820[0], m->e820[1], m->e820[2], {BIT(32), HIGH, E820_RAM}};
     const uint8_t *zp = m->ram + BOOT_INFO;
-    struct file rd = {"initrd", data, 4096};
+    struct file rd = {.path = "initrd", .data = data, .size = 4096};
     struct image img;
 
     m->params.e820 = e820;

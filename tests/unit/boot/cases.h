@@ -19,7 +19,7 @@
 static inline void assert_refused_cut(struct machine *m, const struct image *img, uint64_t size)
 {
     uint8_t *copy = malloc(size ? size : 1);
-    struct file file = {img->file.path, copy, size};
+    struct file file = {.path = img->file.path, .data = copy, .size = size};
 
     memcpy(copy, img->file.data, size);
     err_clear();

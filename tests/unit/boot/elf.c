@@ -72,7 +72,7 @@ static void fills_start_info(void **state)
     struct machine *m = *state;
     const uint8_t *si = m->ram + BOOT_INFO, *mod, *map;
     uint8_t initrd[777];
-    struct file rd = {"initrd", initrd, sizeof(initrd)};
+    struct file rd = {.path = "initrd", .data = initrd, .size = sizeof(initrd)};
     struct image img;
 
     memset(initrd, 0x77, sizeof(initrd));

@@ -58,7 +58,7 @@ void image_init(struct image *img, const char *name, uint64_t size)
     img->bytes = calloc(1, size);
     if (!img->bytes)
         abort();
-    img->file = (struct file){name, img->bytes, size};
+    img->file = (struct file){.path = name, .data = img->bytes, .size = size};
 }
 
 void image_free(struct image *img)

@@ -123,7 +123,7 @@ static void loads_modules(void **state)
     char path[] = "/tmp/mote-module-XXXXXX";
     int fd = mkstemp(path);
     struct boot_module mods[BOOT_MODULES_MAX];
-    struct file rd = {"initrd", (const uint8_t *)"ramdisk", 7};
+    struct file rd = {.path = "initrd", .data = (const uint8_t *)"ramdisk", .size = 7};
     struct image img;
 
     assert_true(fd >= 0);

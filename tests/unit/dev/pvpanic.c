@@ -3,6 +3,11 @@
 
 #include "fake.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 struct reports {
     unsigned count, last;
 };
