@@ -12,7 +12,8 @@ def recording(scale):
              "guest exit", "clean-up"]
     ns = [(i + 1) * 1000 * scale for i in range(len(names))]
     return json.dumps({"runs": 1, "steps": [
-        {"name": name, "ns": ns[i], "rss": 1024 * (i + 1) * scale} for i, name in enumerate(names)]})
+        {"name": name, "ns": ns[i], "rss": 1024 * (i + 1) * scale}
+        for i, name in enumerate(names)]})
 
 
 def test_steps_from_a_file(tmp_path):
