@@ -22,6 +22,15 @@ def kernel():
 
 
 @pytest.fixture(scope="session")
+def tiny_kernel():
+    """The bzImage of the tiny kernel; nothing may need it."""
+    got = machine.execute([machine.TREE / "guests/kernel/build", "--find"])
+    if got.status:
+        pytest.skip(got.err.strip())
+    return pathlib.Path(got.out.strip(), "bzImage")
+
+
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("machine")
 
