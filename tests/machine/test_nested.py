@@ -171,10 +171,10 @@ def test_forward(nested):
 
 
 def test_hang_and_useless_cache(kernel, tmp_path, monkeypatch):
-    """An outer machine that dies is reported with its last words; a broken saved one is replaced."""
+    """An outer machine that dies is reported with its last words; a bad saved one is replaced."""
     with Nested({}, kernel) as session:
         saved = session.image.saved
-        with pytest.raises(Stuck, match="(?s)no answer to 'wait.*--- console.*sysrq: Trigger a crash"):
+        with pytest.raises(Stuck, match="(?s)no answer to 'wait.*--- console.*Trigger a crash"):
             session.run(["sh", "-c", "echo last words >/dev/console; echo c >/proc/sysrq-trigger"])
     monkeypatch.setattr("nested.CACHE", tmp_path)
     shutil.copy(saved.with_suffix(".initramfs"), tmp_path)
