@@ -170,12 +170,23 @@ def test_forward(nested):
     server.wait()
 
 
-def test_hang_and_useless_cache(kernel, tmp_path, monkeypatch):
-    """An outer machine that dies is reported with its last words; a bad saved one is replaced."""
+def test_hang(kernel, monkeypatch):
+    """An outer machine that stops or dies is reported with its last words."""
     with Nested({}, kernel) as session:
-        saved = session.image.saved
-        with pytest.raises(Stuck, match="(?s)no answer to 'wait.*--- console.*Trigger a crash"):
-            session.run(["sh", "-c", "echo last words >/dev/console; echo c >/proc/sysrq-trigger"])
+        session.run(["sh", "-c", "echo last words >/dev/console"])
+        session.tell("stop")
+        with monkeypatch.context() as patch:
+            patch.setattr("nested.GRACE_SECONDS", 1)
+            with pytest.raises(Stuck, match="(?s)no answer to 'start.*--- console.*last words"):
+                session.run(["true"])
+    with Nested({}, kernel) as session:
+        with pytest.raises(Stuck, match="(?s)no answer to '.*--- console.*Trigger a crash"):
+            session.run(["sh", "-c", "echo c >/proc/sysrq-trigger"])
+
+
+def test_useless_saved_machine(nested, kernel, tmp_path, monkeypatch):
+    """It is booted and saved again."""
+    saved = nested.image.saved
     monkeypatch.setattr("nested.CACHE", tmp_path)
     shutil.copy(saved.with_suffix(".initramfs"), tmp_path)
     (tmp_path / saved.name).write_bytes(saved.read_bytes()[:1 << 20])

@@ -22,6 +22,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -158,7 +159,8 @@ class Image:
 
     def make_initramfs(self, modules):
         for old in CACHE.iterdir():  # of another kernel, QEMU or harness
-            old.unlink(missing_ok=True)
+            if not old.name.startswith(self.initramfs.stem):
+                old.unlink(missing_ok=True)
         args = ["--init", HERE / "init", "--add", self.kernel, "/guest/vmlinuz"]
         for number, path in enumerate(modules):
             args += ["--add", path, f"/modules/{number:02}-{path.name}"]
@@ -301,7 +303,8 @@ class Nested:
             self.launch("-incoming", f"exec:zstd -dcq {shlex.quote(str(self.image.saved))}")
             self.hello(RESTORE_SECONDS)
         except Stuck as stuck:
-            print(f"nested: the saved machine is of no use, it is booted again: {stuck}")
+            print(f"nested: the saved machine is of no use, it is booted again: {stuck}",
+                  file=sys.stderr)
             self.image.saved.unlink(missing_ok=True)
             return False
         return True
