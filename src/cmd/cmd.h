@@ -15,6 +15,13 @@ int cmd_fail(enum status status, const char *fmt, ...) __attribute__((format(pri
 /* What getopt_long refused, as one line that names `mote NAME --help`; STATUS_USAGE. */
 int cmd_bad_option(int argc, char **argv, int letter);
 
+/*
+ * Flush standard output: a full disk behind it must not pass for success. Returns
+ * STATUS_OK or, having printed the reason, STATUS_FAILED; without a word when the
+ * reader of a pipe has left.
+ */
+int cmd_flush(void);
+
 /* Like cmd_fail(STATUS_USAGE, ...), with the advice to read `mote NAME --help`. */
 int cmd_usage(const char *name, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -65,7 +65,5 @@ int cmd_info(int argc, char **argv)
     print_host();
     print_accels(infos);
     printf("auto         %s\n", why);
-    if (fflush(stdout) || ferror(stdout))
-        return cmd_fail(STATUS_FAILED, "cannot write to standard output");
-    return STATUS_OK;
+    return cmd_flush();
 }

@@ -3,8 +3,10 @@
 #include "base/bits.h"
 #include "base/steps.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +49,15 @@ int cmd_fail(enum status status, const char *fmt, ...)
     return status;
 }
 
+int cmd_flush(void)
+{
+    errno = 0;
+    if (!fflush(stdout) && !ferror(stdout))
+        return STATUS_OK;
+    return errno == EPIPE ? STATUS_FAILED
+                          : cmd_fail(STATUS_FAILED, "cannot write to standard output");
+}
+
 int cmd_usage(const char *name, const char *fmt, ...)
 {
     va_list ap;
@@ -72,27 +83,19 @@ int cmd_bad_option(int argc, char **argv, int letter)
     return cmd_usage(argv[0], "unknown or ambiguous option '%s'", word);
 }
 
-/* A full disk behind standard output must not pass for success. */
-static int flush(void)
-{
-    if (fflush(stdout) || ferror(stdout))
-        return cmd_fail(STATUS_FAILED, "cannot write to standard output");
-    return STATUS_OK;
-}
-
 static int help(void)
 {
     fputs(help_head, stdout);
     for (unsigned i = 0; i < ARRAY_SIZE(subcommand); i++)
         printf("  %-8s  %s\n", subcommand[i].name, subcommand[i].help);
     fputs(help_tail, stdout);
-    return flush();
+    return cmd_flush();
 }
 
 static int version(void)
 {
     puts("mote " MOTE_VERSION);
-    return flush();
+    return cmd_flush();
 }
 
 static int dispatch(int argc, char **argv)
@@ -125,6 +128,7 @@ int main(int argc, char **argv)
 
     steps_main();
     fill_standard_streams();
+    signal(SIGPIPE, SIG_IGN); /* whoever stops reading, the status tells how mote ended */
     if (!strcmp(word, "--version") || !strcmp(word, "-V") || !strcmp(word, "version"))
         return version();
     if (!strcmp(word, "--help") || !strcmp(word, "-h"))

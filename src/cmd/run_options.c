@@ -349,8 +349,7 @@ bool run_options_parse(struct run_options *opt, int argc, char **argv, int *stat
     while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (letter == 'h') {
             print_help();
-            if (fflush(stdout) || ferror(stdout))
-                *status = cmd_fail(STATUS_FAILED, "cannot write to standard output");
+            *status = cmd_flush();
             return false;
         }
         if (letter == ':' || letter == '?')

@@ -70,7 +70,6 @@ int signals_init(struct loop *loop, struct signals *s)
         s->watch.fd = -1;
         return err;
     }
-    signal(SIGPIPE, SIG_IGN); /* a closed standard output is an error of write */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return 0;
 }

@@ -1,10 +1,13 @@
 """Fixtures: the kernel and what is made of it, once for all tests."""
 import pathlib
 import struct
+import sys
 
 import pytest
 
 import machine
+
+sys.path += [str(machine.TREE / "tests" / folder) for folder in ("nested", "guest/system")]
 
 
 def pytest_collection_modifyitems(items):

@@ -163,7 +163,9 @@ def test_terminal_is_restored(terminal, flat, tmp_path, name):
            f"--kernel {args}); echo status=$?", "Enter")
     until = time.monotonic() + 10
     tty = t.call("display-message", "-p", "#{pane_tty}").strip()
-    while "-icanon" not in machine.execute(["stty", "-F", tty, "-a"]).out:
+    # The shell has the terminal raw too, while it reads the line.
+    while not (pid_file.exists() and
+               "-icanon" in machine.execute(["stty", "-F", tty, "-a"]).out):
         assert time.monotonic() < until, t.screen()
         time.sleep(0.05)
     end(t, int(pid_file.read_text()))
