@@ -16,7 +16,7 @@ enum life_end {
     LIFE_DEBUG_EXIT,   /* detail: the status that the debug-exit port made of it */
     LIFE_EXIT,         /* detail: the status the guest asked for on the control line */
     LIFE_TIMEOUT,      /* --timeout */
-    LIFE_QUIT,         /* the user asked for it; detail: the signal, or 0 for Ctrl-A x */
+    LIFE_QUIT,         /* the user asked for it; detail: the signal, or 0: why has who it was */
     LIFE_FAILED,       /* the accelerator, or a host function, cannot go on; see why */
 };
 
@@ -25,7 +25,7 @@ struct life {
     pthread_mutex_t lock;
     atomic_int end; /* enum life_end */
     unsigned detail;
-    char why[512]; /* LIFE_FAILED: a sentence */
+    char why[512]; /* LIFE_FAILED: a sentence; LIFE_QUIT: "Ctrl-A x" or the like */
 };
 
 void life_init(struct life *life, struct loop *loop);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/tsc.h"
+#include "board/debugger.h"
 #include "board/devices.h"
 #include "board/layout.h"
 #include "board/ram.h"
@@ -20,6 +21,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#define CPUID1_ECX_AVX BIT(28)
+
 struct pc {
     struct pc_config cfg;
     struct loop loop;
@@ -33,6 +36,7 @@ struct pc {
     struct devices devices;
     bool has_devices;
     struct cpu cpu;
+    struct debugger debugger;
     uint64_t started, ended; /* host_now_ns of pc_run */
 };
 
@@ -69,6 +73,8 @@ int pc_create(struct pc **out, const struct pc_config *cfg)
         return err;
     }
     err = ram_alloc(&pc->ram, cfg->memory);
+    if (!err && cfg->gdb)
+        err = debugger_open(&pc->debugger, &pc->loop, &pc->life, cfg->gdb);
     if (err) {
         pc_destroy(pc);
         return err;
@@ -99,6 +105,13 @@ static uint32_t guest_tsc_khz(struct pc *pc)
     return pc->machine->tsc_khz ? pc->machine->tsc_khz : host_tsc_khz();
 }
 
+static bool has_avx(struct x86_cpuid *table)
+{
+    const struct x86_cpuid_leaf *leaf = x86_cpuid_find(table, 1, 0);
+
+    return leaf && leaf->ecx & CPUID1_ECX_AVX;
+}
+
 static int set_cpuid(struct pc *pc)
 {
     const struct x86_cpuid_topology topology = {
@@ -111,6 +124,8 @@ static int set_cpuid(struct pc *pc)
     err = machine_default_cpuid(pc->machine, &topology, table);
     if (!err)
         err = vcpu_set_cpuid(pc->cpu.vcpu, table);
+    if (!err)
+        debugger_attach(&pc->debugger, &pc->machine->mem, &pc->cpu, 1, has_avx(table));
     free(table);
     return err;
 }
@@ -118,6 +133,13 @@ static int set_cpuid(struct pc *pc)
 static void wake_vcpu(void *user)
 {
     cpu_wake(user);
+}
+
+static void on_held(void *user)
+{
+    struct pc *pc = user;
+
+    debugger_held(&pc->debugger);
 }
 
 int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
@@ -155,6 +177,8 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
         return err;
     pc->has_devices = true;
     pc->cpu.life = &pc->life;
+    pc->cpu.held = on_held;
+    pc->cpu.user = pc;
     pc->cpu.ports = &pc->devices.ports;
     pc->cpu.mmio = &pc->devices.mmio;
     pc->cpu.intc = pc->devices.has_intc ? &pc->devices.intc : NULL;
@@ -245,7 +269,7 @@ static void on_quit_key(void *user)
 {
     struct pc *pc = user;
 
-    life_finish(&pc->life, LIFE_QUIT, 0, NULL);
+    life_finish(&pc->life, LIFE_QUIT, 0, "Ctrl-A x");
 }
 
 static size_t on_input(void *user, const uint8_t *buf, size_t len)
@@ -264,6 +288,8 @@ static int begin(struct pc *pc)
     pc->console.user = pc;
     if (pc->cfg.timeout_ns)
         loop_timer_arm(&pc->timeout, pc->started + pc->cfg.timeout_ns);
+    if (pc->cfg.paused)
+        cpu_hold(&pc->cpu, CPU_HOLD_USER);
     err = console_start(&pc->console);
     return err ? err : cpu_start(&pc->cpu);
 }
@@ -285,6 +311,7 @@ int pc_run(struct pc *pc, struct pc_end *end)
             life_finish(&pc->life, LIFE_FAILED, 0, err_text());
         console_abort(&pc->console);
         cpu_join(&pc->cpu);
+        debugger_end(&pc->debugger, atomic_load(&pc->life.end), pc->life.detail);
         loop_timer_destroy(&pc->loop, &pc->timeout);
     }
     pc->ended = host_now_ns();
@@ -327,6 +354,7 @@ void pc_destroy(struct pc *pc)
 {
     if (!pc)
         return;
+    debugger_close(&pc->debugger);
     vcpu_destroy(pc->cpu.vcpu);
     if (pc->has_devices)
         devices_destroy(&pc->devices);

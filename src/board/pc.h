@@ -22,6 +22,8 @@ struct pc_config {
     bool control;        /* control line on COM2, board/control.h */
     bool debug_exit;     /* port 0xf4 */
     uint64_t timeout_ns; /* 0: none */
+    const char *gdb;     /* where a debugger may connect, board/debugger.h; NULL: nowhere */
+    bool paused;         /* the vCPU stands still until a debugger lets it go */
     /* What to boot; the board fills in e820 and acpi_rsdp. */
     struct boot_params boot;
 };
@@ -38,7 +40,7 @@ int pc_load(struct pc *pc);
 struct pc_end {
     enum life_end end;
     unsigned detail;     /* as in board/life.h */
-    const char *why;     /* of LIFE_FAILED; valid until pc_destroy */
+    const char *why;     /* LIFE_FAILED: a sentence; LIFE_QUIT: who, or ""; until pc_destroy */
     bool console_failed; /* output to the console's file was lost; warned already */
 };
 

@@ -25,7 +25,7 @@ static int explain(const struct pc_end *end, const struct run_options *opt)
     case LIFE_TIMEOUT: return cmd_fail(STATUS_TIMEOUT, "timeout after %s s", opt->timeout_text);
     case LIFE_QUIT:
         if (!end->detail)
-            return cmd_fail(STATUS_QUIT, "ended by Ctrl-A x");
+            return cmd_fail(STATUS_QUIT, "ended by %s", end->why);
         return cmd_fail(STATUS_QUIT, "ended by SIG%s", sigabbrev_np((int)end->detail));
     case LIFE_FAILED: break;
     }

@@ -6,6 +6,7 @@
 #include "base/parse.h"
 #include "board/layout.h"
 #include "cmd/cmd.h"
+#include "host/listen.h"
 
 #include <getopt.h>
 #include <math.h>
@@ -32,6 +33,8 @@ enum {
     OPT_DUMP,
     OPT_STATS,
     OPT_TRACE,
+    OPT_GDB,
+    OPT_PAUSED,
 };
 
 static const struct option options[] = {
@@ -51,6 +54,8 @@ static const struct option options[] = {
     {"dump-on-failure", no_argument, NULL, OPT_DUMP},
     {"stats", no_argument, NULL, OPT_STATS},
     {"trace", required_argument, NULL, OPT_TRACE},
+    {"gdb", required_argument, NULL, OPT_GDB},
+    {"paused", no_argument, NULL, OPT_PAUSED},
     {"help", no_argument, NULL, 'h'},
     {0},
 };
@@ -92,6 +97,9 @@ static const char help[] =
     "\n"
     "Around it:\n"
     "  --timeout SECONDS   end the machine after that time; 0.5 is half a second\n"
+    "  --gdb WHERE         let a gdb debug the guest: unix:PATH or tcp:127.0.0.1:PORT\n"
+    "  --paused            begin with the processor standing still; a debugger's 'continue'\n"
+    "                      lets it go\n"
     "  --dump-on-failure   print registers and code when the guest fails or time is up\n"
     "  --stats             print at the end how often the guest stopped, and why\n"
     "  --trace LIST        print events; LIST is one or more of, separated by commas:\n";
@@ -190,6 +198,14 @@ static int set_accel(struct run_options *opt, const char *text)
     return STATUS_OK;
 }
 
+static int set_gdb(struct run_options *opt, const char *text)
+{
+    if (!listener_valid(text))
+        return cmd_usage("run", "--gdb: '%s', expected unix:PATH or tcp:127.0.0.1:PORT", text);
+    opt->pc.gdb = text;
+    return STATUS_OK;
+}
+
 static int set_timeout(struct run_options *opt, const char *text)
 {
     char *end;
@@ -239,6 +255,8 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_CONTROL: opt->pc.control = true; return STATUS_OK;
     case OPT_DEBUG_EXIT: opt->pc.debug_exit = true; return STATUS_OK;
     case OPT_TIMEOUT: return set_timeout(opt, text);
+    case OPT_GDB: return set_gdb(opt, text);
+    case OPT_PAUSED: opt->pc.paused = true; return STATUS_OK;
     case OPT_DUMP: opt->dump = true; return STATUS_OK;
     case OPT_STATS: opt->stats = true; return STATUS_OK;
     default:
