@@ -114,7 +114,7 @@ static void close_client(struct debugger *d)
 static void drop(struct debugger *d)
 {
     close_client(d);
-    d->was_running = d->phase == DEBUGGER_ATTACHED && d->stub.state == GDB_RUNNING;
+    d->unpause = d->phase == DEBUGGER_ATTACHED && d->stub.state != GDB_RUNNING;
     d->phase = DEBUGGER_LEAVING;
     hold_all(d);
 }
@@ -217,7 +217,7 @@ static void look_at_cpus(void *user)
     }
     d->phase = DEBUGGER_IDLE;
     for (unsigned i = 0; i < d->target.cpus; i++)
-        let_go(&d->cpus[i], !d->was_running);
+        let_go(&d->cpus[i], d->unpause);
 }
 
 void debugger_held(struct debugger *d)

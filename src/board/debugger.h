@@ -33,7 +33,7 @@ struct debugger {
 
     enum debugger_phase phase;
     bool stopping;        /* the vCPUs are to stand still for `stop` */
-    bool was_running;     /* LEAVING: the client had said continue */
+    bool unpause;         /* LEAVING: the client held the machine; --paused ends with it */
     struct gdb_stop stop; /* what the client is told then */
     struct breakpoints breaks;
     struct gdb_target target;

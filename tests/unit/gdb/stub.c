@@ -193,6 +193,9 @@ static void go_on(void **state)
     assert_answer(f, "qC", "QC2");
     fake_bytes(f, "\003"); /* it stands still already */
     assert_calls(f, "");
+    assert_answer(f, "s", "(none)"); /* one alone, whatever Hc says */
+    assert_calls(f, "step 0;");
+    stop(f, (struct gdb_stop){.cpu = 1, .signal = GDB_SIGTRAP});
     assert_answer(f, "Hc2", "OK");
     assert_answer(f, "sffffffff81000000", "(none)");
     assert_calls(f, "step 1;");
