@@ -204,6 +204,7 @@ def test_debugger_dies(linux, symbols, where):
     """Killed while it holds the guest at a breakpoint that is hit all the time."""
     with Mote(*linux) as mote:
         gdb = Gdb(where)
+        gdb.ask("set breakpoint always-inserted on")
         for name in ("run_init_process", "do_syscall_64"):
             gdb.ask(f"break *{symbols[name]:#x}")
         out = gdb.ask("continue", "continue")
