@@ -26,7 +26,7 @@ struct life {
     pthread_mutex_t lock;
     atomic_int end; /* enum life_end */
     unsigned detail;
-    char why[512]; /* LIFE_FAILED: a sentence; LIFE_QUIT */
+    char why[512]; /* LIFE_FAILED: a sentence; LIFE_QUIT: "Ctrl-A x" or the like */
 };
 
 void life_init(struct life *life, struct loop *loop);

@@ -1,47 +1,17 @@
-#include "board/pc.h"
+/* The life of board `pc` but for its run: made, loaded, removed. */
+#include "board/pc_internal.h"
 
 #include "base/bits.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "base/steps.h"
 #include "base/tsc.h"
-#include "board/ctl.h"
-#include "board/devices.h"
 #include "board/layout.h"
-#include "board/ram.h"
-#include "board/report.h"
-#include "board/vcpu.h"
 #include "boot/acpi.h"
-#include "host/clock.h"
-#include "host/console.h"
-#include "host/process.h"
-#include "host/signals.h"
-#include "host/tty.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 
-struct pc {
-    struct pc_config cfg;
-    struct loop loop;
-    struct life life;
-    struct host_clock clock;
-    struct console console;
-    struct signals signals;
-    struct loop_timer timeout, grace;
-    bool asked_off; /* SIGTERM pressed the power button */
-    struct ram ram;
-    struct machine *machine;
-    struct devices devices;
-    bool has_devices;
-    struct cpu cpu;
-    struct ctl ctl;
-    uint64_t started, ended; /* host_now_ns of pc_run */
-};
+#define CPUID1_ECX_AVX BIT(28)
 
 /* ---- host side ---- */
 
@@ -76,6 +46,8 @@ int pc_create(struct pc **out, const struct pc_config *cfg)
         return err;
     }
     err = step_done(STEP_RAM, ram_alloc(&pc->ram, cfg->memory));
+    if (!err && cfg->gdb)
+        err = debugger_open(&pc->debugger, &pc->loop, &pc->life, cfg->gdb);
     if (err) {
         pc_destroy(pc);
         return err;
@@ -106,6 +78,13 @@ static uint32_t guest_tsc_khz(struct pc *pc)
     return pc->machine->tsc_khz ? pc->machine->tsc_khz : host_tsc_khz();
 }
 
+static bool has_avx(struct x86_cpuid *table)
+{
+    const struct x86_cpuid_leaf *leaf = x86_cpuid_find(table, 1, 0);
+
+    return leaf && leaf->ecx & CPUID1_ECX_AVX;
+}
+
 static int set_cpuid(struct pc *pc)
 {
     const struct x86_cpuid_topology topology = {
@@ -118,8 +97,15 @@ static int set_cpuid(struct pc *pc)
     err = machine_default_cpuid(pc->machine, &topology, table);
     if (!err)
         err = vcpu_set_cpuid(pc->cpu.vcpu, table);
+    if (!err)
+        debugger_attach(&pc->debugger, &pc->machine->mem, &pc->cpu, 1, has_avx(table));
     free(table);
     return err;
+}
+
+static void wake_vcpu(void *user)
+{
+    cpu_wake(user);
 }
 
 static void on_held(void *user)
@@ -127,11 +113,7 @@ static void on_held(void *user)
     struct pc *pc = user;
 
     ctl_held(&pc->ctl);
-}
-
-static void wake_vcpu(void *user)
-{
-    cpu_wake(user);
+    debugger_held(&pc->debugger);
 }
 
 int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
@@ -226,186 +208,11 @@ int pc_load(struct pc *pc)
     return err ? err : vcpu_set(pc->cpu.vcpu, X86_ALL);
 }
 
-/* ---- running ---- */
-
-/* The first SIGTERM asks the guest to power off. false: there is nothing to wait for. */
-static bool ask_off(struct pc *pc)
-{
-    if (!pc->cfg.grace_ns || pc->asked_off || ctl_power_button(&pc->cpu, &pc->devices.pm))
-        return false;
-    pc->asked_off = true;
-    loop_timer_arm(&pc->grace, host_now_ns() + pc->cfg.grace_ns);
-    return true;
-}
-
-static void on_signal(void *user, int sig)
-{
-    struct pc *pc = user;
-    char why[16];
-
-    if (sig == SIGTERM && ask_off(pc))
-        return;
-    snprintf(why, sizeof(why), "SIG%s", sigabbrev_np(sig));
-    life_finish(&pc->life, LIFE_QUIT, 0, why);
-}
-
-static void on_grace(void *user)
-{
-    struct pc *pc = user;
-    char why[80];
-
-    snprintf(why, sizeof(why), "SIGTERM (the guest did not power off within %g s)",
-             (double)pc->cfg.grace_ns / 1e9);
-    life_finish(&pc->life, LIFE_QUIT, 0, why);
-}
-
-static void on_resize(void *user)
-{
-    struct pc *pc = user;
-
-    if (pc->cfg.control)
-        control_resized(&pc->devices.control);
-}
-
-static void on_stop(void *user)
-{
-    tty_restore();
-}
-
-static void on_resume(void *user)
-{
-    struct pc *pc = user;
-
-    if (pc->console.terminal && life_running(&pc->life))
-        tty_raw(pc->console.in_fd);
-}
-
-static void on_timeout(void *user)
-{
-    struct pc *pc = user;
-
-    life_finish(&pc->life, LIFE_TIMEOUT, 0, NULL);
-}
-
-static void on_quit_key(void *user)
-{
-    struct pc *pc = user;
-
-    life_finish(&pc->life, LIFE_QUIT, 0, "Ctrl-A x");
-}
-
-static size_t on_input(void *user, const uint8_t *buf, size_t len)
-{
-    struct pc *pc = user;
-
-    return serial_receive(&pc->devices.com1, buf, len);
-}
-
-static int timers_init(struct pc *pc)
-{
-    int err = loop_timer_init(&pc->loop, &pc->timeout, on_timeout, pc);
-
-    if (err)
-        return err;
-    err = loop_timer_init(&pc->loop, &pc->grace, on_grace, pc);
-    if (err)
-        loop_timer_destroy(&pc->loop, &pc->timeout);
-    return err;
-}
-
-static int begin(struct pc *pc)
-{
-    int err = pc->cfg.name ? ctl_open(&pc->ctl, &pc->loop, pc->cfg.name) : 0;
-
-    if (err)
-        return err;
-    pc->console.input = on_input;
-    pc->console.quit = on_quit_key;
-    pc->console.user = pc;
-    if (pc->cfg.timeout_ns)
-        loop_timer_arm(&pc->timeout, pc->started + pc->cfg.timeout_ns);
-    err = console_start(&pc->console);
-    return err ? err : cpu_start(&pc->cpu);
-}
-
-int pc_run(struct pc *pc, struct pc_end *end)
-{
-    int err;
-
-    pc->started = host_now_ns();
-    pc->signals = (struct signals){
-        .end = on_signal, .resize = on_resize, .stop = on_stop, .resume = on_resume, .user = pc};
-    err = signals_init(&pc->loop, &pc->signals);
-    if (err)
-        return err;
-    err = timers_init(pc);
-    if (!err) {
-        err = begin(pc);
-        if (!err && loop_run(&pc->loop))
-            life_finish(&pc->life, LIFE_FAILED, 0, err_text());
-        tty_restore(); /* now, should ending take long */
-        signals_release(&pc->signals);
-        console_abort(&pc->console);
-        cpu_join(&pc->cpu);
-        ctl_close(&pc->ctl);
-        loop_timer_destroy(&pc->loop, &pc->timeout);
-        loop_timer_destroy(&pc->loop, &pc->grace);
-    }
-    pc->ended = host_now_ns();
-    *end = (struct pc_end){.console_failed = console_stop(&pc->console) != 0};
-    signals_destroy(&pc->signals);
-    end->end = atomic_load(&pc->life.end);
-    end->detail = pc->life.detail;
-    end->why = pc->life.why;
-    return err;
-}
-
-/* ---- afterwards ---- */
-
-void pc_report(struct pc *pc, FILE *out)
-{
-    report_print(out, pc->cpu.vcpu, &pc->cpu.exit);
-}
-
-/* What the guest touched is its own; the rest is what running it costs. */
-static void print_memory(struct pc *pc, FILE *out)
-{
-    uint64_t ram = ram_resident(&pc->ram);
-    struct host_process self;
-
-    host_process(&self);
-    fprintf(out,
-            "memory: at most %" PRIu64 " KiB, now %" PRIu64 " KiB, guest RAM %" PRIu64
-            " KiB, at most beside it %" PRIu64 " KiB\n",
-            self.rss_max >> 10, self.rss >> 10, ram >> 10,
-            (self.rss_max > ram ? self.rss_max - ram : 0) >> 10);
-}
-
-void pc_stats(struct pc *pc, FILE *out)
-{
-    struct accel_stat stats[ACCEL_STATS];
-    unsigned count = vcpu_stats(pc->cpu.vcpu, stats);
-    struct rusage use;
-    double wall = (double)(pc->ended - pc->started) / 1e9;
-
-    getrusage(RUSAGE_SELF, &use);
-    fprintf(out, "accelerator %s, %.3f s, host CPU %.3f s user and %.3f s system\n",
-            pc->machine->accel->name, wall,
-            (double)use.ru_utime.tv_sec + (double)use.ru_utime.tv_usec / 1e6,
-            (double)use.ru_stime.tv_sec + (double)use.ru_stime.tv_usec / 1e6);
-    for (unsigned i = 0; i < VCPU_EXIT_COUNT; i++) {
-        if (pc->cpu.exits[i])
-            fprintf(out, "exits %-12s %" PRIu64 "\n", vcpu_exit_name(i), pc->cpu.exits[i]);
-    }
-    print_memory(pc, out);
-    for (unsigned i = 0; i < count; i++)
-        fprintf(out, "%s: %" PRIu64 "\n", stats[i].name, stats[i].value);
-}
-
 void pc_destroy(struct pc *pc)
 {
     if (!pc)
         return;
+    debugger_close(&pc->debugger);
     vcpu_destroy(pc->cpu.vcpu);
     if (pc->has_devices)
         devices_destroy(&pc->devices);

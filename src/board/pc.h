@@ -25,6 +25,8 @@ struct pc_config {
     uint64_t timeout_ns; /* 0: none */
     uint64_t grace_ns;   /* for the guest to power off after SIGTERM; 0: none */
     const char *name;    /* of the control socket, board/ctl.h; NULL: none */
+    const char *gdb;     /* where a debugger may connect, board/debugger.h; NULL: nowhere */
+    bool paused;         /* the vCPU stands still until a debugger lets it go */
     /* What to boot; the board fills in e820 and acpi_rsdp. */
     struct boot_params boot;
 };

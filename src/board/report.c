@@ -47,12 +47,8 @@ static void print_controls(FILE *out, const struct x86_state *s)
 /* Bytes around cs:rip as far as they are mapped; the one at rip in <>. */
 static void print_code(FILE *out, struct vcpu *vcpu)
 {
-    const struct x86_state *s = vcpu->state;
-    uint64_t at = s->rip - CODE_BEFORE;
+    uint64_t at = x86_linear_rip(vcpu->state) - CODE_BEFORE;
 
-    /* In 64-bit mode the base of CS counts as 0, whatever the cache holds. */
-    if (!(s->msr.efer & EFER_LMA && s->seg[SEG_CS].attrib & SEG_L))
-        at = (uint32_t)(s->seg[SEG_CS].base + at);
     fprintf(out, "  code");
     for (unsigned i = 0; i < CODE_BYTES; i++, at++) {
         uint8_t byte;

@@ -75,9 +75,17 @@ unsigned cpu_holders(struct cpu *cpu)
     return atomic_load(&cpu->hold) & ~HELD;
 }
 
+static void cpu_fail(struct cpu *cpu, const char *why)
+{
+    life_finish(cpu->life, LIFE_FAILED, 0, why);
+}
+
 /* Somebody holds the vCPU: wait until nobody does. To go on is one step with seeing that. */
 static void stand_still(struct cpu *cpu)
 {
+    /* An instruction that an access is left of is finished here: devices may make us wait. */
+    if (vcpu_get(cpu->vcpu, X86_GPRS))
+        cpu_fail(cpu, err_text());
     atomic_fetch_or(&cpu->hold, HELD);
     if (cpu->held)
         cpu->held(cpu->user);
@@ -90,11 +98,6 @@ static void stand_still(struct cpu *cpu)
         }
         futex(&cpu->hold, FUTEX_WAIT, hold);
     }
-}
-
-static void cpu_fail(struct cpu *cpu, const char *why)
-{
-    life_finish(cpu->life, LIFE_FAILED, 0, why);
 }
 
 /* ---- accesses ---- */
@@ -236,6 +239,19 @@ static void halt(struct cpu *cpu)
     }
 }
 
+/* HLT was executed. A debugger that steps need not wait for what wakes the vCPU. */
+static void halted(struct cpu *cpu)
+{
+    cpu->halted = cpu->intc;
+    if (!cpu->stepping)
+        return;
+    cpu->exit.reason = VCPU_EXIT_DEBUG;
+    cpu->exit.debug.step = true;
+    cpu->exit.debug.int3 = false;
+    cpu->exit.debug.watches = 0;
+    atomic_fetch_or(&cpu->hold, CPU_HOLD_DEBUGGER);
+}
+
 /* ---- the loop ---- */
 
 static int answer_exit(struct cpu *cpu)
@@ -252,7 +268,7 @@ static int answer_exit(struct cpu *cpu)
     case VCPU_EXIT_RDMSR:
     case VCPU_EXIT_WRMSR: return answer_msr(cpu);
     case VCPU_EXIT_HYPERCALL: return answer_hypercall(cpu);
-    case VCPU_EXIT_HALT: cpu->halted = cpu->intc; return 0;
+    case VCPU_EXIT_HALT: halted(cpu); return 0;
     case VCPU_EXIT_DEBUG: atomic_fetch_or(&cpu->hold, CPU_HOLD_DEBUGGER); return 0;
     case VCPU_EXIT_SHUTDOWN: life_finish(cpu->life, LIFE_TRIPLE_FAULT, 0, NULL); return 0;
     case VCPU_EXIT_FAIL: return err_set(EIO, "%s", cpu->exit.fail.why);
@@ -265,7 +281,7 @@ static int run_once(struct cpu *cpu)
     int err;
 
     atomic_exchange(&cpu->event, CPU_BUSY); /* before looking at the controllers */
-    if (cpu->intc) {
+    if (cpu->intc && !cpu->stepping) {
         err = deliver(cpu);
         if (err)
             return err;

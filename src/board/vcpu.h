@@ -31,6 +31,7 @@ struct cpu {
     atomic_uint event; /* enum cpu_event, a futex */
     atomic_uint hold;  /* enum cpu_hold bits and whether it stands still, a futex */
     bool halted;       /* HLT was executed and nothing woke it yet */
+    bool stepping;     /* a debugger's step: no interrupts, and HLT is one; its holder's to set */
     struct vcpu_exit exit;
     uint64_t exits[VCPU_EXIT_COUNT]; /* for --stats */
 };

@@ -7,6 +7,7 @@
 #include "board/layout.h"
 #include "cmd/cmd.h"
 #include "host/ctl_path.h"
+#include "host/listen.h"
 
 #include <getopt.h>
 #include <math.h>
@@ -40,6 +41,8 @@ enum {
     OPT_TIMINGS,
     OPT_REPEAT,
     OPT_BOOT_TIMER,
+    OPT_GDB,
+    OPT_PAUSED,
 };
 
 static const struct option options[] = {
@@ -64,6 +67,8 @@ static const struct option options[] = {
     {"timings", optional_argument, NULL, OPT_TIMINGS},
     {"repeat", required_argument, NULL, OPT_REPEAT},
     {"boot-timer", no_argument, NULL, OPT_BOOT_TIMER},
+    {"gdb", required_argument, NULL, OPT_GDB},
+    {"paused", no_argument, NULL, OPT_PAUSED},
     {"help", no_argument, NULL, 'h'},
     {0},
 };
@@ -110,6 +115,9 @@ static const char help[] =
     "  --grace SECONDS     the time that SIGTERM leaves a guest that listens to the power\n"
     "                      button for powering off (default: 10)\n"
     "  --name NAME         make a socket for 'mote ctl NAME'; with a slash in it, its path\n"
+    "  --gdb WHERE         let a gdb debug the guest: unix:PATH or tcp:127.0.0.1:PORT\n"
+    "  --paused            begin with the processor standing still; a debugger's 'continue'\n"
+    "                      lets it go\n"
     "  --dump-on-failure   print registers and code when the guest fails or time is up\n"
     "  --stats             print at the end how often the guest stopped, and why, and\n"
     "                      what memory was used\n"
@@ -214,6 +222,14 @@ static int set_accel(struct run_options *opt, const char *text)
     return STATUS_OK;
 }
 
+static int set_gdb(struct run_options *opt, const char *text)
+{
+    if (!listener_valid(text))
+        return cmd_usage("run", "--gdb: '%s', expected unix:PATH or tcp:127.0.0.1:PORT", text);
+    opt->pc.gdb = text;
+    return STATUS_OK;
+}
+
 static bool parse_seconds(const char *text, uint64_t *ns)
 {
     char *end;
@@ -312,6 +328,8 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_TIMEOUT: return set_timeout(opt, text);
     case OPT_GRACE: return set_grace(opt, text);
     case OPT_NAME: return set_name(opt, text);
+    case OPT_GDB: return set_gdb(opt, text);
+    case OPT_PAUSED: opt->pc.paused = true; return STATUS_OK;
     case OPT_DUMP: opt->dump = true; return STATUS_OK;
     case OPT_TIMINGS: return set_timings(opt, text);
     case OPT_REPEAT: return set_repeat(opt, text);

@@ -115,6 +115,15 @@ static int open_tcp(const char *where, const char *text)
 
 /* ---- both ---- */
 
+bool listener_valid(const char *where)
+{
+    struct sockaddr_in addr;
+
+    if (!strncmp(where, "unix:", 5))
+        return where[5];
+    return !strncmp(where, "tcp:", 4) && !parse_tcp(where + 4, &addr);
+}
+
 int listener_open(struct listener *l, struct loop *loop, const char *where,
                   void (*accepted)(void *user, int fd), void *user)
 {

@@ -26,6 +26,9 @@ struct listener {
 int listener_open(struct listener *l, struct loop *loop, const char *where,
                   void (*accepted)(void *user, int fd), void *user);
 
+/* Could listener_open understand this? For a command line, before anything is made. */
+bool listener_valid(const char *where);
+
 /* Stop listening and remove the socket. Connections stay. Fine on a zeroed listener. */
 void listener_close(struct listener *l);
 

@@ -53,3 +53,10 @@ const char *x86_exception_name(unsigned vector)
     default: return "#?";
     }
 }
+
+uint64_t x86_linear_rip(const struct x86_state *s)
+{
+    if (s->msr.efer & EFER_LMA && s->seg[SEG_CS].attrib & SEG_L)
+        return s->rip;
+    return (uint32_t)(s->seg[SEG_CS].base + s->rip);
+}

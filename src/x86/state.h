@@ -102,6 +102,12 @@ struct x86_state {
  */
 void x86_state_reset(struct x86_state *s);
 
+/*
+ * Linear address of the instruction to be executed next; GPRS, SEGS and MSRS of *s
+ * are current. In 64-bit mode the base of CS counts as 0, whatever the cache holds.
+ */
+uint64_t x86_linear_rip(const struct x86_state *s);
+
 /* Vector's error-code flag (X86_EXCEPTIONS). */
 int x86_exception_has_error(unsigned vector);
 

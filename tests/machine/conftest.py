@@ -1,5 +1,6 @@
 """Fixtures: the kernel and what is made of it, once for all tests."""
 import pathlib
+import re
 import struct
 import sys
 
@@ -57,6 +58,19 @@ def vmlinux(kernel, folder):
         machine.execute([command, "-dc"], stdin=payload[:-4], stdout=out)
     assert path.stat().st_size == size
     return path
+
+
+@pytest.fixture(scope="session")
+def symbols(kernel, folder):
+    """{name: address} of some; a kernel that mote unpacks is where it was linked to be."""
+    names = {"start_kernel", "linux_banner", "jiffies_64", "run_init_process", "do_syscall_64"}
+    script = f"grep -E ' ({'|'.join(names)})$' /proc/kallsyms"
+    done = machine.run_linux(kernel, machine.make_script(folder / "kallsyms", script))
+    assert done.status == machine.OFF, done
+    found = {name: int(address, 16) for address, name in
+             re.findall(r"^([0-9a-f]{16}) \w (\w+)$", done.out, re.M)}
+    assert set(found) == names, done
+    return found
 
 
 @pytest.fixture(scope="session")

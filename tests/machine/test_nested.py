@@ -115,7 +115,8 @@ def boot(nested, initrd, cmdline, *args, around='"$@"'):
 
 # Runs its arguments, and pauses the machine "vm" once its guest asks for it.
 PAUSING = """
-"$@" >/tmp/guest &
+exec 3<&0
+"$@" <&3 >/tmp/guest &
 while kill -0 $! && ! grep -q '^pause me' /tmp/guest; do
     sleep 0.2
 done

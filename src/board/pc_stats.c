@@ -1,0 +1,48 @@
+/* Board `pc` afterwards: registers, counters, memory. */
+#include "board/pc_internal.h"
+
+#include "board/report.h"
+#include "host/process.h"
+
+#include <inttypes.h>
+#include <sys/resource.h>
+
+void pc_report(struct pc *pc, FILE *out)
+{
+    report_print(out, pc->cpu.vcpu, &pc->cpu.exit);
+}
+
+/* What the guest touched is its own; the rest is what running it costs. */
+static void print_memory(struct pc *pc, FILE *out)
+{
+    uint64_t ram = ram_resident(&pc->ram);
+    struct host_process self;
+
+    host_process(&self);
+    fprintf(out,
+            "memory: at most %" PRIu64 " KiB, now %" PRIu64 " KiB, guest RAM %" PRIu64
+            " KiB, at most beside it %" PRIu64 " KiB\n",
+            self.rss_max >> 10, self.rss >> 10, ram >> 10,
+            (self.rss_max > ram ? self.rss_max - ram : 0) >> 10);
+}
+
+void pc_stats(struct pc *pc, FILE *out)
+{
+    struct accel_stat stats[ACCEL_STATS];
+    unsigned count = vcpu_stats(pc->cpu.vcpu, stats);
+    struct rusage use;
+    double wall = (double)(pc->ended - pc->started) / 1e9;
+
+    getrusage(RUSAGE_SELF, &use);
+    fprintf(out, "accelerator %s, %.3f s, host CPU %.3f s user and %.3f s system\n",
+            pc->machine->accel->name, wall,
+            (double)use.ru_utime.tv_sec + (double)use.ru_utime.tv_usec / 1e6,
+            (double)use.ru_stime.tv_sec + (double)use.ru_stime.tv_usec / 1e6);
+    for (unsigned i = 0; i < VCPU_EXIT_COUNT; i++) {
+        if (pc->cpu.exits[i])
+            fprintf(out, "exits %-12s %" PRIu64 "\n", vcpu_exit_name(i), pc->cpu.exits[i]);
+    }
+    print_memory(pc, out);
+    for (unsigned i = 0; i < count; i++)
+        fprintf(out, "%s: %" PRIu64 "\n", stats[i].name, stats[i].value);
+}

@@ -1,0 +1,151 @@
+"""gdb's side of the remote protocol: Debian's gdb driven by a test, and a small client of our own
+for what gdb would not say."""
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+
+import machine
+
+SECONDS = 60  # for one answer; the guest may have to boot for it
+
+
+def connect(where):
+    """A stream to where mote's --gdb listens: unix:PATH or tcp:ADDRESS:PORT. Waits for it."""
+    kind, _, rest = where.partition(":")
+    until = time.monotonic() + 10
+    while True:
+        stream = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
+        try:
+            host, _, port = rest.rpartition(":")
+            stream.connect(rest if kind == "unix" else (host, int(port)))
+            return stream
+        except (FileNotFoundError, ConnectionRefusedError):
+            stream.close()
+            assert time.monotonic() < until, f"nobody listens at {where}"
+            time.sleep(0.05)
+
+
+def frame(payload):
+    data = re.sub(rb"[$#}*]", lambda m: b"}" + bytes([m[0][0] ^ 0x20]), payload)
+    return b"$" + data + b"#%02x" % (sum(data) & 255)
+
+
+class Client:
+    """Packets over a stream with recv, sendall and settimeout, such as a socket."""
+
+    def __init__(self, stream):
+        self.stream, self.buffer = stream, b""
+        stream.settimeout(SECONDS)
+        assert self.ask("QStartNoAckMode") == "OK"
+        self.stream.sendall(b"+")
+
+    def packet(self):
+        """The next packet's payload; None: the connection was closed."""
+        while True:
+            found = re.search(rb"\$([^#]*)#[0-9a-f]{2}", self.buffer)
+            if found:
+                self.buffer = self.buffer[found.end():]
+                return found.group(1).decode("latin-1")
+            try:
+                more = self.stream.recv(65536)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                return None
+            self.buffer += more
+
+    def send(self, payload):
+        self.stream.sendall(frame(payload.encode("latin-1")))
+
+    def ask(self, payload):
+        self.send(payload)
+        return self.packet()
+
+    def interrupt(self):
+        self.stream.sendall(b"\x03")
+
+    def close(self):
+        self.stream.close()
+
+
+class Gdb:
+    """Debian's gdb with a pipe for its commands."""
+
+    def __init__(self, where):
+        kind, _, rest = where.partition(":")
+        self.process = subprocess.Popen(
+            [machine.need("gdb", "gdb"), "-nx", "-q"], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C"},
+            start_new_session=True)  # a Ctrl-C for it is not for us
+        self.count = 0
+        for command in ("pagination off", "confirm off", "width 0", f"remotetimeout {SECONDS}"):
+            self.ask(f"set {command}")
+        self.ask(f"target remote {rest if kind == 'unix' else where}")
+
+    def send(self, *commands):
+        """Commands, and a mark for what they print."""
+        self.count += 1
+        lines = [*commands, f"echo <{self.count}>\\n", ""]
+        self.process.stdin.write("\n".join(lines).encode())
+        self.process.stdin.flush()
+
+    def answer(self, seconds=SECONDS):
+        """What gdb printed up to the last mark."""
+        out, until = b"", time.monotonic() + seconds
+        mark = b"<%d>" % self.count
+        while mark not in out:
+            left = until - time.monotonic()
+            assert left > 0, f"gdb does not answer: {machine.text(out)[-2000:]}"
+            if select.select([self.process.stdout], [], [], left)[0]:
+                more = os.read(self.process.stdout.fileno(), 65536)
+                assert more, f"gdb ended: {machine.text(out)[-2000:]}"
+                out += more
+        return machine.text(out).replace("(gdb) ", "")
+
+    def ask(self, *commands, seconds=SECONDS):
+        self.send(*commands)
+        return self.answer(seconds)
+
+    def value(self, expression):
+        """A number that gdb computes."""
+        out = self.ask(f"output/x {expression}", "echo \\n")
+        found = re.search(r"^0x([0-9a-f]+)$", out, re.M)
+        assert found, out
+        return int(found.group(1), 16)
+
+    def interrupt(self):
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()
+
+
+class Mote:
+    """A `mote run` in the background, to be used with `with`."""
+
+    def __init__(self, *args):
+        self.process = subprocess.Popen([str(a) for a in (machine.MOTE, "run", *args)],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self, seconds=machine.BOOT_SECONDS):
+        out, err = self.process.communicate(timeout=seconds)
+        return machine.Result(self.process.returncode, machine.text(out), machine.text(err), 0)
