@@ -294,7 +294,7 @@ static void tell_end(struct debugger *d, enum life_end end, unsigned detail)
 {
     static const uint8_t signals[] = {
         [LIFE_RESET] = GDB_SIGHUP, [LIFE_TRIPLE_FAULT] = GDB_SIGSEGV, [LIFE_TIMEOUT] = GDB_SIGALRM,
-        [LIFE_QUIT] = GDB_SIGTERM, [LIFE_FAILED] = GDB_SIGABRT,
+        [LIFE_QUIT] = GDB_SIGTERM, [LIFE_FAILED] = GDB_SIGABRT,       [LIFE_PANIC] = GDB_SIGABRT,
     };
 
     if (end == LIFE_DEBUG_EXIT || end == LIFE_EXIT)

@@ -20,6 +20,7 @@ def memtest(tmp_path_factory):
     got = machine.execute([machine.TREE / "tools/get-package", "memtest86+"], seconds=120)
     assert got.status == 0, got
     screen = tmp_path_factory.mktemp("memtest") / "screen"
+    screen.touch()
     run = subprocess.Popen(
         [machine.MOTE, "run", "--accel", "soft", "--memory", "5M", "--console", screen,
          "--kernel", f"{got.out.strip()}/boot/memtest86+x64.bin",
