@@ -5,7 +5,7 @@ import pytest
 
 import intel
 import machine
-from machine import TIMEOUT
+from machine import OFF, TIMEOUT
 
 BUILD = machine.TREE / "build/release"
 UNIT_TESTS = [f"test-accel-{name}" for name in
@@ -25,6 +25,11 @@ def runs(kernel, folder):
     commands["info"] = ["mote", "info"]
     commands["likex"] = ["mote", "run", "--accel", "kvm", "--kernel", "/flat/likex", "--memory",
                          "4M", "--boot", "flat:0x1000:real", "--timeout", "1", "--stats"]
+    files["/guest/poweroff"] = machine.make_script(folder / "intel-poweroff",
+                                                   "uname -srm; dmesg | grep Hypervisor")
+    commands["linux"] = ["mote", "run", "--accel", "kvm", "--kernel", "/guest/vmlinuz", "--initrd",
+                         "/guest/poweroff", "--timeout", "100", "--stats", "--control",
+                         "--cmdline", "console=ttyS0 panic=-1 quiet"]
     try:
         return intel.run(kernel, commands, {"/flat/likex": likex, **files})
     except intel.Unavailable as why:
@@ -51,3 +56,11 @@ def test_unit(runs, name):
 def test_likex(runs):
     done = runs["likex"]
     assert done.status == TIMEOUT and done.out == "4\n", done
+
+
+def test_boots_to_init_and_powers_off(runs):
+    done = runs["linux"]
+    assert done.status == OFF, done
+    assert re.search(r"^Linux 6\.\S+ x86_64$", done.out, re.M), done
+    assert "Hypervisor detected: KVM" in done.out, done
+    assert "\nexits io " in done.err and "\ninstructions rescued: 0\n" in done.err, done
