@@ -206,7 +206,8 @@ int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
 /*
  * From the next run on, do what *debug says; it is copied. The exits are
  * VCPU_EXIT_DEBUG. An INT3 that is the guest's own is given back with
- * vcpu_inject of #BP, rip left as the exit said. An execution watch at rip
+ * vcpu_inject of #BP, rip left as the exit said; without such an exit before,
+ * KVM cannot inject #BP on Intel's processors. An execution watch at rip
  * does not exit again at the next run, so that a debugger can go on from it.
  * The instruction of a step may exit first; answer that as ever. What of it all
  * a guest on KVM can notice is in docs/architecture.md.

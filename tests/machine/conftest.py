@@ -1,7 +1,6 @@
 """Fixtures: the kernel and what is made of it, once for all tests."""
 import pathlib
 import re
-import struct
 import sys
 
 import pytest
@@ -9,6 +8,8 @@ import pytest
 import machine
 
 sys.path += [str(machine.TREE / "tests" / folder) for folder in ("nested", "guest/system")]
+
+import intel
 
 
 def pytest_collection_modifyitems(items):
@@ -42,21 +43,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def vmlinux(kernel, folder):
     """The ELF file inside the bzImage, taken out as its setup header describes."""
-    image = kernel.read_bytes()
-    setup = (image[0x1F1] or 4) + 1
-    offset, length = struct.unpack_from("<II", image, 0x248)
-    start = setup * 512 + offset
-    payload = image[start:start + length]
-    tools = {b"\x02\x21\x4c\x18": ("lz4", "lz4"), b"\x28\xb5\x2f\xfd": ("zstd", "zstd"),
-             b"\xfd7zX": ("xz", "xz-utils"), b"\x1f\x8b\x08\x00": ("gzip", "gzip")}
-    assert payload[:4] in tools, f"the payload begins with {payload[:4].hex()}"
-    # The last 4 bytes are the unpacked length, appended by the kernel's build.
-    size = struct.unpack("<I", payload[-4:])[0]
     path = folder / "vmlinux"
-    with open(path, "wb") as out:
-        command = machine.need(*tools[payload[:4]])
-        machine.execute([command, "-dc"], stdin=payload[:-4], stdout=out)
-    assert path.stat().st_size == size
+    path.write_bytes(intel.unpack(kernel))
     return path
 
 

@@ -48,7 +48,7 @@ static void int3_is_injected(void **state)
     const struct x86_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
     struct fixture f;
 
-    fixture_create(&f, accel_but(state, ON_EMULATOR));
+    fixture_create(&f, accel_but(state, ON_EMULATOR | ON_INTEL));
     RUN_LONG(&f, int3);
     SET_HANDLER(&f, EXC_BP, pops_rip);
     set_rip(&f, CODE + 5);
@@ -86,7 +86,7 @@ static void steps_are_one_instruction(void **state)
     struct fixture f;
 
     fixture_create(&f, accel_of(state));
-    RUN_LONG(&f, loops);
+    RUN_STEPS(&f, loops);
     f.v->state->gpr[RAX] = 10;
     for (unsigned i = 0; i < ARRAY_SIZE(at); i++) {
         set_debug(&f, &step);
@@ -105,7 +105,7 @@ static void steps_go_on(void **state)
     struct fixture f;
 
     fixture_create(&f, accel_of(state));
-    RUN_LONG(&f, loops);
+    RUN_STEPS(&f, loops);
     set_debug(&f, &step);
     expect_step(&f, CODE + 5);
     expect_step(&f, CODE + 7);
@@ -130,7 +130,7 @@ static void steps_over_accesses(void **state)
     const struct accel_bus_ops bus = PLAY(&script);
     struct fixture f;
 
-    fixture_create(&f, accel_of(state));
+    fixture_create(&f, accel_but(state, ON_BOCHS));
     RUN_LONG(&f, ports);
     f.v->state->gpr[RAX] = 7;
     set_debug(&f, &step);
@@ -157,7 +157,7 @@ static void steps_over_string_ports(void **state)
     struct vcpu_exit exit;
     struct fixture f;
 
-    fixture_create(&f, accel_of(state));
+    fixture_create(&f, accel_but(state, ON_BOCHS));
     RUN_LONG(&f, outs);
     f.ram[DATA] = 5;
     f.ram[DATA + 1] = 6;
@@ -184,7 +184,7 @@ static void steps_over_msrs(void **state)
 {
     struct fixture f;
 
-    fixture_create(&f, accel_of(state));
+    fixture_create(&f, accel_but(state, ON_BOCHS));
     RUN_LONG(&f, rdmsr);
     set_debug(&f, &step);
     expect_step(&f, CODE + 5);
@@ -205,7 +205,7 @@ static void steps_over_halt(void **state)
 {
     struct fixture f;
 
-    fixture_create(&f, accel_but(state, ON_EMULATOR));
+    fixture_create(&f, accel_but(state, ON_EMULATOR | ON_BOCHS));
     RUN_LONG(&f, halts);
     set_debug(&f, &step);
     fixture_expect(&f, VCPU_EXIT_HALT);
@@ -221,7 +221,7 @@ static void steps_are_one_iteration(void **state)
     struct fixture f;
 
     fixture_create(&f, accel_but(state, ON_EMULATOR));
-    RUN_LONG(&f, stos);
+    RUN_STEPS(&f, stos);
     set_debug(&f, &step);
     expect_step(&f, CODE + 5);
     expect_step(&f, CODE + 10);
@@ -243,7 +243,7 @@ static void steps_over_sti(void **state)
     struct fixture f;
 
     fixture_create(&f, accel_of(state));
-    RUN_LONG(&f, sti);
+    RUN_STEPS(&f, sti);
     set_debug(&f, &step);
     exit = fixture_expect(&f, VCPU_EXIT_DEBUG);
     assert_true(exit.debug.step);

@@ -7,6 +7,7 @@
 GUEST(int3, 64, "mov $1, %ebx\nint3\nmov $2, %ebx\nout %al, $0xf4")
 GUEST(pops_rip, 64, "pop %rax\npop %rcx\npop %rdx\nout %al, $0xf4")
 GUEST(loops, 64, "mov $3, %ecx\n1: inc %eax\ndec %ecx\njnz 1b\npushf\npop %rbx\nout %al, $0xf4")
+GUEST(toucher, 64, "1: lock orb $0, (%rdi)\nadd $0x1000, %edi\ncmp $0x10000, %edi\njb 1b\nhlt")
 GUEST(ports, 64,
       "out %al, $0x80\nin $0x81, %al\nmov %eax, 0x20000\nmov 0x20004, %eax\nnop\nout %al, $0xf4")
 
@@ -96,6 +97,48 @@ static bool runs_on_qemu(void)
     return !memcmp(signature, "TCGTCGTCGTCG", 12);
 }
 
+/* The first instruction of a guest exits before it is executed: its page is not mapped yet. */
+static bool runs_on_bochs(const struct accel *accel)
+{
+    struct vcpu_exit exit;
+    struct fixture f;
+
+    fixture_create(&f, accel);
+    RUN_LONG(&f, loops);
+    set_debug(&f, &step);
+    exit = fixture_expect(&f, VCPU_EXIT_DEBUG);
+    fixture_destroy(&f);
+    return exit.debug.rip == CODE;
+}
+
+static bool runs_on_intel(void)
+{
+    uint32_t eax, ebx, ecx, edx;
+
+    __cpuid(0, eax, ebx, ecx, edx);
+    return ebx == signature_INTEL_ebx;
+}
+
+void run_steps(struct fixture *f, const void *code, size_t size)
+{
+    struct x86_state *s = f->v->state;
+
+    if (strcmp(f->accel->name, "kvm") != 0 || !runs_on_bochs(f->accel)) {
+        fixture_long(f, code, size);
+        return;
+    }
+    RUN_LONG(f, toucher);
+    s->gpr[RDI] = 0;
+    fixture_expect(f, VCPU_EXIT_HALT);
+    assert_int_equal(guest_mem_write(&f->m->mem, GPA(CODE), code, size), 0);
+    assert_int_equal(vcpu_get(f->v, X86_GPRS), 0);
+    memset(s->gpr, 0, sizeof(s->gpr));
+    s->gpr[RSP] = STACK;
+    s->rip = CODE;
+    s->rflags = FLAG_R1;
+    assert_int_equal(vcpu_set(f->v, X86_GPRS), 0);
+}
+
 const struct accel *accel_but(void **state, unsigned kinds)
 {
     const struct accel *accel = accel_of(state);
@@ -107,6 +150,10 @@ const struct accel *accel_but(void **state, unsigned kinds)
         why = "runs ring 0 on an emulator";
     if ((kinds & ON_QEMU) && runs_on_qemu())
         why = "runs on QEMU's SVM, which has no breakpoints";
+    if ((kinds & ON_BOCHS) && runs_on_bochs(accel))
+        why = "runs on Bochs' VMX, which traps once too often";
+    if ((kinds & ON_INTEL) && runs_on_intel())
+        why = "runs on VMX, which injects #BP only after an INT3's exit";
     if (why) {
         print_message("skipped on kvm: this /dev/kvm %s\n", why);
         skip();

@@ -125,7 +125,7 @@ static void steps_onto_a_watch(void **state)
     struct fixture f;
 
     fixture_create(&f, accel_but(state, ON_EMULATOR | ON_QEMU));
-    RUN_LONG(&f, loads);
+    RUN_STEPS(&f, loads);
     f.v->state->gpr[RSI] = DATA + 8;
     f.v->state->gpr[RDI] = DATA;
     d.step = true;
