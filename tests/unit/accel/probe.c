@@ -1,5 +1,4 @@
 /* What `auto` finds, and that its cache helps, and never harms. */
-#include "accel/cache.h"
 #include "accel/measure.h"
 #include "base/bits.h"
 #include "fixture.h"
@@ -154,24 +153,6 @@ static void distrusts_bad_files(void **state)
     assert_string_not_equal(infos[0].reason, "doctored");
 }
 
-static void follows_no_links(void **state)
-{
-    char text[64];
-
-    assert_int_equal(cache_write("accel", "one"), 0);
-    assert_int_equal(cache_read("accel", text, sizeof(text)), 0);
-    assert_string_equal(text, "one");
-    assert_int_equal(cache_read("accel", text, 3), -EFBIG);
-    assert_int_equal(unlink(file), 0);
-    assert_int_equal(symlink("/proc/version", file), 0);
-    assert_int_equal(cache_read("accel", text, sizeof(text)), -ENOENT);
-    assert_int_equal(unlink(file), 0);
-    assert_int_equal(rmdir(folder), 0);
-    assert_int_equal(symlink("/tmp", folder), 0);
-    assert_int_equal(cache_write("accel", "two"), -ENOENT);
-    assert_int_equal(cache_read("accel", text, sizeof(text)), -ENOENT);
-}
-
 static void works_without_a_place(void **state)
 {
     struct accel_info infos[8];
@@ -190,7 +171,6 @@ int main(void)
     const struct CMUnitTest once[] = {
         cmocka_unit_test_setup_teardown(answers_from_the_cache, setup, teardown),
         cmocka_unit_test_setup_teardown(distrusts_bad_files, setup, teardown),
-        cmocka_unit_test_setup_teardown(follows_no_links, setup, teardown),
         cmocka_unit_test_setup_teardown(works_without_a_place, setup, teardown),
     };
 
