@@ -64,7 +64,7 @@ static const struct option options[] = {
     {"timings", optional_argument, NULL, OPT_TIMINGS},
     {"repeat", required_argument, NULL, OPT_REPEAT},
     {"boot-timer", no_argument, NULL, OPT_BOOT_TIMER},
-    {"help", no_argument, NULL, 'h'},
+    {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
 
@@ -347,7 +347,7 @@ bool run_options_parse(struct run_options *opt, int argc, char **argv, int *stat
     *status = STATUS_OK;
     opterr = 0;
     while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-        if (letter == 'h') {
+        if (letter == 'h' || letter == OPT_HELP) {
             print_help();
             *status = cmd_flush();
             return false;
