@@ -173,8 +173,8 @@ static int load_by_copy(struct loader *ld, const struct bzimage *bz, uint64_t *e
         return err_sys(errno, "%s: cannot unpack", bz->file->path);
     ret = unpack_elf(bz, buf, max, &unpacked, &elf);
     if (ret == -ENOSPC && max < bz->init_size)
-        ret = err_set(ENOMEM, "%s: kernel unpacks to more than the guest's %s", bz->file->path,
-                      loader_ram(ld).text);
+        ret = err_set(ENOMEM, "%s: kernel unpacks to more than the guest's %s of memory",
+                      bz->file->path, loader_ram(ld).text);
     if (!ret)
         ret = load_elf(ld, &elf, entry);
     munmap(buf, max);

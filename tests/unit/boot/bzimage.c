@@ -409,7 +409,8 @@ static void unpacks_no_more_than_guest_ram(void **state)
     le32_put(img.bytes + 0x24c,
              (uint32_t)pack(PACK_GZIP, zeros, SIZE, img.bytes + 1024 + 0x400, 1 << 20));
     le32_put(img.bytes + 0x260, 0xe0000000);
-    assert_refused(m, &img, NULL, ENOMEM, "kernel unpacks to more than the guest's 64 MiB");
+    assert_refused(m, &img, NULL, ENOMEM,
+                   "kernel unpacks to more than the guest's 64 MiB of memory");
     free(zeros);
     image_free(&img);
 }
