@@ -183,7 +183,7 @@ static int load_by_copy(struct loader *ld, const struct bzimage *bz, uint64_t *e
 
 static int load_unpacked(struct loader *ld, const struct bzimage *bz, uint64_t *entry)
 {
-    uint64_t place = unpack_place(bz), max = bz->pref_address + bz->init_size - place;
+    uint64_t place = unpack_place(bz);
     struct elf_image elf;
     struct file unpacked;
     uint8_t *at;
@@ -191,11 +191,13 @@ static int load_unpacked(struct loader *ld, const struct bzimage *bz, uint64_t *
 
     if (!bz->payload)
         return err_set(ENOEXEC, "%s: bzImage without a payload", bz->file->path);
-    at = loader_ram_at(ld, place) >= max ? guest_mem_at(ld->mem, GPA(place), max, MEM_WRITE) : NULL;
+    at = loader_ram_at(ld, place) >= bz->init_size
+             ? guest_mem_at(ld->mem, GPA(place), bz->init_size, MEM_WRITE)
+             : NULL;
     if (!at)
         return load_by_copy(ld, bz, entry);
-    ret = unpack_elf(bz, at, max, &unpacked, &elf);
-    guest_mem_written(ld->mem, GPA(place), max);
+    ret = unpack_elf(bz, at, bz->init_size, &unpacked, &elf);
+    guest_mem_written(ld->mem, GPA(place), bz->init_size);
     if (ret)
         return ret;
     if (!elf_moves_down(&elf, place))
