@@ -5,12 +5,10 @@
  */
 #include "accel/accel.h"
 
-#include "accel/cache.h"
 #include "accel/measure.h"
 #include "base/bits.h"
+#include "base/bootcache.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -20,30 +18,11 @@
 #define CACHE_FORMAT 2
 #define ACCEL_MAX    8
 
-static void read_boot_id(char *buf, size_t size)
-{
-    ssize_t n = -1;
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-
-    if (fd >= 0) {
-        n = read(fd, buf, size - 1);
-        close(fd);
-    }
-    buf[MAX(n, 0)] = '\0';
-    buf[strcspn(buf, "\n")] = '\0';
-}
-
-/* The line under which findings are kept. false: they cannot be told apart, so not at all. */
+/* What findings depend on. false: too long. */
 static bool make_key(const struct accel_info *infos, char *key, size_t size)
 {
-    char boot_id[64];
-    size_t len;
+    size_t len = (size_t)snprintf(key, size, "%d", CACHE_FORMAT);
 
-    read_boot_id(boot_id, sizeof(boot_id));
-    if (!boot_id[0])
-        return false;
-    len = (size_t)snprintf(key, size, "%d mote-" MOTE_VERSION " %s %u", CACHE_FORMAT, boot_id,
-                           (unsigned)geteuid());
     for (unsigned i = 0; accel_list[i]; i++) {
         struct stat st = {0};
 
@@ -86,10 +65,7 @@ static bool load(const char *key, struct accel_info *infos)
     struct accel_info found[ACCEL_MAX];
     char text[4096], *at = text, *line;
 
-    if (cache_read(CACHE_NAME, text, sizeof(text)))
-        return false;
-    line = strsep(&at, "\n");
-    if (strcmp(line, key))
+    if (bootcache_read(CACHE_NAME, key, text, sizeof(text)))
         return false;
     for (unsigned i = 0; accel_list[i]; i++) {
         found[i] = infos[i];
@@ -105,14 +81,14 @@ static bool load(const char *key, struct accel_info *infos)
 static void store(const char *key, const struct accel_info *infos)
 {
     char text[4096];
-    size_t len = (size_t)snprintf(text, sizeof(text), "%s\n", key);
+    size_t len = 0;
 
     for (unsigned i = 0; accel_list[i] && len < sizeof(text); i++)
         len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\t%d\t%lu\t%s\n",
                                 accel_list[i]->name, infos[i].usable,
                                 (unsigned long)(infos[i].mips * 1e3), infos[i].reason);
     if (len < sizeof(text))
-        cache_write(CACHE_NAME, text); /* where it cannot be kept it is measured again */
+        bootcache_write(CACHE_NAME, key, text); /* where it cannot be kept it is measured again */
 }
 
 static void find_out(struct accel_info *infos)

@@ -6,7 +6,8 @@
 
 /*
  * Frequency of the host's TSC in kHz: from CPUID leaf 0x15 or the hypervisor's
- * timing leaf, else measured once per process against CLOCK_MONOTONIC_RAW (2 ms).
+ * timing leaf, else measured against CLOCK_MONOTONIC_RAW for 2 ms, once in a
+ * host's boot where that can be kept (base/bootcache.h). 0: it makes no sense.
  */
 uint32_t host_tsc_khz(void);
 

@@ -27,26 +27,32 @@ const char *boot_protocol_name(enum boot_protocol protocol)
 static int linux_protocol_find(const struct file *kernel, enum boot_protocol *protocol)
 {
     struct bzimage bz;
-    int ret = bzimage_parse(&bz, kernel->path, kernel->data, kernel->size);
+    int ret = bzimage_parse(&bz, kernel);
 
     if (!ret)
-        *protocol =
-            bz.payload && unpack_knows(bz.payload, bz.payload_len) ? BOOT_LINUX : BOOT_LINUX_SELF;
+        *protocol = bz.payload && unpack_knows(kernel, bz.payload, bz.payload_len)
+                        ? BOOT_LINUX
+                        : BOOT_LINUX_SELF;
     return ret;
 }
 
 /* What the file is, by its content. */
 static int protocol_find(const struct file *kernel, enum boot_protocol *protocol)
 {
+    uint8_t head[MULTIBOOT_AREA];
+    uint64_t len = MIN(kernel->size, sizeof(head));
+    int ret = file_peek(kernel, 0, head, len);
     struct elf_image elf;
-    bool is_elf = elf_is(kernel->data, kernel->size);
-    bool is_multiboot = multiboot_is(kernel->data, kernel->size);
-    int ret = 0;
+    bool is_elf, is_multiboot;
 
-    if (bzimage_is(kernel->data, kernel->size))
+    if (ret)
+        return ret;
+    if (bzimage_is(head, len))
         return linux_protocol_find(kernel, protocol);
+    is_elf = elf_is(head, len);
+    is_multiboot = multiboot_is(head, len);
     if (is_elf)
-        ret = elf_parse(&elf, kernel->path, kernel->data, kernel->size);
+        ret = elf_parse(&elf, kernel);
     if (is_elf && !ret && elf.has_pvh) {
         *protocol = BOOT_PVH;
         return 0;

@@ -12,10 +12,7 @@ struct elf_segment {
 };
 
 struct elf_image {
-    const char *name; /* for messages */
-    const uint8_t *data;
-    uint64_t size;
-    const struct file *file; /* where the segments are read from; NULL: data */
+    const struct file *file;
     bool is64;
     bool has_pvh;
     uint32_t pvh_entry; /* of XEN_ELFNOTE_PHYS32_ENTRY */
@@ -28,15 +25,14 @@ struct elf_image {
 /* Do the bytes start like an ELF file? */
 bool elf_is(const void *data, uint64_t size);
 
-/* Parse headers, PT_LOAD and PT_NOTE. -ENOEXEC with a sentence. Nothing in *img
- * points into data but img->data. */
-int elf_parse(struct elf_image *img, const char *name, const void *data, uint64_t size);
+/* Parse headers, PT_LOAD and PT_NOTE. -ENOEXEC with a sentence; errors of file_read. */
+int elf_parse(struct elf_image *img, const struct file *file);
 
 /*
  * Put the segments into guest RAM and zero what follows their file part; claim
- * the span (or, where the span is not all RAM, each segment). img->data may lie
+ * the span (or, where the span is not all RAM, each segment). The file may be one
  * in guest memory at address `place` when elf_moves_down(img, place).
- * -ENOMEM: no room.
+ * -ENOMEM: no room; errors of file_read.
  */
 int elf_load(const struct elf_image *img, struct loader *ld);
 

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,23 +24,17 @@ static int file_check(const char *path, const char *what, const struct stat *st)
 int file_open(struct file *file, const char *path, const char *what)
 {
     struct stat st;
-    void *data = MAP_FAILED;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int ret;
 
     if (fd < 0)
         return err_sys(errno, "%s: cannot open %s", path, what);
     ret = fstat(fd, &st) ? err_sys(errno, "%s", path) : file_check(path, what, &st);
-    if (!ret) {
-        data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED)
-            ret = err_sys(errno, "%s: cannot map %s", path, what);
-    }
     if (ret) {
         close(fd);
         return ret;
     }
-    *file = (struct file){path, data, (uint64_t)st.st_size, true, fd, file->read, file->load};
+    *file = (struct file){path, NULL, (uint64_t)st.st_size, true, fd, file->read, file->load};
     return 0;
 }
 
@@ -49,7 +42,6 @@ void file_close(struct file *file)
 {
     if (!file->on_disk)
         return;
-    munmap((void *)file->data, file->size);
     close(file->fd);
     file->on_disk = false;
 }
@@ -74,12 +66,19 @@ static int read_disk(const struct file *file, uint64_t offset, uint8_t *to, uint
     return 0;
 }
 
+int file_peek(const struct file *file, uint64_t offset, void *to, uint64_t len)
+{
+    if (file->on_disk)
+        return read_disk(file, offset, to, len);
+    if (len && to != file->data + offset) /* where it is already, 50 MB need no moving */
+        memmove(to, file->data + offset, len);
+    return 0;
+}
+
 int file_read(const struct file *file, uint64_t offset, void *to, uint64_t len)
 {
-    if (!file->on_disk) {
-        memcpy(to, file->data + offset, len);
-        return 0;
-    }
+    if (!file->on_disk)
+        return file_peek(file, offset, to, len);
     step_end(file->load);
-    return step_done(file->read, read_disk(file, offset, to, len));
+    return step_done(file->read, file_peek(file, offset, to, len));
 }

@@ -29,15 +29,22 @@ int loader_init(struct loader *ld, const struct boot_params *params, struct gues
     return 0;
 }
 
-struct loader_text loader_ram(const struct loader *ld)
+uint64_t loader_ram_size(const struct loader *ld)
 {
-    struct loader_text t;
-    uint64_t kib = 0;
+    uint64_t size = 0;
 
     for (unsigned i = 0; i < ld->params->e820_count; i++) {
         if (ld->params->e820[i].type == E820_RAM)
-            kib += ld->params->e820[i].size >> 10;
+            size += ld->params->e820[i].size;
     }
+    return size;
+}
+
+struct loader_text loader_ram(const struct loader *ld)
+{
+    struct loader_text t;
+    uint64_t kib = loader_ram_size(ld) >> 10;
+
     if (kib < 1024)
         snprintf(t.text, sizeof(t.text), "%" PRIu64 " KiB", kib);
     else

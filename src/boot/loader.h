@@ -28,6 +28,9 @@ struct loader {
 int loader_init(struct loader *ld, const struct boot_params *params, struct guest_mem *mem,
                 struct x86_state *state);
 
+/* Bytes of RAM in the memory map. */
+uint64_t loader_ram_size(const struct loader *ld);
+
 /* The memory map's RAM for messages, such as "64 MiB": rounded up, since the BIOS area is missing.
  */
 struct loader_text {

@@ -11,8 +11,7 @@
 #include <inttypes.h>
 
 #define HEADER_MAGIC 0x1badb002u
-#define HEADER_AREA  8192 /* bytes of the file in which the header lies whole */
-#define HEADER_LEN   12   /* magic, flags, checksum */
+#define HEADER_LEN   12 /* magic, flags, checksum */
 #define ENTRY_MAGIC  0x2badb002u
 
 /* Header flags: below 16 those that a loader must honour or refuse. Modules are
@@ -46,9 +45,8 @@ struct mmap_entry {
 /* Offset of the header, or UINT64_MAX. */
 static uint64_t header_find(const uint8_t *data, uint64_t size)
 {
-    uint64_t area = MIN(size, HEADER_AREA);
-
-    for (uint64_t at = 0; at + HEADER_LEN <= area; at += 4) {
+    size = MIN(size, MULTIBOOT_AREA);
+    for (uint64_t at = 0; at + HEADER_LEN <= size; at += 4) {
         if (le32_get(data + at) == HEADER_MAGIC &&
             HEADER_MAGIC + le32_get(data + at + 4) + le32_get(data + at + 8) == 0)
             return at;
@@ -62,12 +60,13 @@ bool multiboot_is(const void *data, uint64_t size)
 }
 
 /* The address fields (section 3.1.3). */
-static int addresses_parse(struct multiboot *mb, const uint8_t *data, uint64_t size)
+static int addresses_parse(struct multiboot *mb, const uint8_t *data, uint64_t len)
 {
+    uint64_t size = mb->file->size;
     uint32_t header_addr, load_end, load;
 
-    if (!range_in(mb->offset, 32, size))
-        return err_set(ENOEXEC, "%s: truncated multiboot header", mb->name);
+    if (!range_in(mb->offset, 32, len))
+        return err_set(ENOEXEC, "%s: truncated multiboot header", mb->file->path);
     header_addr = le32_get(data + mb->offset + 12);
     load = mb->load_addr = le32_get(data + mb->offset + 16);
     load_end = le32_get(data + mb->offset + 20);
@@ -75,44 +74,51 @@ static int addresses_parse(struct multiboot *mb, const uint8_t *data, uint64_t s
     mb->entry = le32_get(data + mb->offset + 28);
     if (header_addr < load || header_addr - load > mb->offset)
         return err_set(ENOEXEC, "%s: multiboot load address 0x%x does not fit header address 0x%x",
-                       mb->name, load, header_addr);
+                       mb->file->path, load, header_addr);
     mb->file_offset = mb->offset - (header_addr - load);
     mb->size = load_end ? (uint64_t)load_end - load : size - mb->file_offset;
     if ((load_end && load_end < load) || !range_in(mb->file_offset, mb->size, size))
         return err_set(ENOEXEC, "%s: truncated: multiboot loads 0x%x to 0x%x, the file has less",
-                       mb->name, load, load_end);
+                       mb->file->path, load, load_end);
     if (mb->bss_end && mb->bss_end < load + mb->size)
-        return err_set(ENOEXEC, "%s: multiboot bss ends at 0x%x, before the data", mb->name,
+        return err_set(ENOEXEC, "%s: multiboot bss ends at 0x%x, before the data", mb->file->path,
                        mb->bss_end);
     if (mb->entry < load || mb->entry >= load + mb->size)
-        return err_set(ENOEXEC, "%s: multiboot entry 0x%x lies outside what is loaded", mb->name,
-                       mb->entry);
+        return err_set(ENOEXEC, "%s: multiboot entry 0x%x lies outside what is loaded",
+                       mb->file->path, mb->entry);
     return 0;
 }
 
-int multiboot_parse(struct multiboot *mb, const char *name, const void *data, uint64_t size)
+int multiboot_parse(struct multiboot *mb, const struct file *file)
 {
+    uint8_t area[MULTIBOOT_AREA];
+    uint64_t len = MIN(file->size, sizeof(area));
+    int ret;
+
     memset(mb, 0, sizeof(*mb));
-    mb->name = name;
-    mb->offset = header_find(data, size);
+    mb->file = file;
+    ret = file_peek(file, 0, area, len);
+    if (ret)
+        return ret;
+    mb->offset = header_find(area, len);
     if (mb->offset == UINT64_MAX)
-        return err_set(ENOEXEC, "%s: no multiboot header in the first 8 KiB", name);
-    mb->flags = le32_get((const uint8_t *)data + mb->offset + 4);
+        return err_set(ENOEXEC, "%s: no multiboot header in the first 8 KiB", file->path);
+    mb->flags = le32_get(area + mb->offset + 4);
     if (mb->flags & 0xffff & ~HEADER_KNOWN)
-        return err_set(ENOEXEC, "%s: multiboot header asks for unknown features (flags 0x%x)", name,
-                       mb->flags);
-    return mb->flags & MULTIBOOT_ADDRESSES ? addresses_parse(mb, data, size) : 0;
+        return err_set(ENOEXEC, "%s: multiboot header asks for unknown features (flags 0x%x)",
+                       file->path, mb->flags);
+    return mb->flags & MULTIBOOT_ADDRESSES ? addresses_parse(mb, area, len) : 0;
 }
 
-static int load_addresses(struct loader *ld, const struct multiboot *mb, const struct file *kernel)
+static int load_addresses(struct loader *ld, const struct multiboot *mb)
 {
     uint64_t total = mb->bss_end ? mb->bss_end - mb->load_addr : mb->size;
-    int ret = loader_take(ld, mb->name, "kernel", mb->load_addr, total);
-    uint8_t *to = ret ? NULL : loader_at(ld, mb->name, mb->load_addr, total);
+    int ret = loader_take(ld, mb->file->path, "kernel", mb->load_addr, total);
+    uint8_t *to = ret ? NULL : loader_at(ld, mb->file->path, mb->load_addr, total);
 
     if (!to)
         return -ENOMEM;
-    ret = file_read(kernel, mb->file_offset, to, mb->size);
+    ret = file_read(mb->file, mb->file_offset, to, mb->size);
     if (ret)
         return ret;
     memset(to + mb->size, 0, total - mb->size);
@@ -124,7 +130,7 @@ static int load_elf(struct loader *ld, const struct file *kernel, uint32_t *entr
 {
     struct elf_image elf;
     uint64_t at;
-    int ret = elf_parse(&elf, kernel->path, kernel->data, kernel->size);
+    int ret = elf_parse(&elf, kernel);
 
     if (!ret && elf.is64)
         ret = err_set(ENOEXEC,
@@ -136,7 +142,6 @@ static int load_elf(struct loader *ld, const struct file *kernel, uint32_t *entr
     if (ret)
         return ret;
     *entry = (uint32_t)at;
-    elf.file = kernel;
     return elf_load(&elf, ld);
 }
 
@@ -233,7 +238,7 @@ int multiboot_load(struct loader *ld, const struct file *kernel, const struct fi
 {
     struct multiboot mb;
     uint32_t entry;
-    int ret = multiboot_parse(&mb, kernel->path, kernel->data, kernel->size);
+    int ret = multiboot_parse(&mb, kernel);
 
     if (!ret)
         ret = loader_take(ld, kernel->path, "boot data", BOOT_DATA, BOOT_DATA_END - BOOT_DATA);
@@ -241,7 +246,7 @@ int multiboot_load(struct loader *ld, const struct file *kernel, const struct fi
         return ret;
     entry = mb.entry;
     if (mb.flags & MULTIBOOT_ADDRESSES)
-        ret = load_addresses(ld, &mb, kernel);
+        ret = load_addresses(ld, &mb);
     else
         ret = load_elf(ld, kernel, &entry);
     step_end(kernel->load);

@@ -6,7 +6,7 @@
 
 /* The header, found in the file. */
 struct multiboot {
-    const char *name;
+    const struct file *file;
     uint64_t offset; /* of the header in the file */
     uint32_t flags;
     /* With MULTIBOOT_ADDRESSES in flags: load size bytes of the file from
@@ -17,12 +17,14 @@ struct multiboot {
 
 #define MULTIBOOT_ADDRESSES 0x10000u
 
-/* Is there a header with a right checksum in the first 8 KiB? */
+#define MULTIBOOT_AREA 8192 /* bytes of the file in which the header lies whole */
+
+/* Does a file that begins like this have a header with a right checksum in the first 8 KiB? */
 bool multiboot_is(const void *data, uint64_t size);
 
 /* Find and check the header. -ENOEXEC: none, flags that nobody knows, or load
- * addresses that contradict each other or the file. */
-int multiboot_parse(struct multiboot *mb, const char *name, const void *data, uint64_t size);
+ * addresses that contradict each other or the file; errors of file_read. */
+int multiboot_parse(struct multiboot *mb, const struct file *file);
 
 /*
  * Load the kernel (by the header's addresses, else as an ELF32 file), the

@@ -63,13 +63,12 @@ int pvh_load(struct loader *ld, const struct file *kernel, const struct file *in
 {
     struct start_module mod = {0};
     struct elf_image elf;
-    int ret = elf_parse(&elf, kernel->path, kernel->data, kernel->size);
+    int ret = elf_parse(&elf, kernel);
 
     if (!ret && !elf.has_pvh)
         ret = err_set(ENOEXEC, "%s: ELF file without a PVH note (Linux: CONFIG_PVH)", kernel->path);
     if (!ret)
         ret = loader_take(ld, kernel->path, "boot data", BOOT_DATA, BOOT_DATA_END - BOOT_DATA);
-    elf.file = kernel;
     if (!ret)
         ret = step_done(kernel->load, elf_load(&elf, ld));
     if (!ret && !elf_holds(&elf, elf.pvh_entry))

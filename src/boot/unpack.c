@@ -6,32 +6,89 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdlib.h>
+
+#define PIECE (256u << 10) /* of the packed stream in memory at a time */
 
 /*
  * A codec returns 0, or -EBADMSG (corrupt), -ENODATA (truncated), -ENOSPC
- * (out is full) or -ENOMEM. io->out_len is set on success.
+ * (out is full) or -ENOMEM. io->out_len is set on success. When reading fails,
+ * read_error is set, and what the codec makes of the end does not matter.
  */
 struct unpack_io {
-    const uint8_t *in;
-    uint64_t in_len;
+    const struct file *file;
+    uint64_t at, left; /* of the packed stream in the file */
+    uint8_t *piece;    /* PIECE bytes, for those that call next_piece */
+    int read_error;
     uint8_t *out;
     uint64_t out_max, out_len;
 };
 
+static int take(struct unpack_io *io, void *to, uint64_t len)
+{
+    io->read_error = file_read(io->file, io->at, to, len);
+    io->at += len;
+    io->left -= len;
+    return io->read_error;
+}
+
+/* How many bytes came into io->piece; 0: it was all, or cannot be read. */
+static unsigned next_piece(struct unpack_io *io)
+{
+    unsigned len = (unsigned)MIN(io->left, PIECE);
+
+    return len && !take(io, io->piece, len) ? len : 0;
+}
+
 static int copy_elf(struct unpack_io *io)
 {
-    if (io->in_len > io->out_max)
-        return -ENOSPC;
-    memcpy(io->out, io->in, io->in_len);
-    io->out_len = io->in_len;
-    return 0;
+    io->out_len = io->left;
+    return io->left > io->out_max ? -ENOSPC : take(io, io->out, io->left);
 }
 
 #ifdef HAVE_LZ4
 #include <lz4.h>
 
 #define LZ4_LEGACY_MAGIC 0x184c2102u
-#define LZ4_LEGACY_BLOCK 0x800000 /* bytes a block unpacks to at most */
+#define LZ4_LEGACY_BLOCK 0x800000u /* bytes a block unpacks to at most */
+
+/* What the block that comes, len bytes packed, unpacks to at most. Behind the last
+ * one is the size of all. */
+static uint64_t lz4_block_max(struct unpack_io *io, uint32_t len, uint64_t done)
+{
+    uint8_t size[4];
+
+    if (io->left != (uint64_t)len + 4)
+        return LZ4_LEGACY_BLOCK;
+    io->read_error = file_peek(io->file, io->at + len, size, 4);
+    if (io->read_error || le32_get(size) < done)
+        return 0;
+    return MIN(le32_get(size) - done, LZ4_LEGACY_BLOCK);
+}
+
+/*
+ * Unpack a block to out + *done. Where there is room for it behind what it comes
+ * to, it is read to the end of out, and needs no memory of its own.
+ */
+static int lz4_block(struct unpack_io *io, uint32_t len, uint64_t *done)
+{
+    uint64_t max = lz4_block_max(io, len, *done), room = MIN(io->out_max - *done, max);
+    bool inside = room == max && len <= io->out_max - *done - max;
+    uint8_t *packed = inside ? io->out + io->out_max - len : malloc(MAX(len, 1u));
+    int got = -1;
+
+    if (!packed)
+        return -ENOMEM;
+    if (!take(io, packed, len))
+        got =
+            LZ4_decompress_safe((const char *)packed, (char *)io->out + *done, (int)len, (int)room);
+    if (!inside)
+        free(packed);
+    if (got < 0)
+        return room < max ? -ENOSPC : -EBADMSG;
+    *done += (unsigned)got;
+    return 0;
+}
 
 /*
  * The legacy frame: a magic, then blocks of a size and that many bytes, with no
@@ -39,30 +96,27 @@ static int copy_elf(struct unpack_io *io)
  */
 static int unpack_lz4(struct unpack_io *io)
 {
-    uint64_t at = 4, done = 0;
+    uint8_t word[4];
+    uint64_t done = 0;
+    int ret = 0;
 
-    while (io->in_len - at > 4) {
-        uint32_t len = le32_get(io->in + at);
-        uint64_t room = MIN(io->out_max - done, LZ4_LEGACY_BLOCK);
-        int got;
+    while (!ret && io->left > 4) {
+        uint32_t len;
 
-        at += 4;
+        if (take(io, word, 4))
+            return -EIO;
+        len = le32_get(word);
         if (len == LZ4_LEGACY_MAGIC) /* frames may follow each other */
             continue;
-        if (len > INT_MAX)
+        if (len > LZ4_COMPRESSBOUND(LZ4_LEGACY_BLOCK))
             return -EBADMSG;
-        if (len > io->in_len - at)
+        if (len > io->left)
             return -ENODATA;
-        got = LZ4_decompress_safe((const char *)io->in + at, (char *)io->out + done, (int)len,
-                                  (int)room);
-        if (got < 0)
-            return room < LZ4_LEGACY_BLOCK ? -ENOSPC : -EBADMSG;
-        at += len;
-        done += (unsigned)got;
+        ret = lz4_block(io, len, &done);
     }
-    if (io->in_len - at != 0 && io->in_len - at != 4)
-        return -ENODATA;
-    if (io->in_len - at == 4 && le32_get(io->in + at) != (uint32_t)done)
+    if (ret)
+        return ret;
+    if (io->left && (io->left != 4 || take(io, word, 4) || le32_get(word) != (uint32_t)done))
         return -ENODATA;
     io->out_len = done;
     return 0;
@@ -72,26 +126,50 @@ static int unpack_lz4(struct unpack_io *io)
 #endif
 
 #ifdef HAVE_ZSTD
+#define ZSTD_STATIC_LINKING_ONLY /* ZSTD_d_stableOutBuffer */
 #include <zstd.h>
 #include <zstd_errors.h>
 
+static int zstd_error(size_t code)
+{
+    switch (ZSTD_getErrorCode(code)) {
+    case ZSTD_error_dstSize_tooSmall: return -ENOSPC;
+    case ZSTD_error_memory_allocation: return -ENOMEM;
+    default: return -EBADMSG;
+    }
+}
+
+static int zstd_run(struct unpack_io *io, ZSTD_DCtx *ctx)
+{
+    ZSTD_inBuffer in = {io->piece, 0, 0};
+    ZSTD_outBuffer out = {io->out, io->out_max, 0};
+    size_t want;
+
+    /* What is unpacked stays in place: no copy of the last 128 MiB for looking back. */
+    ZSTD_DCtx_setParameter(ctx, ZSTD_d_stableOutBuffer, 1);
+    ZSTD_DCtx_setParameter(ctx, ZSTD_d_windowLogMax, ZSTD_WINDOWLOG_MAX);
+    do {
+        in.pos = 0;
+        in.size = next_piece(io);
+        if (!in.size)
+            return -ENODATA;
+        want = ZSTD_decompressStream(ctx, &out, &in);
+        if (ZSTD_isError(want))
+            return zstd_error(want);
+        if (want && in.pos < in.size)
+            return -ENOSPC;
+    } while (want); /* 0: the end of the frame */
+    io->out_len = out.pos;
+    return 0;
+}
+
 static int unpack_zstd(struct unpack_io *io)
 {
-    size_t frame = ZSTD_findFrameCompressedSize(io->in, io->in_len);
-    size_t got;
+    ZSTD_DCtx *ctx = ZSTD_createDCtx();
+    int ret = ctx ? zstd_run(io, ctx) : -ENOMEM;
 
-    if (ZSTD_isError(frame))
-        return ZSTD_getErrorCode(frame) == ZSTD_error_srcSize_wrong ? -ENODATA : -EBADMSG;
-    got = ZSTD_decompress(io->out, io->out_max, io->in, frame);
-    if (ZSTD_isError(got)) {
-        switch (ZSTD_getErrorCode(got)) {
-        case ZSTD_error_dstSize_tooSmall: return -ENOSPC;
-        case ZSTD_error_memory_allocation: return -ENOMEM;
-        default: return -EBADMSG;
-        }
-    }
-    io->out_len = got;
-    return 0;
+    ZSTD_freeDCtx(ctx);
+    return ret;
 }
 #else
 #define unpack_zstd NULL
@@ -102,21 +180,23 @@ static int unpack_zstd(struct unpack_io *io)
 
 static int unpack_gzip(struct unpack_io *io)
 {
-    z_stream s = {.next_in = (void *)io->in,
-                  .avail_in = (unsigned)io->in_len,
-                  .next_out = io->out,
-                  .avail_out = (unsigned)io->out_max};
+    z_stream s = {.next_out = io->out, .avail_out = (unsigned)io->out_max};
     int ret = inflateInit2(&s, 16 + MAX_WBITS); /* 16: a gzip header */
 
     if (ret != Z_OK)
         return -ENOMEM;
-    ret = inflate(&s, Z_FINISH);
+    while (ret == Z_OK) { /* Z_BUF_ERROR: nothing more to read, or no room */
+        if (!s.avail_in) {
+            s.avail_in = next_piece(io);
+            s.next_in = io->piece;
+        }
+        ret = inflate(&s, Z_NO_FLUSH);
+    }
     inflateEnd(&s);
     io->out_len = io->out_max - s.avail_out;
     switch (ret) {
     case Z_STREAM_END: return 0;
     case Z_MEM_ERROR: return -ENOMEM;
-    case Z_OK:
     case Z_BUF_ERROR: return s.avail_out ? -ENODATA : -ENOSPC;
     default: return -EBADMSG;
     }
@@ -133,15 +213,17 @@ static int unpack_gzip(struct unpack_io *io)
 
 static int lzma_run(struct unpack_io *io, lzma_stream *s)
 {
-    lzma_ret ret;
+    lzma_ret ret = LZMA_OK;
 
-    s->next_in = io->in;
-    s->avail_in = io->in_len;
     s->next_out = io->out;
     s->avail_out = io->out_max;
-    do
-        ret = lzma_code(s, LZMA_FINISH);
-    while (ret == LZMA_OK);
+    while (ret == LZMA_OK) { /* LZMA_BUF_ERROR: nothing more to read, or no room */
+        if (!s->avail_in) {
+            s->avail_in = next_piece(io);
+            s->next_in = io->piece;
+        }
+        ret = lzma_code(s, LZMA_RUN);
+    }
     io->out_len = io->out_max - s->avail_out;
     lzma_end(s);
     switch (ret) {
@@ -176,15 +258,16 @@ static int unpack_lzma(struct unpack_io *io)
 
 static int unpack_bzip2(struct unpack_io *io)
 {
-    bz_stream s = {.next_in = (void *)io->in,
-                   .avail_in = (unsigned)io->in_len,
-                   .next_out = (void *)io->out,
-                   .avail_out = (unsigned)io->out_max};
+    bz_stream s = {.next_out = (void *)io->out, .avail_out = (unsigned)io->out_max};
     int ret = BZ2_bzDecompressInit(&s, 0, 0);
 
     if (ret != BZ_OK)
         return -ENOMEM;
-    ret = BZ2_bzDecompress(&s);
+    /* BZ_OK with input left: no room */
+    while (ret == BZ_OK && !s.avail_in && (s.avail_in = next_piece(io))) {
+        s.next_in = (void *)io->piece;
+        ret = BZ2_bzDecompress(&s);
+    }
     BZ2_bzDecompressEnd(&s);
     io->out_len = io->out_max - s.avail_out;
     switch (ret) {
@@ -213,49 +296,69 @@ static const struct codec {
     {"bzip2-compressed", "libbz2", 3, {'B', 'Z', 'h'}, unpack_bzip2},
 };
 
-static const struct codec *codec_find(const uint8_t *in, uint64_t len)
+/* The codec of the format that the payload begins like, or NULL. */
+static const struct codec *codec_find(const struct file *file, uint64_t offset, uint64_t len,
+                                      int *err)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(codecs); i++) {
-        if (len >= codecs[i].magic_len && !memcmp(in, codecs[i].magic, codecs[i].magic_len))
+    uint8_t magic[sizeof(codecs[0].magic)] = {0};
+
+    len = MIN(len, sizeof(magic));
+    *err = file_peek(file, offset, magic, len);
+    for (unsigned i = 0; !*err && i < ARRAY_SIZE(codecs); i++) {
+        if (len >= codecs[i].magic_len && !memcmp(magic, codecs[i].magic, codecs[i].magic_len))
             return &codecs[i];
     }
     return NULL;
 }
 
-bool unpack_knows(const uint8_t *in, uint64_t in_len)
+bool unpack_knows(const struct file *file, uint64_t offset, uint64_t len)
 {
-    const struct codec *codec = codec_find(in, in_len);
+    int err;
+    const struct codec *codec = codec_find(file, offset, len, &err);
 
     return codec && codec->run;
 }
 
-int unpack(const char *name, const uint8_t *in, uint64_t in_len, uint8_t *out, uint64_t out_max,
-           uint64_t *out_len)
+static int say(const struct unpack_io *io, const struct codec *codec, int ret)
 {
-    const struct codec *codec = codec_find(in, in_len);
-    /* Several libraries count in 32 bits; Linux's header does, too. */
-    struct unpack_io io = {in, MIN(in_len, UINT32_MAX), out, MIN(out_max, UINT32_MAX), 0};
-    int ret;
+    const char *name = io->file->path;
 
-    if (!codec)
-        return err_set(ENOEXEC,
-                       "%s: payload's format is unknown, expected lz4, zstd, gzip, xz, "
-                       "lzma, bzip2 or ELF",
-                       name);
-    if (!codec->run)
-        return err_set(EOPNOTSUPP, "%s: payload is %s, but mote was built without %s", name,
-                       codec->name, codec->library);
-    ret = codec->run(&io);
-    *out_len = io.out_len;
     switch (ret) {
     case 0: return 0;
     case -ENOSPC:
-        return err_set(ENOSPC,
-                       "%s: payload is %s and unpacks to more than the %" PRIu64
-                       " bytes that the header allows",
-                       name, codec->name, io.out_max);
+        return err_set(ENOSPC, "%s: payload is %s and unpacks to more than %" PRIu64 " bytes", name,
+                       codec->name, io->out_max);
     case -ENOMEM: return err_set(ENOMEM, "%s: not enough memory to unpack the payload", name);
     case -ENODATA: return err_set(ENOEXEC, "%s: payload is %s and truncated", name, codec->name);
     default: return err_set(ENOEXEC, "%s: payload is %s and corrupt", name, codec->name);
     }
+}
+
+int unpack(const struct file *file, uint64_t offset, uint64_t len, uint8_t *out, uint64_t out_max,
+           uint64_t *out_len)
+{
+    /* Several libraries count in 32 bits; Linux's header does, too. */
+    struct unpack_io io = {.file = file,
+                           .at = offset,
+                           .left = MIN(len, UINT32_MAX),
+                           .out = out,
+                           .out_max = MIN(out_max, UINT32_MAX)};
+    int ret;
+    const struct codec *codec = codec_find(file, offset, len, &ret);
+
+    if (ret)
+        return ret;
+    if (!codec)
+        return err_set(ENOEXEC,
+                       "%s: payload's format is unknown, expected lz4, zstd, gzip, xz, "
+                       "lzma, bzip2 or ELF",
+                       file->path);
+    if (!codec->run)
+        return err_set(EOPNOTSUPP, "%s: payload is %s, but mote was built without %s", file->path,
+                       codec->name, codec->library);
+    io.piece = malloc(PIECE);
+    ret = io.piece ? codec->run(&io) : -ENOMEM;
+    free(io.piece);
+    *out_len = io.out_len;
+    return io.read_error ? io.read_error : say(&io, codec, ret);
 }

@@ -12,6 +12,10 @@ int cmd_ctl(int argc, char **argv);
 /* "mote: ..." on standard error; returns status. */
 int cmd_fail(enum status status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* What getopt_long returns for --help. Long options have values that are no letters, so
+ * that cmd_bad_option can tell them from short ones. */
+#define OPT_HELP 0x1000
+
 /* What getopt_long refused, as one line that names `mote NAME --help`; STATUS_USAGE. */
 int cmd_bad_option(int argc, char **argv, int letter);
 

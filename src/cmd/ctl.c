@@ -217,18 +217,20 @@ static int check_command(int argc, char **argv)
     return cmd_usage("ctl", "unknown command '%s'", argv[1]);
 }
 
+#define OPT_LIST (OPT_HELP + 1)
+
 static int run_ctl(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'}, {"list", no_argument, NULL, 'l'}, {0}};
+        {"help", no_argument, NULL, OPT_HELP}, {"list", no_argument, NULL, OPT_LIST}, {0}};
     bool listing = argc == 1;
     int letter, status;
 
     opterr = 0;
     while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-        if (letter == 'l') {
+        if (letter == OPT_LIST) {
             listing = true;
-        } else if (letter == 'h') {
+        } else if (letter == 'h' || letter == OPT_HELP) {
             print_help();
             return STATUS_OK;
         } else {

@@ -45,14 +45,14 @@ static void print_accels(const struct accel_info *infos)
 
 int cmd_info(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"help", no_argument, NULL, OPT_HELP}, {0}};
     struct accel_info infos[ACCEL_MAX] = {0};
     char why[512] = "";
     int letter;
 
     opterr = 0;
     while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-        if (letter != 'h')
+        if (letter != 'h' && letter != OPT_HELP)
             return cmd_bad_option(argc, argv, letter);
         puts("Usage: mote info\n\n"
              "Shows the host, the accelerators found with the reason why each is usable or\n"

@@ -8,6 +8,7 @@
 #include "cmd/repeat.h"
 #include "cmd/run_options.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,10 +73,24 @@ static const struct accel *choose(char *why, size_t size)
     return accel;
 }
 
+/* What the host has too little of is not the accelerator's fault. */
+static enum status attach_status(int err)
+{
+    switch (-err) {
+    case EAGAIN:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOSPC: return STATUS_FAILED;
+    default: return STATUS_ACCEL;
+    }
+}
+
 static int build(struct pc **pc, const struct run_options *opt)
 {
     const struct accel *accel = opt->accel;
     char why[512] = "";
+    int err;
 
     if (pc_create(pc, &opt->pc))
         return cmd_fail(STATUS_FAILED, "%s", err_text());
@@ -84,8 +99,9 @@ static int build(struct pc **pc, const struct run_options *opt)
         if (!accel)
             return cmd_fail(STATUS_ACCEL, "%s", why);
     }
-    if (pc_attach(*pc, accel, opt->accel_device))
-        return cmd_fail(STATUS_ACCEL, "%s", err_text());
+    err = pc_attach(*pc, accel, opt->accel_device);
+    if (err)
+        return cmd_fail(attach_status(err), "%s", err_text());
     if (pc_load(*pc))
         return cmd_fail(STATUS_INPUT, "%s", err_text());
     return STATUS_OK;

@@ -69,7 +69,7 @@ static const struct option options[] = {
     {"boot-timer", no_argument, NULL, OPT_BOOT_TIMER},
     {"gdb", required_argument, NULL, OPT_GDB},
     {"paused", no_argument, NULL, OPT_PAUSED},
-    {"help", no_argument, NULL, 'h'},
+    {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
 
@@ -365,7 +365,7 @@ bool run_options_parse(struct run_options *opt, int argc, char **argv, int *stat
     *status = STATUS_OK;
     opterr = 0;
     while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-        if (letter == 'h') {
+        if (letter == 'h' || letter == OPT_HELP) {
             print_help();
             *status = cmd_flush();
             return false;

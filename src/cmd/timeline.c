@@ -10,7 +10,7 @@
 
 static const struct option options[] = {
     {"output", required_argument, NULL, 'o'},
-    {"help", no_argument, NULL, 'h'},
+    {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
 
@@ -53,7 +53,7 @@ int cmd_timeline(int argc, char **argv)
 
     opterr = 0;
     while ((letter = getopt_long(argc, argv, ":ho:", options, NULL)) != -1) {
-        if (letter == 'h') {
+        if (letter == 'h' || letter == OPT_HELP) {
             fputs(help, stdout);
             return finish_stdout();
         }

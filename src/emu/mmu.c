@@ -20,10 +20,11 @@ struct place {
 
 /* ---- TLB -------------------------------------------------------------- */
 
-/* A page of another set: bit 0 of the page number flips the set index. */
+/* A page of another set: page 0, which is in set 0, or page 1. So zeroed memory is empty
+ * entries but for set 0, and a new TLB costs no memory. */
 static uint64_t empty_tag(unsigned index)
 {
-    return (uint64_t)(index ^ 1) << PAGE_SHIFT;
+    return index ? 0 : PAGE_SIZE;
 }
 
 static void entry_clear(struct emu_tlb_entry *e, unsigned index)
@@ -72,7 +73,9 @@ void emu_tlb_flush_page(struct emu_cpu *c, uint64_t linear)
 
 void emu_tlb_init(struct emu_cpu *c)
 {
-    c->tlb_fills = EMU_TLB_LOG + 1;
+    for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++)
+        entry_clear(&c->tlb[mmu][0], 0);
+    c->tlb_fills = 0;
     emu_tlb_flush(c);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/err.h"
 #include "base/parse.h"
+#include "host/clock.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,7 +14,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BACKLOG 4
+#define BACKLOG 16
+#define REST_NS UINT64_C(100000000)
+
+static void rest(struct listener *l)
+{
+    loop_remove(l->loop, &l->watch);
+    l->resting = true;
+    loop_timer_arm(&l->rest, host_now_ns() + REST_NS);
+}
+
+static void rested(void *user)
+{
+    struct listener *l = user;
+
+    if (loop_add(l->loop, &l->watch, EPOLLIN))
+        loop_timer_arm(&l->rest, host_now_ns() + REST_NS);
+    else
+        l->resting = false;
+}
 
 static void ready(void *user, uint32_t events)
 {
@@ -22,6 +41,8 @@ static void ready(void *user, uint32_t events)
 
     if (fd >= 0)
         l->accepted(l->user, fd);
+    else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+        rest(l); /* EMFILE, say: the connection stays, and the loop would spin */
 }
 
 static int refused(const char *where, int err)
@@ -141,7 +162,12 @@ int listener_open(struct listener *l, struct loop *loop, const char *where,
     l->watch = (struct loop_watch){fd, ready, l};
     l->accepted = accepted;
     l->user = user;
-    err = listen(fd, BACKLOG) ? refused(where, errno) : loop_add(loop, &l->watch, EPOLLIN);
+    err = loop_timer_init(loop, &l->rest, rested, l);
+    if (!err) {
+        err = listen(fd, BACKLOG) ? refused(where, errno) : loop_add(loop, &l->watch, EPOLLIN);
+        if (err)
+            loop_timer_destroy(loop, &l->rest);
+    }
     if (err) {
         close(fd);
         if (*l->path)
@@ -156,7 +182,9 @@ void listener_close(struct listener *l)
 {
     if (!l->loop)
         return;
-    loop_remove(l->loop, &l->watch);
+    if (!l->resting)
+        loop_remove(l->loop, &l->watch);
+    loop_timer_destroy(l->loop, &l->rest);
     close(l->watch.fd);
     if (*l->path)
         unlink(l->path);

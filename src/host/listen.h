@@ -10,6 +10,8 @@
 struct listener {
     struct loop *loop;
     struct loop_watch watch;
+    struct loop_timer rest; /* runs while nothing can be accepted, and watch is out of the loop */
+    bool resting;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of the socket to remove, or "" */
     void (*accepted)(void *user, int fd); /* a connection, non-blocking; its owner closes it */
     void *user;
@@ -22,6 +24,7 @@ struct listener {
  * one (listener_port). A socket at PATH that nobody listens at is replaced; the
  * new one is for its owner only (mode 0600). -EINVAL: where is neither;
  * -EADDRINUSE: somebody listens there; others as of socket, bind and listen.
+ * While the process has no descriptor or memory for a connection, it waits.
  */
 int listener_open(struct listener *l, struct loop *loop, const char *where,
                   void (*accepted)(void *user, int fd), void *user);

@@ -6,6 +6,10 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#if __has_include(<sys/platform/x86.h>) /* glibc 2.33 */
+#include <sys/platform/x86.h>
+#define HAVE_LIBC_CPUID
+#endif
 
 #define LEAF_TOPOLOGY    0x0bu
 #define LEAF_TOPOLOGY_V2 0x1fu
@@ -90,7 +94,29 @@ void x86_cpuid_query(const struct x86_cpuid *t, uint32_t leaf, uint32_t subleaf,
     }
 }
 
+#ifdef HAVE_LIBC_CPUID
+/* The libc's number for a leaf that it has looked at before main, or -1. */
+static int libc_index(uint32_t leaf, uint32_t subleaf)
+{
+    switch (leaf) {
+    case 1: return CPUID_INDEX_1;
+    case 7: return subleaf ? -1 : CPUID_INDEX_7;
+    case 0x80000001: return CPUID_INDEX_80000001;
+    default: return -1;
+    }
+}
+#endif
+
 void x86_cpuid_host(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
+#ifdef HAVE_LIBC_CPUID
+    int index = libc_index(leaf, subleaf);
+
+    if (index >= 0) {
+        memcpy(regs, __x86_get_cpuid_feature_leaf((unsigned)index)->cpuid_array,
+               4 * sizeof(regs[0]));
+        return;
+    }
+#endif
     __cpuid_count(leaf, subleaf, regs[0], regs[1], regs[2], regs[3]);
 }

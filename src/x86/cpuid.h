@@ -42,7 +42,10 @@ struct x86_cpuid_topology {
     uint32_t tsc_khz; /* 0: unknown */
 };
 
-/* Host's CPUID instruction, for policies. */
+/*
+ * Host's CPUID instruction, for policies: for the feature leaves as the libc found it
+ * on some processor before main, since a hypervisor takes up to 0.1 ms for each.
+ */
 void x86_cpuid_host(uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 
 #endif

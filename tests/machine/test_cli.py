@@ -33,6 +33,16 @@ def test_help_of_run_tells_every_option_and_status():
     assert machine.mote("help", "run").out == done.out
 
 
+def test_wrong_options_are_named():
+    for command in "run", "info", "ctl", "timeline":
+        for option, what in (("--help=3", "option '--help=3' takes no value"),
+                             ("-x", "unknown option '-x'"),
+                             ("--nothing", "unknown or ambiguous option '--nothing'")):
+            done = machine.mote(command, option)
+            assert done.status == USAGE and done.out == "", done
+            assert done.err == f"mote {command}: {what}; see 'mote {command} --help'\n", done
+
+
 def test_lost_output_is_an_error():
     for args in ["--help"], ["--version"], ["info"], ["run", "--help"], ["ctl", "--help"]:
         with open("/dev/full", "wb") as full:

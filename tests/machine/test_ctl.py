@@ -273,7 +273,8 @@ def test_names(start, flat, runtime):
     assert [line.split()[0] for line in obeyed().splitlines()] == ["two"]
     two.send(signal.SIGTERM)
     two.end()
-    assert obeyed() == "" and os.listdir(runtime / "mote") == []
+    # What was found out about the host may stay.
+    assert obeyed() == "" and set(os.listdir(runtime / "mote")) <= {"tsc"}
 
 
 def test_path_as_a_name(start, flat, runtime):

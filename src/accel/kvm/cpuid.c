@@ -147,6 +147,28 @@ static int put_topology(struct kvm_machine *m, struct x86_cpuid *t,
     return err;
 }
 
+/* KVM leaves the processor's name empty; the host's is true of the guest. */
+static int put_brand(struct x86_cpuid *t)
+{
+    struct x86_cpuid_leaf *l = x86_cpuid_find(t, 0x80000000, 0);
+    int err = 0;
+
+    if (!l || l->eax < 0x80000004)
+        return 0;
+    for (uint32_t leaf = 0x80000002; leaf <= 0x80000004 && !err; leaf++) {
+        uint32_t regs[4];
+
+        l = x86_cpuid_find(t, leaf, 0);
+        if (l && (l->eax || l->ebx || l->ecx || l->edx))
+            continue;
+        x86_cpuid_host(leaf, 0, regs);
+        err = x86_cpuid_put(
+            t, &(struct x86_cpuid_leaf){
+                   .leaf = leaf, .eax = regs[0], .ebx = regs[1], .ecx = regs[2], .edx = regs[3]});
+    }
+    return err;
+}
+
 /* KVM's own leaves (Documentation/virt/kvm/x86/cpuid.rst). */
 static int put_signature(struct kvm_machine *m, struct x86_cpuid *t,
                          const struct x86_cpuid_topology *topo)
@@ -185,6 +207,8 @@ int kvm_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topolo
         hide_nesting(table);
         err = put_topology(k, table, topology);
     }
+    if (!err)
+        err = put_brand(table);
     if (!err)
         err = put_signature(k, table, topology);
     if (err == -ENOSPC)

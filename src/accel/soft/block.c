@@ -132,6 +132,8 @@ static void *arena_take(struct block_cache *b, size_t size)
 
 void block_flush(struct block_cache *b, struct code_map *map)
 {
+    if (!b->used)
+        return;
     for (unsigned n = 0; n < 1u << BLOCK_PAGE_BITS; n++) {
         for (struct block_page *p = b->pages[n]; p; p = p->next)
             code_map_mark(map, p->page << PAGE_SHIFT, false);

@@ -180,6 +180,7 @@ static void cpuid_tells_machine_and_clock(void **state)
     static struct x86_cpuid t;
     struct machine *m;
     struct x86_cpuid_leaf *l;
+    uint32_t regs[4];
 
     fixture_require(&accel_kvm);
     assert_int_equal(machine_create(&m, &accel_kvm, &config), 0);
@@ -194,6 +195,9 @@ static void cpuid_tells_machine_and_clock(void **state)
     assert_true(l->edx & 1u << 28); /* several */
     l = x86_cpuid_find(&t, 0x80000001, 0);
     assert_true(!l || !(l->ecx & 1u << 2)); /* SVM */
+    l = x86_cpuid_find(&t, 0x80000002, 0);  /* the host's name, or the one that KVM gives */
+    x86_cpuid_host(0x80000002, 0, regs);
+    assert_true(l ? l->eax || !regs[0] : !regs[0]);
     l = x86_cpuid_find(&t, 0x40000000, 0);
     assert_non_null(l);
     assert_int_equal(l->eax, 0x40000010);

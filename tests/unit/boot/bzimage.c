@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static int setup(void **state)
 {
@@ -276,6 +277,15 @@ static void refuses_truncated_files(void **state)
     }
 }
 
+/* A file in memory, until the next. */
+static const struct file *memory(const uint8_t *data, uint64_t size)
+{
+    static struct file file;
+
+    file = (struct file){.path = "kernel", .data = data, .size = size};
+    return &file;
+}
+
 static void refuses_truncated_payloads(void **state)
 {
     struct image elf;
@@ -288,14 +298,15 @@ static void refuses_truncated_payloads(void **state)
         if (!pack_available(p))
             continue;
         len = pack(p, elf.bytes, elf.file.size, packed, 4 << 20);
-        assert_int_equal(unpack("kernel", packed, len, out, 4 << 20, &got), 0);
+        assert_int_equal(unpack(memory(packed, len), 0, len, out, 4 << 20, &got), 0);
         assert_int_equal(got, elf.file.size);
         assert_memory_equal(out, elf.bytes, got);
         for (unsigned i = 0; i < 16; i++) {
             uint8_t *cut = malloc(len * i / 16 + 1);
 
             memcpy(cut, packed, len * i / 16);
-            assert_int_equal(unpack("kernel", cut, len * i / 16, out, 4 << 20, &got), -ENOEXEC);
+            assert_int_equal(unpack(memory(cut, len * i / 16), 0, len * i / 16, out, 4 << 20, &got),
+                             -ENOEXEC);
             free(cut);
         }
     }
@@ -317,7 +328,7 @@ static void stops_a_payload_bomb(void **state)
         memcpy(zeros, "\177ELF", 4);
         len = pack(p, zeros, 32 << 20, packed, 33 << 20);
         memset(out, 0xee, LIMIT + 16);
-        assert_int_equal(unpack("kernel", packed, len, out, LIMIT, &got), -ENOSPC);
+        assert_int_equal(unpack(memory(packed, len), 0, len, out, LIMIT, &got), -ENOSPC);
         assert_non_null(strstr(err_text(), "1048576 bytes"));
         for (unsigned i = 0; i < 16; i++)
             assert_int_equal(out[LIMIT + i], 0xee);
@@ -325,6 +336,83 @@ static void stops_a_payload_bomb(void **state)
     free(zeros);
     free(packed);
     free(out);
+}
+
+/* An ELF file in name only, half of it random and half not. */
+static uint8_t *mixed(uint64_t size)
+{
+    uint8_t *data = malloc(size);
+    unsigned seed = 1;
+
+    for (uint64_t i = 0; i < size; i++)
+        data[i] = i & 0x8000 ? (uint8_t)(rand_r(&seed) >> 8) : image_byte(i);
+    memcpy(data, "\177ELF", 4);
+    return data;
+}
+
+/* Payloads of several pieces and LZ4 blocks, from a file; with room behind them and without. */
+static void unpacks_piece_by_piece(void **state)
+{
+    enum { SIZE = 18 << 20, PACKED = 1 << 20, OFFSET = 999 };
+    uint8_t *data = mixed(SIZE), *packed = malloc(SIZE + (2 << 20)), *out = malloc(2 * SIZE);
+
+    for (enum packing p = PACK_LZ4; p < PACK_COUNT; p++) {
+        char path[] = "/tmp/mote-bzimage-XXXXXX";
+        uint64_t size = p == PACK_LZ4 ? SIZE : PACKED, len, got;
+        struct file file = {0};
+        int fd = mkstemp(path);
+
+        assert_true(fd >= 0);
+        unlink(path);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (!pack_available(p)) {
+            close(fd);
+            continue;
+        }
+        len = pack(p, data, size, packed, SIZE + (2 << 20));
+        assert_true(len > 300 << 10);
+        assert_int_equal(pwrite(fd, packed, len, OFFSET), len);
+        assert_int_equal(file_open(&file, path, "a kernel image"), 0);
+        for (unsigned room = 0; room < 3; room++) {
+            uint64_t max = size + room * len / 2;
+
+            memset(out, 0xee, 2 * SIZE);
+            assert_int_equal(unpack(&file, OFFSET, len, out, max, &got), 0);
+            assert_int_equal(got, size);
+            assert_memory_equal(out, data, size);
+            assert_int_equal(out[max], 0xee);
+        }
+        assert_int_equal(unpack(&file, OFFSET, len, out, size - 1, &got), -ENOSPC);
+        assert_int_equal(ftruncate(fd, (off_t)(OFFSET + len / 2)), 0);
+        assert_int_equal(unpack(&file, OFFSET, len, out, 2 * SIZE, &got), -EIO);
+        assert_non_null(strstr(err_text(), "while it was read"));
+        file_close(&file);
+        close(fd);
+    }
+    free(data);
+    free(packed);
+    free(out);
+}
+
+/* A header may announce nearly 4 GiB: what is more than the guest's RAM is not unpacked. */
+static void unpacks_no_more_than_guest_ram(void **state)
+{
+    enum { SIZE = 72 << 20 };
+    struct machine *m = *state;
+    uint8_t *zeros = calloc(1, SIZE);
+    struct image img;
+
+    if (!pack_available(PACK_GZIP))
+        skip();
+    memcpy(zeros, "\177ELF", 4);
+    image_bzimage(&img, PACK_ELF);
+    le32_put(img.bytes + 0x24c,
+             (uint32_t)pack(PACK_GZIP, zeros, SIZE, img.bytes + 1024 + 0x400, 1 << 20));
+    le32_put(img.bytes + 0x260, 0xe0000000);
+    assert_refused(m, &img, NULL, ENOMEM,
+                   "kernel unpacks to more than the guest's 64 MiB of memory");
+    free(zeros);
+    image_free(&img);
 }
 
 static void survives_corrupt_payloads(void **state)
@@ -347,7 +435,7 @@ static void survives_corrupt_payloads(void **state)
             memcpy(copy, packed, len);
             for (unsigned j = 0; j < 4; j++)
                 copy[8 + (unsigned)rand_r(&seed) % (len - 8)] ^= 1 + (unsigned)rand_r(&seed) % 255;
-            ret = unpack("kernel", copy, len, out, 4 << 20, &got);
+            ret = unpack(memory(copy, len), 0, len, out, 4 << 20, &got);
             assert_true(ret == 0 || ret == -ENOEXEC || ret == -ENOSPC || ret == -ENOMEM);
             free(copy);
         }
@@ -482,6 +570,8 @@ int main(void)
         T(refuses_truncated_files),
         T(refuses_truncated_payloads),
         T(stops_a_payload_bomb),
+        T(unpacks_piece_by_piece),
+        T(unpacks_no_more_than_guest_ram),
         T(survives_corrupt_payloads),
         T(refuses_bad_headers),
         T(refuses_other_payloads),

@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -252,6 +254,43 @@ static void ends_with_clients_inside(void **state)
     close(waits);
 }
 
+static double cpu_of(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+/* Without a descriptor to accept with, a client waits, and the loop sleeps. */
+static void no_descriptor_left(void **state)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct rlimit limit, none;
+    double cpu, wall;
+    clockid_t clock;
+
+    assert_int_equal(pthread_getcpuclockid(box.thread, &clock), 0);
+    strcpy(addr.sun_path, box.path);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 3; /* lower than any that would be given out */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    cpu = cpu_of(clock);
+    wall = cpu_of(CLOCK_MONOTONIC);
+    while (cpu_of(CLOCK_MONOTONIC) - wall < 0.25)
+        usleep(10000);
+    cpu = cpu_of(clock) - cpu;
+    wall = cpu_of(CLOCK_MONOTONIC) - wall;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_true(cpu < wall / 10);
+    say(fd, "echo at last\n");
+    expect(fd, "at last\n");
+    close(fd);
+}
+
 static void one_server_a_socket(void **state)
 {
     struct line_server second;
@@ -277,6 +316,7 @@ int main(void)
         TEST(client_that_does_not_read),
         TEST(noise),
         TEST(ends_with_clients_inside),
+        TEST(no_descriptor_left),
         TEST(one_server_a_socket),
     };
 

@@ -1,10 +1,12 @@
 /* CPUID tables: replacing, filling up, and what an unknown leaf returns. */
 #include "x86/cpuid.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -122,6 +124,17 @@ static void host(void **state)
     assert_true(regs[0] >= 1);
     x86_cpuid_host(0x80000001, 0, regs);
     assert_true(regs[3] & (1u << 29)); /* long mode: this program runs in it */
+    for (unsigned i = 0; i < 3; i++) {
+        uint32_t leaf = (const uint32_t[]){1, 7, 0x80000001}[i];
+
+        x86_cpuid_host(leaf, 0, regs);
+        __cpuid_count(leaf, 0, again[0], again[1], again[2], again[3]);
+        if (leaf == 1) /* which processor it is */
+            regs[1] = again[1] = 0;
+        if (leaf == 7 && __get_cpuid_max(0, NULL) < 7)
+            memset(again, 0, sizeof(again));
+        assert_memory_equal(regs, again, sizeof(regs));
+    }
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-#include "accel/cache.h"
+#include "base/bootcache.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define HEAD_MAX 1024
 
 static bool is_ours(int fd, mode_t type)
 {
@@ -70,7 +72,7 @@ static int read_all(int fd, char *buf, size_t size)
     return -EFBIG;
 }
 
-int cache_read(const char *name, char *buf, size_t size)
+static int read_file(const char *name, char *buf, size_t size)
 {
     int fd, err = -ENOENT, folder = open_folder();
 
@@ -84,6 +86,39 @@ int cache_read(const char *name, char *buf, size_t size)
     }
     close(folder);
     return err;
+}
+
+/* The line before the text. false: the host does not tell its boots apart. */
+static bool make_head(const char *key, char *head, size_t size)
+{
+    char boot_id[64];
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && !read_all(fd, boot_id, sizeof(boot_id));
+
+    if (fd >= 0)
+        close(fd);
+    if (!ok)
+        return false;
+    boot_id[strcspn(boot_id, "\n")] = '\0';
+    return boot_id[0] && (size_t)snprintf(head, size, "mote-" MOTE_VERSION " %s %u %s\n", boot_id,
+                                          (unsigned)geteuid(), key) < size;
+}
+
+int bootcache_read(const char *name, const char *key, char *buf, size_t size)
+{
+    char head[HEAD_MAX];
+    size_t len;
+    int err = read_file(name, buf, size);
+
+    if (err)
+        return err;
+    if (!make_head(key, head, sizeof(head)))
+        return -ENOENT;
+    len = strlen(head);
+    if (strncmp(buf, head, len))
+        return -ENOENT;
+    memmove(buf, buf + len, strlen(buf + len) + 1);
+    return 0;
 }
 
 static int write_all(int fd, const char *text, size_t len)
@@ -101,17 +136,27 @@ static int write_all(int fd, const char *text, size_t len)
     return 0;
 }
 
-int cache_write(const char *name, const char *text)
+static int write_texts(int fd, const char *head, const char *text)
 {
-    char temp[NAME_MAX];
-    int fd, err, folder = open_folder();
+    int err = write_all(fd, head, strlen(head));
 
+    return err ? err : write_all(fd, text, strlen(text));
+}
+
+int bootcache_write(const char *name, const char *key, const char *text)
+{
+    char temp[NAME_MAX], head[HEAD_MAX];
+    int fd, err, folder;
+
+    if (!make_head(key, head, sizeof(head)))
+        return -ENOENT;
+    folder = open_folder();
     if (folder < 0)
         return -ENOENT;
     snprintf(temp, sizeof(temp), "%s.%ld", name, (long)getpid());
     unlinkat(folder, temp, 0); /* left by a crash long ago */
     fd = openat(folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    err = fd < 0 ? -errno : write_all(fd, text, strlen(text));
+    err = fd < 0 ? -errno : write_texts(fd, head, text);
     if (fd >= 0 && close(fd) && !err)
         err = -errno;
     if (!err && renameat(folder, temp, folder, name))
