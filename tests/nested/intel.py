@@ -2,8 +2,8 @@
 with VMX and EPT, Debian's kernel on it loads kvm_intel.
 
 Bochs is slow, but unlike QEMU's TCG it has all of what a hypervisor can ask for,
-such as exits for INT3 and a DR7 of the guest's own. There is nothing to talk to
-the machine by while it runs: what it shall run is put in beforehand.
+such as exits for INT3 and a DR7 of the guest's own. What the machine shall run is
+put in beforehand; a serial port is all there is to talk to it by while it runs.
 
     results = intel.run(kernel, {"info": ["mote", "info"]}, {"/flat/loop": "loop.bin"})
     print(results["info"].out)
@@ -33,7 +33,7 @@ FREQUENCY = 100_000_000
 # code and keys, and tables of trace events, it takes seconds.
 CMDLINE = ("console=ttyS0,115200 loglevel=2 panic=-1 nokaslr mitigations=off tsc=reliable "
            f"tsc_early_khz={FREQUENCY // 1000} no_timer_check hpet=disable acpi=off pci=off "
-           "8250.nr_uarts=1 i8042.noaux lsm= audit=0 cryptomgr.notests rcupdate.rcu_expedited=1 "
+           "8250.nr_uarts=2 i8042.noaux lsm= audit=0 cryptomgr.notests rcupdate.rcu_expedited=1 "
            "initcall_blacklist=trace_eval_init,load_system_certificate_list,blacklist_init,"
            "init_evm,hugetlb_init,pci_subsys_init,pci_apply_final_quirks")
 
@@ -181,40 +181,70 @@ def parse(console):
     return results, False
 
 
-def run(kernel, commands, files=None, seconds=300):
+class Intel:
     """
-    {name: Result} of commands, {name: argv}, run in alphabetical order; kernel: a
-    bzImage in its unpacked package; files: {path inside: host file}, their libraries
-    come along, mote is at /bin/mote and the kernel at /guest/vmlinuz. Seconds are the
-    host's, in a Result the machine's. Raises Unavailable and Stuck.
+    The machine, to be used with `with`: it runs commands, {name: argv}, in alphabetical
+    order. kernel: a bzImage in its unpacked package; files: {path inside: host file},
+    their libraries come along, mote is at /bin/mote and the kernel at /guest/vmlinuz;
+    port: of localhost, where somebody listens, for the machine's ttyS1. Raises
+    Unavailable.
     """
-    bochs = need("bochs", "bochs")
-    kernel = pathlib.Path(kernel).absolute()
-    with tempfile.TemporaryDirectory(prefix="intel-") as name:
-        folder = pathlib.Path(name)
-        make_initramfs(folder / "initramfs", folder, kernel, commands, files or {})
-        make_disk(folder / "disk", folder, unpack(kernel), (folder / "initramfs").read_bytes())
-        (folder / "config").write_text(CONFIG.format(
-            model=MODEL, frequency=FREQUENCY, megs=MEMORY >> 20, folder=folder))
-        (folder / "input").write_text("c\n")  # to Bochs' debugger: continue
-        console = folder / "console"
-        console.touch()
-        until = time.monotonic() + seconds
-        with open(folder / "input", "rb") as stdin, open(folder / "said", "wb") as said:
-            process = subprocess.Popen([bochs, "-q", "-f", folder / "config"], stdin=stdin,
-                                       stdout=said, stderr=said, preexec_fn=die_with_parent)
+
+    def __init__(self, kernel, commands, files=None, port=None):
+        bochs = need("bochs", "bochs")
+        kernel = pathlib.Path(kernel).absolute()
+        self.process = None
+        self.scratch = tempfile.TemporaryDirectory(prefix="intel-")
         try:
-            while True:
-                ended = process.poll() is not None or time.monotonic() > until
-                results, complete = parse(console.read_bytes())
-                if complete:
-                    return results
-                if ended:
-                    why = f"no end in {seconds} s" if process.returncode is None else "Bochs ended"
-                    raise Stuck(f"{why}; done: {' '.join(results)}\n--- console\n"
-                                f"{console.read_text(errors='replace')[-2000:]}\n--- Bochs\n"
-                                f"{(folder / 'said').read_text(errors='replace')[-1000:]}")
-                time.sleep(0.1)
-        finally:
-            process.kill()
-            process.wait()
+            self.launch(bochs, kernel, commands, files or {}, port)
+        except BaseException:
+            self.close()
+            raise
+
+    def launch(self, bochs, kernel, commands, files, port):
+        folder = self.folder = pathlib.Path(self.scratch.name)
+        make_initramfs(folder / "initramfs", folder, kernel, commands, files)
+        make_disk(folder / "disk", folder, unpack(kernel), (folder / "initramfs").read_bytes())
+        config = CONFIG.format(model=MODEL, frequency=FREQUENCY, megs=MEMORY >> 20, folder=folder)
+        if port:
+            config += f"com2: enabled=1, mode=socket-client, dev=localhost:{port}\n"
+        (folder / "config").write_text(config)
+        (folder / "input").write_text("c\n")  # to Bochs' debugger: continue
+        self.console = folder / "console"
+        self.console.touch()
+        with open(folder / "input", "rb") as stdin, open(folder / "said", "wb") as said:
+            self.process = subprocess.Popen([bochs, "-q", "-f", folder / "config"], stdin=stdin,
+                                            stdout=said, stderr=said, preexec_fn=die_with_parent)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        self.scratch.cleanup()
+
+    def wait(self, seconds):
+        """{name: Result}. Seconds are the host's, in a Result the machine's. Raises Stuck."""
+        until = time.monotonic() + seconds
+        while True:
+            ended = self.process.poll() is not None or time.monotonic() > until
+            results, complete = parse(self.console.read_bytes())
+            if complete:
+                return results
+            if ended:
+                why = f"no end in {seconds} s" if self.process.returncode is None else "Bochs ended"
+                raise Stuck(f"{why}; done: {' '.join(results)}\n--- console\n"
+                            f"{self.console.read_text(errors='replace')[-2000:]}\n--- Bochs\n"
+                            f"{(self.folder / 'said').read_text(errors='replace')[-1000:]}")
+            time.sleep(0.1)
+
+
+def run(kernel, commands, files=None, seconds=300):
+    """{name: Result} of what Intel's arguments say, if nobody talks to it meanwhile."""
+    with Intel(kernel, commands, files) as machine:
+        return machine.wait(seconds)
