@@ -3,6 +3,7 @@
 #include "accel/backends.h"
 #include "base/bits.h"
 #include "base/err.h"
+#include "x86/msi.h"
 #include "x86/paging.h"
 
 #include <errno.h>
@@ -76,11 +77,30 @@ int machine_unmap(struct machine *m, gpa_t gpa)
     return err ? err : guest_mem_unmap(&m->mem, gpa);
 }
 
-int machine_irq_line(struct machine *m, unsigned gsi, int level)
+static int check_msi(const struct machine *m, uint64_t address)
 {
-    if (!(m->caps & ACCEL_CAP_IRQCHIP))
-        return err_set(ENODEV, "%s: no interrupt controller inside", m->accel->name);
-    return m->accel->irq_line(m, gsi, level);
+    if (!(m->caps & ACCEL_CAP_LAPIC))
+        return err_set(ENODEV, "%s: no local APIC inside", m->accel->name);
+    if (!msi_is_address(address))
+        return err_set(EINVAL, "interrupt message to 0x%" PRIx64 ", expected 0x%" PRIx64 "+1M",
+                       address, MSI_BASE);
+    return 0;
+}
+
+int machine_msi(struct machine *m, uint64_t address, uint32_t data)
+{
+    int err = check_msi(m, address);
+
+    return err ? err : m->accel->msi(m, address, data);
+}
+
+int machine_ioapic_route(struct machine *m, unsigned pin, uint64_t address, uint32_t data)
+{
+    int err = check_msi(m, address);
+
+    if (!err && pin >= IOAPIC_PINS)
+        err = err_set(EINVAL, "pin %u of the IOAPIC, expected one below %d", pin, IOAPIC_PINS);
+    return err ? err : m->accel->ioapic_route(m, pin, address, data);
 }
 
 int machine_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
@@ -157,8 +177,6 @@ int vcpu_inject(struct vcpu *v, const struct x86_event *event)
 {
     if (event->kind == X86_EVENT_EXCEPTION && event->vector > 31)
         return err_set(EINVAL, "vCPU %u: exception vector %u is above 31", v->id, event->vector);
-    if (event->kind == X86_EVENT_INTR && (v->machine->caps & ACCEL_CAP_IRQCHIP))
-        return err_set(EINVAL, "vCPU %u: interrupts come from the controller inside", v->id);
     return v->accel->inject(v, event);
 }
 

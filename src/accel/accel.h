@@ -23,7 +23,7 @@ struct vcpu;
 
 /* What an accelerator offers beyond the common part (machine_caps). */
 enum {
-    ACCEL_CAP_IRQCHIP = 1,      /* LAPICs, IOAPIC and PICs inside; machine_irq_line */
+    ACCEL_CAP_LAPIC = 1,        /* local APICs inside; PICs and IOAPIC are the board's */
     ACCEL_CAP_CLOCK = 2,        /* kvmclock: the guest may be offered its CPUID bits */
     ACCEL_CAP_TSC_DEADLINE = 4, /* the inside LAPIC has the TSC-deadline timer */
 };
@@ -90,7 +90,9 @@ struct accel {
     void (*machine_destroy)(struct machine *m);
     int (*map)(struct machine *m, const struct mem_slot *slot);
     int (*unmap)(struct machine *m, const struct mem_slot *slot);
-    int (*irq_line)(struct machine *m, unsigned gsi, int level);
+    /* With ACCEL_CAP_LAPIC, arguments checked. */
+    int (*msi)(struct machine *m, uint64_t address, uint32_t data);
+    int (*ioapic_route)(struct machine *m, unsigned pin, uint64_t address, uint32_t data);
     int (*vcpu_create)(struct vcpu **out, struct machine *m, unsigned id);
     void (*vcpu_destroy)(struct vcpu *v);
     int (*set_cpuid)(struct vcpu *v, const struct x86_cpuid *table);
@@ -123,7 +125,7 @@ struct vcpu {
     unsigned id;
     unsigned valid;          /* X86_* groups of *state that equal the engine's */
     unsigned dirty;          /* X86_* groups of *state to hand over before the next run */
-    uint64_t tsc_offset;     /* guest's TSC less the host's, without ACCEL_CAP_IRQCHIP */
+    uint64_t tsc_offset;     /* guest's TSC less the host's, without ACCEL_CAP_LAPIC */
     uint64_t rescued;        /* instructions that the interpreter did, as the engine could not */
     struct x86_state *state; /* the shared page; see vcpu_get and vcpu_set */
 };
@@ -151,8 +153,19 @@ void machine_destroy(struct machine *m); /* vCPUs first; NULL is fine */
 int machine_map(struct machine *m, gpa_t gpa, uint64_t size, void *hva, unsigned rights);
 int machine_unmap(struct machine *m, gpa_t gpa);
 
-/* With ACCEL_CAP_IRQCHIP: drive an input (GSI) of PIC and IOAPIC. Any thread. */
-int machine_irq_line(struct machine *m, unsigned gsi, int level);
+/*
+ * With ACCEL_CAP_LAPIC (else -ENODEV): send an interrupt message to the local APICs,
+ * given as the memory write of x86/msi.h. One that no APIC takes vanishes. -EINVAL:
+ * no address of a message. Any thread.
+ */
+int machine_msi(struct machine *m, uint64_t address, uint32_t data);
+
+/*
+ * This is the message that `pin` of the board's IOAPIC sends from now on. When it is
+ * level-triggered, the end of its interrupt is a VCPU_EXIT_IOAPIC_EOI; so tell it
+ * before the first such message. Errors as above, one thread at a time.
+ */
+int machine_ioapic_route(struct machine *m, unsigned pin, uint64_t address, uint32_t data);
 
 /* The CPUID table the accelerator can honour, for a board to adjust and set. */
 int machine_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
@@ -173,7 +186,8 @@ int vcpu_set(struct vcpu *v, unsigned groups);
 /*
  * Queue an event for delivery at the next run. An interrupt only when
  * exit.intr_ready (else -EAGAIN): use vcpu_request_window and wait for the
- * window exit. Not with ACCEL_CAP_IRQCHIP, except NMIs and exceptions.
+ * window exit. With ACCEL_CAP_LAPIC it is the PICs' (ExtINT), and ready means that
+ * LINT0 lets it pass, too; the others are messages.
  */
 int vcpu_inject(struct vcpu *v, const struct x86_event *event);
 void vcpu_request_window(struct vcpu *v, bool intr, bool nmi);

@@ -10,19 +10,11 @@
 
 /* ---- interrupts ---- */
 
-static void line_inside(void *user, unsigned gsi, int level)
-{
-    machine_irq_line(user, gsi, level);
-}
-
 static int add_intc(struct devices *d, const struct devices_config *cfg)
 {
     int err;
 
-    if (cfg->machine->caps & ACCEL_CAP_IRQCHIP) {
-        d->irq.inside = (struct dev_irq){line_inside, cfg->machine, 0};
-        return 0;
-    }
+    d->intc.machine = cfg->machine;
     d->intc.tsc_offset = cfg->tsc_offset;
     d->intc.wake = cfg->wake_vcpu;
     d->intc.user = cfg->wake_user;

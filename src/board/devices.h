@@ -28,7 +28,7 @@ struct devices_config {
     struct machine *machine;
     uint32_t tsc_khz;              /* of the guest */
     const uint64_t *tsc_offset;    /* guest's TSC less the host's */
-    void (*wake_vcpu)(void *user); /* for controllers in user space */
+    void (*wake_vcpu)(void *user); /* for the interrupt controllers */
     void *wake_user;
     bool control, debug_exit, boot_timer;
 };
@@ -38,7 +38,7 @@ struct devices {
     struct life *life;
     struct dev_bus ports, mmio;
     struct irq_router irq;
-    struct intc intc; /* has_intc: the accelerator has none inside */
+    struct intc intc;
     struct pit pit;
     struct board_timer pit_timer;
     struct acpi_pm pm;

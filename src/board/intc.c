@@ -37,37 +37,62 @@ static uint64_t guest_tsc(void *user)
     return __rdtsc() + __atomic_load_n(ic->tsc_offset, __ATOMIC_RELAXED);
 }
 
-static void ioapic_deliver(void *user, uint8_t dest, bool logical, uint8_t mode, uint8_t vector,
-                           bool level)
+static void ioapic_deliver(void *user, const struct apic_msg *msg)
 {
     struct intc *ic = user;
-    const struct apic_msg msg = {
-        .dest = dest, .logical = logical, .level = level, .delivery_mode = mode, .vector = vector};
 
-    apic_bus_send(&ic->bus, NULL, &msg);
+    if (ic->inside)
+        machine_msi(ic->machine, apic_msg_address(msg), apic_msg_data(msg));
+    else
+        apic_bus_send(&ic->bus, NULL, msg);
+}
+
+static void ioapic_written(void *user, unsigned pin, const struct apic_msg *msg)
+{
+    struct intc *ic = user;
+
+    if (ic->inside)
+        machine_ioapic_route(ic->machine, pin, apic_msg_address(msg), apic_msg_data(msg));
 }
 
 static void pic_output(void *user, unsigned line, int level)
 {
     struct intc *ic = user;
 
-    lapic_set_lint(&ic->lapic, 0, level);
+    if (!ic->inside) {
+        lapic_set_lint(&ic->lapic, 0, level);
+        return;
+    }
+    atomic_store(&ic->lint0, level);
+    if (level)
+        ic->wake(ic->user);
 }
 
-int intc_init(struct intc *ic, struct loop *loop, struct host_clock *clock, uint32_t tsc_khz)
+static int own_lapic_init(struct intc *ic, struct loop *loop, struct host_clock *clock,
+                          uint32_t tsc_khz)
 {
-    const struct lapic_ops lapic = {lapic_kick, lapic_send, lapic_eoi_broadcast, guest_tsc, ic};
-    const struct ioapic_ops ioapic = {ioapic_deliver, ic};
-    const struct dev_irq pic = {pic_output, ic, 0};
+    const struct lapic_ops ops = {lapic_kick, lapic_send, lapic_eoi_broadcast, guest_tsc, ic};
     const struct dev_clock now = board_clock(clock);
     int err = board_timer_init(&ic->timer, loop, clock);
 
     if (err)
         return err;
-    lapic_init(&ic->lapic, 0, true, &lapic, &now, &ic->timer.dev, tsc_khz);
+    lapic_init(&ic->lapic, 0, true, &ops, &now, &ic->timer.dev, tsc_khz);
     lapic_set_virtual_wire(&ic->lapic);
     apic_bus_init(&ic->bus);
-    apic_bus_add(&ic->bus, &ic->lapic);
+    return apic_bus_add(&ic->bus, &ic->lapic);
+}
+
+int intc_init(struct intc *ic, struct loop *loop, struct host_clock *clock, uint32_t tsc_khz)
+{
+    const struct ioapic_ops ioapic = {ioapic_deliver, ioapic_written, ic};
+    const struct dev_irq pic = {pic_output, ic, 0};
+    int err;
+
+    ic->inside = ic->machine->caps & ACCEL_CAP_LAPIC;
+    err = ic->inside ? 0 : own_lapic_init(ic, loop, clock, tsc_khz);
+    if (err)
+        return err;
     ioapic_init(&ic->ioapic, PC_IOAPIC_ID, &ioapic);
     pic_init(&ic->pic, &pic);
     return 0;
@@ -77,6 +102,8 @@ void intc_destroy(struct intc *ic, struct loop *loop)
 {
     pic_destroy(&ic->pic);
     ioapic_destroy(&ic->ioapic);
+    if (ic->inside)
+        return;
     lapic_destroy(&ic->lapic);
     board_timer_destroy(&ic->timer, loop);
 }
@@ -114,12 +141,14 @@ void intc_route(struct intc *ic, struct irq_router *router)
 
 bool intc_pending(struct intc *ic)
 {
+    if (ic->inside)
+        return atomic_load(&ic->lint0);
     return lapic_pending(&ic->lapic) >= 0 || (lapic_events(&ic->lapic) & LAPIC_EVENT_EXTINT);
 }
 
 bool intc_nmi_pending(struct intc *ic)
 {
-    return lapic_events(&ic->lapic) & LAPIC_EVENT_NMI;
+    return !ic->inside && (lapic_events(&ic->lapic) & LAPIC_EVENT_NMI);
 }
 
 int intc_take(struct intc *ic)
@@ -127,6 +156,8 @@ int intc_take(struct intc *ic)
     int vector;
 
     /* The PIC's line may have fallen meanwhile; a real one answers with the spurious IRQ 7. */
+    if (ic->inside)
+        return intc_pending(ic) ? pic_acknowledge(&ic->pic) : -1;
     if (lapic_take_events(&ic->lapic, LAPIC_EVENT_EXTINT, NULL))
         return pic_acknowledge(&ic->pic);
     vector = lapic_pending(&ic->lapic);
@@ -150,11 +181,16 @@ void intc_set_cr8(struct intc *ic, uint64_t cr8)
     lapic_set_cr8(&ic->lapic, cr8);
 }
 
+void intc_eoi(struct intc *ic, uint8_t vector)
+{
+    ioapic_eoi(&ic->ioapic, vector);
+}
+
 bool intc_mmio(struct intc *ic, gpa_t gpa, unsigned size, bool write, uint64_t *data)
 {
     uint64_t offset;
 
-    if (!lapic_mmio_at(&ic->lapic, gpa.v, &offset))
+    if (ic->inside || !lapic_mmio_at(&ic->lapic, gpa.v, &offset))
         return false;
     if (write)
         lapic_mmio_ops.write(&ic->lapic, offset, size, *data);
@@ -165,7 +201,7 @@ bool intc_mmio(struct intc *ic, gpa_t gpa, unsigned size, bool write, uint64_t *
 
 bool intc_msr(struct intc *ic, uint32_t msr, bool write, uint64_t *value)
 {
-    if (!lapic_owns_msr(msr))
+    if (ic->inside || !lapic_owns_msr(msr))
         return false;
     return !(write ? lapic_wrmsr(&ic->lapic, msr, *value) : lapic_rdmsr(&ic->lapic, msr, value));
 }

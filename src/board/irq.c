@@ -10,10 +10,6 @@ void irq_set(void *user, unsigned gsi, int level)
 {
     struct irq_router *router = user;
 
-    if (router->inside.set) {
-        forward(&router->inside, gsi, level);
-        return;
-    }
     if (gsi == 2 || gsi >= IRQ_GSI_COUNT)
         return;
     if (gsi < 16)

@@ -14,7 +14,6 @@ struct irq_router {
     /* set() is called with the input's number as `line`; NULL: not there. */
     struct dev_irq pic;    /* inputs 0 to 15 */
     struct dev_irq ioapic; /* pins 0 to 23 */
-    struct dev_irq inside; /* an accelerator's irqchip takes GSIs, and wires them itself */
 };
 
 /* Fit for a dev_irq: user is the struct irq_router, line a GSI. Any thread. */

@@ -121,7 +121,7 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
     const struct machine_config machine = {
         .device = device,
         .vcpus = 1,
-        .want = ACCEL_CAP_IRQCHIP | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE,
+        .want = ACCEL_CAP_LAPIC | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE,
     };
     struct devices_config devices = {
         .loop = &pc->loop,
@@ -154,7 +154,7 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
     pc->cpu.life = &pc->life;
     pc->cpu.ports = &pc->devices.ports;
     pc->cpu.mmio = &pc->devices.mmio;
-    pc->cpu.intc = pc->devices.has_intc ? &pc->devices.intc : NULL;
+    pc->cpu.intc = &pc->devices.intc;
     pc->cpu.held = on_held;
     pc->cpu.user = pc;
     pc->ctl = (struct ctl){.life = &pc->life,

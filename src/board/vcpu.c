@@ -117,7 +117,7 @@ static int bus_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *
 {
     struct cpu *cpu = user;
 
-    if (cpu->intc && intc_mmio(cpu->intc, gpa, size, write, data))
+    if (intc_mmio(cpu->intc, gpa, size, write, data))
         return 0;
     if (write)
         dev_bus_write(cpu->mmio, gpa.v, size, *data);
@@ -130,7 +130,7 @@ static int answer_msr(struct cpu *cpu)
 {
     bool write = cpu->exit.reason == VCPU_EXIT_WRMSR;
     uint64_t value = write ? cpu->exit.msr.value : 0;
-    bool known = cpu->intc && intc_msr(cpu->intc, cpu->exit.msr.index, write, &value);
+    bool known = intc_msr(cpu->intc, cpu->exit.msr.index, write, &value);
 
     if (!known) {
         if (write)
@@ -157,9 +157,12 @@ static int answer_hypercall(struct cpu *cpu)
 /* After answering an exit: a TPR that was written through the local APIC becomes CR8. */
 static int sync_cr8(struct cpu *cpu)
 {
-    uint64_t cr8 = intc_cr8(cpu->intc);
+    uint64_t cr8;
     int err;
 
+    if (cpu->intc->inside)
+        return 0;
+    cr8 = intc_cr8(cpu->intc);
     if (cr8 == cpu->exit.cr8)
         return 0;
     err = vcpu_get(cpu->vcpu, X86_CRS);
@@ -188,6 +191,16 @@ static int inject_interrupt(struct cpu *cpu)
     return vcpu_inject(cpu->vcpu, &event);
 }
 
+/* The local APIC inside keeps the order of events, and takes one interrupt of the PICs' ahead. */
+static int deliver_inside(struct cpu *cpu)
+{
+    int err = cpu->exit.intr_ready ? inject_interrupt(cpu) : 0;
+
+    if (!err && intc_pending(cpu->intc))
+        vcpu_request_window(cpu->vcpu, true, false);
+    return err;
+}
+
 /*
  * Hand a pending NMI or interrupt over, or ask to be told when the guest can
  * take it. One event at a time: answering the exit may have raised an exception
@@ -201,6 +214,8 @@ static int deliver(struct cpu *cpu)
 
     if (!nmi && !intc_pending(cpu->intc))
         return 0;
+    if (cpu->intc->inside)
+        return deliver_inside(cpu);
     err = vcpu_get(cpu->vcpu, X86_INTR);
     if (err)
         return err;
@@ -242,7 +257,7 @@ static void halt(struct cpu *cpu)
 /* HLT was executed. A debugger that steps need not wait for what wakes the vCPU. */
 static void halted(struct cpu *cpu)
 {
-    cpu->halted = cpu->intc;
+    cpu->halted = true;
     if (!cpu->stepping)
         return;
     cpu->exit.reason = VCPU_EXIT_DEBUG;
@@ -268,6 +283,7 @@ static int answer_exit(struct cpu *cpu)
     case VCPU_EXIT_RDMSR:
     case VCPU_EXIT_WRMSR: return answer_msr(cpu);
     case VCPU_EXIT_HYPERCALL: return answer_hypercall(cpu);
+    case VCPU_EXIT_IOAPIC_EOI: intc_eoi(cpu->intc, cpu->exit.eoi.vector); return 0;
     case VCPU_EXIT_HALT: halted(cpu); return 0;
     case VCPU_EXIT_DEBUG: atomic_fetch_or(&cpu->hold, CPU_HOLD_DEBUGGER); return 0;
     case VCPU_EXIT_SHUTDOWN: life_finish(cpu->life, LIFE_TRIPLE_FAULT, 0, NULL); return 0;
@@ -281,7 +297,7 @@ static int run_once(struct cpu *cpu)
     int err;
 
     atomic_exchange(&cpu->event, CPU_BUSY); /* before looking at the controllers */
-    if (cpu->intc && !cpu->stepping) {
+    if (!cpu->stepping) {
         err = deliver(cpu);
         if (err)
             return err;
@@ -291,10 +307,10 @@ static int run_once(struct cpu *cpu)
         return err;
     cpu->exits[cpu->exit.reason]++;
     trace(TRACE_EXITS, "%s", vcpu_exit_name(cpu->exit.reason));
-    if (cpu->intc)
+    if (!cpu->intc->inside)
         intc_set_cr8(cpu->intc, cpu->exit.cr8);
     err = answer_exit(cpu);
-    return err || !cpu->intc ? err : sync_cr8(cpu);
+    return err ? err : sync_cr8(cpu);
 }
 
 static void *cpu_main(void *arg)

@@ -23,7 +23,7 @@ struct cpu {
     struct vcpu *vcpu;
     struct life *life;
     const struct dev_bus *ports, *mmio;
-    struct intc *intc;        /* NULL: the controllers are inside the accelerator */
+    struct intc *intc;
     void (*held)(void *user); /* the vCPU came to stand still; on its thread; may be NULL */
     void *user;
     pthread_t thread;

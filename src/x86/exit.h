@@ -20,8 +20,8 @@
     X(SHUTDOWN, "shutdown")       /* triple fault */                                               \
     X(INTR_WINDOW, "intr-window") /* an interrupt can be injected now, as requested */             \
     X(NMI_WINDOW, "nmi-window")                                                                    \
-    X(TPR, "tpr")               /* CR8 was lowered; only with a user-space irqchip */              \
-    X(IOAPIC_EOI, "ioapic-eoi") /* split irqchip: level-triggered vector was EOIed */              \
+    X(TPR, "tpr")               /* CR8 was lowered; only with a local APIC outside */              \
+    X(IOAPIC_EOI, "ioapic-eoi") /* local APIC inside: level-triggered vector was EOIed */          \
     X(HYPERCALL, "hypercall")   /* VMCALL/VMMCALL; rip is behind it, answer goes to RAX */         \
     X(DEBUG, "debug")           /* a debugger outside the guest wants to know */                   \
     X(MEM_FAULT, "mem-fault")   /* access that the slot's rights forbid */                         \

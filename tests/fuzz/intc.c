@@ -7,6 +7,7 @@
 
 #include "chip.h"
 
+static struct machine machine; /* its accelerator has no local APIC */
 static struct intc intc;
 static struct irq_router router;
 static uint64_t tsc_offset;
@@ -67,6 +68,7 @@ static void start(void)
 {
     memset(&intc, 0, sizeof(intc));
     memset(&router, 0, sizeof(router));
+    intc.machine = &machine;
     intc.tsc_offset = &tsc_offset;
     intc.wake = wake;
     check(!intc_init(&intc, NULL, NULL, 1000000));

@@ -6,20 +6,19 @@
 static struct ioapic ioapic;
 static unsigned depth;
 
-static void deliver(void *user, uint8_t dest, bool logical, uint8_t mode, uint8_t vector,
-                    bool level)
+static void deliver(void *user, const struct apic_msg *msg)
 {
-    check(mode < 8);
-    if (level && (vector & 1) && depth < 3) {
+    check(msg->delivery_mode < 8);
+    if (msg->level && (msg->vector & 1) && depth < 3) {
         depth++;
-        ioapic_eoi(&ioapic, vector);
+        ioapic_eoi(&ioapic, msg->vector);
         depth--;
     }
 }
 
 static void start(void)
 {
-    ioapic_init(&ioapic, 0, &(struct ioapic_ops){deliver, NULL});
+    ioapic_init(&ioapic, 0, &(struct ioapic_ops){deliver, NULL, NULL});
     region(IOAPIC_DEFAULT_BASE, IOAPIC_MMIO_SIZE, &ioapic_mmio_ops, &ioapic);
 }
 

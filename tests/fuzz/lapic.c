@@ -103,7 +103,13 @@ static void message(void)
     } else if (how & 0x80) {
         apic_bus_msi(&apics, LAPIC_DEFAULT_BASE | take(3), (uint32_t)take(2));
     } else {
-        apic_bus_deliver(&apics, (uint8_t)take(1), how & 8, how & 7, vector, how & 16);
+        const struct apic_msg msg = {.dest = (uint8_t)take(1),
+                                     .logical = how & 8,
+                                     .level = how & 16,
+                                     .delivery_mode = how & 7,
+                                     .vector = vector};
+
+        apic_bus_deliver(&apics, &msg);
     }
 }
 

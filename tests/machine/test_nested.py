@@ -56,6 +56,13 @@ cat /proc/interrupts
 exit 42
 """}
 
+# Says by which process tools/init listens to the power button.
+BUTTON = """
+while ! pidof dd >/dev/null; do sleep 0.1; done
+echo press me
+sleep 100
+"""
+
 
 def flat_files(folder):
     """{path inside: file} of flat programs."""
@@ -69,10 +76,12 @@ def flat_files(folder):
 
 
 @pytest.fixture(scope="module")
-def files(folder):
+def files(folder, kernel):
     """{path inside: file} of everything that the tests below run."""
     got = {f"/guest/{name}": machine.make_script(folder / name, script)
            for name, script in SCRIPTS.items()}
+    got["/guest/button"] = machine.make_initramfs(folder / "button", "--button", kernel,
+                                                  "--script", BUTTON)
     got.update(flat_files(folder))
     got.update({f"/tests/{name}": BUILD / "tests/unit/accel" / name for name in UNIT_TESTS})
     got["/tests/guest-table"] = BUILD / "tests/guest/guest-table"
@@ -125,6 +134,17 @@ wait $!
 status=$?
 cat /tmp/guest
 exit $status
+"""
+
+
+PRESSING = """
+exec 3<&0
+"$@" <&3 >/tmp/guest &
+while kill -0 $! && ! grep -q '^press me' /tmp/guest; do
+    sleep 0.2
+done
+mote ctl vm poweroff
+wait $!
 """
 
 
@@ -309,10 +329,21 @@ def test_pause_is_no_lockup(poweroff):
     assert re.search(r"^watchdog: 0$", poweroff.out, re.M), poweroff
 
 
-def test_controllers_are_inside(poweroff, reboot, pics):
-    """No access to APIC, IOAPIC or PIT and no HLT leaves the outer kernel."""
-    for done in poweroff, reboot, pics:
-        assert set(exits(done.err)) <= {"io", "none"}, done
+def test_local_apic_is_inside(poweroff, reboot, pics):
+    """No access to it or HLT leaves the outer kernel. Pins are set up once, and the PICs' interrupts
+    are injected."""
+    assert set(exits(poweroff.err)) <= {"io", "mmio", "none"}, poweroff
+    for done in poweroff, reboot:
+        assert set(exits(done.err)) <= {"io", "mmio", "none", "intr-window"}, done
+        assert exits(done.err)["mmio"] < 1200, done
+    assert set(exits(pics.err)) <= {"io", "none", "intr-window"}, pics
+
+
+def test_level_triggered(nested):
+    """The power button's interrupt, whose EOI goes on to the IOAPIC."""
+    done = boot(nested, "button", "", "--name", "vm", around=PRESSING)
+    assert done.status == OFF, done
+    assert 0 < exits(done.err)["ioapic-eoi"] < 100, done
 
 
 def test_reboots(reboot):

@@ -118,10 +118,11 @@ static int put_topology(struct kvm_machine *m, struct x86_cpuid *t,
         l->ebx = (l->ebx & 0xffff) | MIN(topo->vcpus, 255u) << 16 | topo->apic_id << 24;
         l->edx = topo->vcpus > 1 ? l->edx | EDX1_HTT : l->edx & ~EDX1_HTT;
         l->ecx |= ECX1_HYPERVISOR;
-        l->ecx &= ~ECX1_TSC_DEADLINE;
+        /* KVM may offer them whether its local APIC is in use or not (api.rst 4.46). */
+        l->ecx &= ~(ECX1_TSC_DEADLINE | ECX1_X2APIC);
         if (m->m.caps & ACCEL_CAP_TSC_DEADLINE)
             l->ecx |= ECX1_TSC_DEADLINE;
-        if (m->m.caps & ACCEL_CAP_IRQCHIP)
+        if (m->m.caps & ACCEL_CAP_LAPIC)
             l->ecx |= ECX1_X2APIC;
     }
     for (unsigned i = 0; i < t->count; i++) {

@@ -158,7 +158,7 @@ void kvm_exit_decode(struct kvm_vcpu *k, struct vcpu_exit *exit)
     decode_reason(k, exit);
     exit->rflags = k->regs_fresh ? run->s.regs.regs.rflags : FLAG_R1 | (run->if_flag ? FLAG_IF : 0);
     exit->cr8 = run->cr8;
-    k->intr_ready = !(k->v.machine->caps & ACCEL_CAP_IRQCHIP) && run->ready_for_interrupt_injection;
+    k->intr_ready = run->ready_for_interrupt_injection;
     exit->intr_ready = k->intr_ready;
 }
 

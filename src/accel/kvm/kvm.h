@@ -20,6 +20,12 @@
 /* The most entries msr.c moves. */
 #define KVM_MSRS 48
 
+/* What a pin of the IOAPIC sends; data 0: nothing yet. */
+struct kvm_route {
+    uint64_t address;
+    uint32_t data;
+};
+
 struct kvm_machine {
     struct machine m;
     int dev; /* the device node: system ioctls */
@@ -28,11 +34,11 @@ struct kvm_machine {
     bool sync_regs;       /* kvm_run carries the general registers */
     uint32_t debug_flags; /* KVM_GUESTDBG_* that this KVM knows, 0 if it does not tell */
     bool exit_on_failure; /* a failing instruction exits and leaves no #UD behind */
-    bool irqchip;         /* made */
     struct {
         gpa_t gpa;
         uint64_t size; /* 0: free */
     } slot[GUEST_MEM_SLOTS];
+    struct kvm_route route[IOAPIC_PINS];
     unsigned msr_count;
     uint8_t msr[KVM_MSRS]; /* the entries of msr.c's table that this KVM has */
 };
@@ -104,14 +110,14 @@ void kvm_machine_destroy(struct machine *m);
 int kvm_map(struct machine *m, const struct mem_slot *slot);
 int kvm_unmap(struct machine *m, const struct mem_slot *slot);
 
-/* irqchip.c: m.caps, as far as want asks for it and KVM offers it. */
-void kvm_irqchip_offer(struct kvm_machine *m, unsigned want);
-/*
- * Make what was offered, once, before the first vCPU. After the memory slots is better:
- * with the chips' ports registered a new slot waits for a grace period, 8 ms.
- */
-int kvm_irqchip_create(struct kvm_machine *m);
-int kvm_irq_line(struct machine *m, unsigned gsi, int level);
+/* lapic.c: m.caps, as far as want asks for it and KVM offers it. */
+void kvm_lapic_offer(struct kvm_machine *m, unsigned want);
+/* Switch on what was offered, before the first vCPU. */
+int kvm_lapic_enable(struct kvm_machine *m);
+/* Does the exit's access belong to a local APIC inside KVM? */
+bool kvm_lapic_has(const struct machine *m, const struct vcpu_exit *exit);
+int kvm_msi(struct machine *m, uint64_t address, uint32_t data);
+int kvm_ioapic_route(struct machine *m, unsigned pin, uint64_t address, uint32_t data);
 
 /* cpuid.c */
 int kvm_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
@@ -162,9 +168,6 @@ int kvm_rescue_msr(struct kvm_vcpu *k, uint64_t value, bool fault);
 int kvm_rescue_finish(struct kvm_vcpu *k);
 void kvm_rescue_set_cpuid(struct kvm_vcpu *k);
 void kvm_rescue_free(struct kvm_vcpu *k);
-
-/* irqchip.c: does the exit's access belong to a chip that is inside KVM? */
-bool kvm_irqchip_has(const struct machine *m, const struct vcpu_exit *exit);
 
 /* state.c: struct x86_state's groups from and to KVM, with the ioctls they need. */
 int kvm_get(struct vcpu *v, unsigned groups);

@@ -52,14 +52,15 @@ static int vm_setup(struct kvm_machine *m, const struct machine_config *cfg)
         return ret;
     ret = kvm_ioctl(m->vm, KVM_GET_TSC_KHZ, NULL); /* old kernels: only a vCPU knows */
     m->m.tsc_khz = ret > 0 ? (uint32_t)ret : 0;
-    kvm_irqchip_offer(m, cfg->want);
+    kvm_lapic_offer(m, cfg->want);
     step_end(STEP_VM);
     if (kvm_cap(m->vm, KVM_CAP_SET_IDENTITY_MAP_ADDR)) {
         ret = KVM_CALL(m->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity);
         if (ret < 0)
             return ret;
     }
-    return step_done(STEP_TSS, KVM_CALL(m->vm, KVM_SET_TSS_ADDR, (uintptr_t)KVM_TSS));
+    ret = step_done(STEP_TSS, KVM_CALL(m->vm, KVM_SET_TSS_ADDR, (uintptr_t)KVM_TSS));
+    return ret < 0 ? ret : step_done(STEP_IRQCHIP, kvm_lapic_enable(m));
 }
 
 int kvm_machine_create(struct machine **out, const struct machine_config *cfg)

@@ -186,19 +186,19 @@ static int unknown(struct kvm_vcpu *k, struct vcpu_exit *exit)
     return err ? err : 1;
 }
 
-/* The interpreter stopped with an exit, which with chips inside may be KVM's own matter. */
+/* The interpreter stopped with an exit, which with a local APIC inside may be KVM's own matter. */
 static int exit_taken(struct kvm_vcpu *k, struct vcpu_exit *exit)
 {
     struct kvm_rescue *r = k->rescuer;
-    bool irqchip = k->v.machine->caps & ACCEL_CAP_IRQCHIP;
+    bool inside = k->v.machine->caps & ACCEL_CAP_LAPIC;
     enum vcpu_exit_reason reason = r->cpu.exit.reason;
     int err;
 
     if (reason == VCPU_EXIT_FAIL)
         return give_up(k, exit, r->cpu.exit.fail.why);
-    if (kvm_irqchip_has(k->v.machine, &r->cpu.exit))
-        return give_up(k, exit, "KVM cannot emulate an access to the chips inside it");
-    if (irqchip && reason == VCPU_EXIT_HALT) {
+    if (kvm_lapic_has(k->v.machine, &r->cpu.exit))
+        return give_up(k, exit, "KVM cannot emulate an access to the local APIC inside it");
+    if (inside && reason == VCPU_EXIT_HALT) {
         k->v.state->intr.halted = 1;
         vcpu_set(&k->v, X86_INTR);
     }
@@ -206,11 +206,14 @@ static int exit_taken(struct kvm_vcpu *k, struct vcpu_exit *exit)
     if (err)
         return err;
     k->v.rescued++;
-    if (irqchip && (reason == VCPU_EXIT_HALT || reason == VCPU_EXIT_TPR))
+    if (inside && (reason == VCPU_EXIT_HALT || reason == VCPU_EXIT_TPR)) {
+        if (k->run->request_interrupt_window)
+            kvm_kick(&k->v); /* KVM_RUN of a halted vCPU does not look whether it is open */
         return 1;
+    }
     *exit = r->cpu.exit;
     emu_fill_exit(&r->cpu, exit);
-    exit->intr_ready &= !irqchip;
+    exit->intr_ready &= !inside; /* only KVM knows LINT0 */
     k->intr_ready = exit->intr_ready;
     r->open = true;
     assist_expect(&r->assist);

@@ -55,7 +55,7 @@ static int set_gprs(struct kvm_vcpu *k)
         k->intr_ready = false;
     /* A processor that awaits its SIPI inside KVM would not take them from kvm_run, and KVM
      * wants to know rip before it is told to step. */
-    if (!kvm_machine(k->v.machine)->sync_regs || (k->v.machine->caps & ACCEL_CAP_IRQCHIP) ||
+    if (!kvm_machine(k->v.machine)->sync_regs || (k->v.machine->caps & ACCEL_CAP_LAPIC) ||
         k->debugged) {
         k->regs_fresh = false;
         return KVM_CALL(k->fd, KVM_SET_REGS, &regs);
@@ -243,7 +243,7 @@ static int get_intr(struct kvm_vcpu *k)
     intr->nmi_masked = events.nmi.masked;
     intr->nmi_pending = !!events.nmi.pending;
     pending_get(&intr->pending, &events);
-    if (!(k->v.machine->caps & ACCEL_CAP_IRQCHIP))
+    if (!(k->v.machine->caps & ACCEL_CAP_LAPIC))
         return 0;
     err = KVM_CALL(k->fd, KVM_GET_MP_STATE, &mp);
     if (err >= 0)
@@ -283,7 +283,7 @@ static int set_intr(struct kvm_vcpu *k)
     if (intr->pending.kind == X86_EVENT_INTR || intr->shadow)
         k->intr_ready = false;
     err = KVM_CALL(k->fd, KVM_SET_VCPU_EVENTS, &events);
-    if (err < 0 || !(k->v.machine->caps & ACCEL_CAP_IRQCHIP))
+    if (err < 0 || !(k->v.machine->caps & ACCEL_CAP_LAPIC))
         return err;
     return set_halted(k, intr->halted);
 }

@@ -58,9 +58,6 @@ int kvm_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     k->v.machine = m;
     k->run = MAP_FAILED;
     k->fd = -1;
-    err = step_done(STEP_IRQCHIP, kvm_irqchip_create(km));
-    if (err < 0)
-        goto fail;
     k->fd = err = step_done(STEP_VCPU, KVM_CALL(km->vm, KVM_CREATE_VCPU, (uintptr_t)id));
     if (err < 0)
         goto fail;

@@ -81,11 +81,6 @@ static int soft_unmap(struct machine *machine, const struct mem_slot *slot)
     return 0;
 }
 
-static int no_irq_line(struct machine *m, unsigned gsi, int level)
-{
-    return err_set(ENODEV, "soft: no interrupt controller inside");
-}
-
 static int soft_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
                               struct x86_cpuid *table)
 {
@@ -101,7 +96,6 @@ const struct accel accel_soft = {
     .machine_destroy = soft_machine_destroy,
     .map = soft_map,
     .unmap = soft_unmap,
-    .irq_line = no_irq_line,
     .vcpu_create = soft_vcpu_create,
     .vcpu_destroy = soft_vcpu_destroy,
     .set_cpuid = soft_set_cpuid,

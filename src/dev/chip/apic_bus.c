@@ -2,13 +2,9 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "x86/msi.h"
 
 #include <errno.h>
-
-#define MSI_BASE    UINT64_C(0xfee00000)
-#define MSI_LOGICAL 0x4u
-#define MSI_ASSERT  0x4000u
-#define MSI_LEVEL   0x8000u
 
 void apic_bus_init(struct apic_bus *bus)
 {
@@ -58,31 +54,33 @@ unsigned apic_bus_send(struct apic_bus *bus, struct lapic *from, const struct ap
     return count;
 }
 
-void apic_bus_deliver(void *bus, uint8_t dest, bool logical, uint8_t delivery_mode, uint8_t vector,
-                      bool level)
+void apic_bus_deliver(void *bus, const struct apic_msg *msg)
 {
-    struct apic_msg msg = {
-        .dest = dest,
-        .logical = logical,
-        .level = level,
-        .delivery_mode = delivery_mode,
-        .vector = vector,
-    };
+    apic_bus_send(bus, NULL, msg);
+}
 
-    apic_bus_send(bus, NULL, &msg);
+uint64_t apic_msg_address(const struct apic_msg *msg)
+{
+    return MSI_BASE | (msg->dest & 0xff) << MSI_DEST_SHIFT | (msg->logical ? MSI_LOGICAL : 0);
+}
+
+uint32_t apic_msg_data(const struct apic_msg *msg)
+{
+    return (uint32_t)msg->vector | (uint32_t)msg->delivery_mode << MSI_MODE_SHIFT | MSI_ASSERT |
+           (msg->level ? MSI_LEVEL : 0);
 }
 
 int apic_bus_msi(struct apic_bus *bus, uint64_t addr, uint32_t data)
 {
     struct apic_msg msg = {
-        .dest = addr >> 12 & 0xff,
+        .dest = addr >> MSI_DEST_SHIFT & 0xff,
         .logical = addr & MSI_LOGICAL,
         .level = data & MSI_LEVEL,
-        .delivery_mode = data >> 8 & 7,
+        .delivery_mode = data >> MSI_MODE_SHIFT & 7,
         .vector = data & 0xff,
     };
 
-    if (addr >> 20 != MSI_BASE >> 20)
+    if (!msi_is_address(addr))
         return -EINVAL;
     if (msg.level && !(data & MSI_ASSERT))
         return 0; /* de-asserting means nothing to a local APIC */

@@ -27,13 +27,16 @@ int apic_bus_add(struct apic_bus *bus, struct lapic *l);
 unsigned apic_bus_send(struct apic_bus *bus, struct lapic *from, const struct apic_msg *msg);
 
 /* For ioapic_ops.deliver; user is the struct apic_bus. */
-void apic_bus_deliver(void *bus, uint8_t dest, bool logical, uint8_t delivery_mode, uint8_t vector,
-                      bool level);
+void apic_bus_deliver(void *bus, const struct apic_msg *msg);
 
 /*
  * A memory write to 0xfeexxxxx (10.11.1, 10.11.2). Returns as apic_bus_send, or
  * -EINVAL when addr is not of that range.
  */
 int apic_bus_msi(struct apic_bus *bus, uint64_t addr, uint32_t data);
+
+/* The memory write that is this message; its destination is one of 8 bits. */
+uint64_t apic_msg_address(const struct apic_msg *msg);
+uint32_t apic_msg_data(const struct apic_msg *msg);
 
 #endif

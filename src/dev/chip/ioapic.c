@@ -30,13 +30,23 @@ struct outbox {
     uint64_t redir[IOAPIC_PINS];
 };
 
+static struct apic_msg message(uint64_t redir)
+{
+    return (struct apic_msg){
+        .dest = (uint8_t)(redir >> REDIR_DEST_SHIFT),
+        .logical = redir & REDIR_LOGICAL,
+        .level = redir & REDIR_LEVEL,
+        .delivery_mode = redir >> 8 & 7,
+        .vector = (uint8_t)redir,
+    };
+}
+
 static void outbox_send(struct ioapic *io, const struct outbox *out)
 {
     for (unsigned i = 0; i < out->count; i++) {
-        uint64_t r = out->redir[i];
+        const struct apic_msg msg = message(out->redir[i]);
 
-        io->ops.deliver(io->ops.user, (uint8_t)(r >> REDIR_DEST_SHIFT), r & REDIR_LOGICAL,
-                        r >> 8 & 7, (uint8_t)r, r & REDIR_LEVEL);
+        io->ops.deliver(io->ops.user, &msg);
     }
 }
 
@@ -106,6 +116,14 @@ static uint32_t window_read(const struct ioapic *io)
     return (uint32_t)(io->s.redir[pin] >> (index & 1 ? 32 : 0));
 }
 
+static void tell(struct ioapic *io, unsigned pin)
+{
+    const struct apic_msg msg = message(io->s.redir[pin]);
+
+    if (io->ops.written)
+        io->ops.written(io->ops.user, pin, &msg);
+}
+
 static void redir_write(struct ioapic *io, unsigned pin, bool high, uint32_t value,
                         struct outbox *out)
 {
@@ -121,6 +139,7 @@ static void redir_write(struct ioapic *io, unsigned pin, bool high, uint32_t val
     if (!(new &REDIR_LEVEL))
         new &= ~REDIR_REMOTE_IRR;
     io->s.redir[pin] = new;
+    tell(io, pin);
     if ((new &REDIR_LEVEL) && (io->s.irr & 1u << pin))
         pin_deliver(io, pin, out);
 }
@@ -208,6 +227,8 @@ int ioapic_restore(struct ioapic *io, const struct ioapic_state *in)
     pthread_mutex_lock(&io->lock);
     io->s = *in;
     io->s.pad = 0;
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+        tell(io, pin);
     pthread_mutex_unlock(&io->lock);
     return 0;
 }

@@ -9,6 +9,7 @@
 #ifndef MOTE_DEV_CHIP_IOAPIC_H
 #define MOTE_DEV_CHIP_IOAPIC_H
 
+#include "dev/chip/lapic.h"
 #include "dev/dev.h"
 #include "x86/irqchip.h"
 
@@ -19,9 +20,13 @@
 #define IOAPIC_MMIO_SIZE    0x1000u
 
 struct ioapic_ops {
-    /* Send an interrupt message; delivery modes as in dev/chip/lapic.h. */
-    void (*deliver)(void *user, uint8_t dest, bool dest_mode_logical, uint8_t delivery_mode,
-                    uint8_t vector, bool level);
+    /* Send an interrupt message. */
+    void (*deliver)(void *user, const struct apic_msg *msg);
+    /*
+     * The pin's entry was written, masked or not: this is what it sends from now on.
+     * With the lock held, before it does; may be NULL.
+     */
+    void (*written)(void *user, unsigned pin, const struct apic_msg *msg);
     void *user;
 };
 
@@ -44,7 +49,7 @@ void ioapic_set_pin(struct ioapic *io, unsigned pin, int level);
 void ioapic_eoi(struct ioapic *io, uint8_t vector);
 
 void ioapic_save(struct ioapic *io, struct ioapic_state *out);
-/* -EINVAL: reserved bits; nothing is changed then. Delivers nothing. */
+/* -EINVAL: reserved bits; nothing is changed then. Delivers nothing, but tells all entries. */
 int ioapic_restore(struct ioapic *io, const struct ioapic_state *in);
 
 #endif

@@ -68,9 +68,14 @@ static void must(int err, const char *what)
 
 void fixture_create(struct fixture *f, const struct accel *accel)
 {
+    fixture_create_with(f, accel, 0);
+}
+
+void fixture_create_with(struct fixture *f, const struct accel *accel, unsigned want)
+{
     static struct x86_cpuid cpuid;
     const struct x86_cpuid_topology topology = {.vcpus = 1};
-    const struct machine_config config = {.vcpus = 1};
+    const struct machine_config config = {.vcpus = 1, .want = want};
 
     f->accel = accel;
     f->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -81,6 +81,7 @@ void *kick_later(void *v);
 
 /* Abort the test on failure. The vCPU has the default CPUID and no state changed. */
 void fixture_create(struct fixture *f, const struct accel *accel);
+void fixture_create_with(struct fixture *f, const struct accel *accel, unsigned want);
 void fixture_destroy(struct fixture *f);
 
 /* Put code at CODE and point the vCPU there: real mode with all segments 0, or

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #define DATA 0x3000u
 #define IDT  0x4000u
@@ -365,10 +366,10 @@ static void declines_what_it_does_not_know(void **state)
 
 GUEST(eoi, 64, "movl $0,(%rdi); hlt")
 
-/* With the chips inside, HLT is KVM's, and their registers cannot be reached. */
-static void leaves_chips_to_kvm(void **state)
+/* With a local APIC inside, HLT is KVM's, and its registers cannot be reached. */
+static void leaves_the_local_apic_to_kvm(void **state)
 {
-    const struct machine_config config = {.vcpus = 1, .want = ACCEL_CAP_IRQCHIP};
+    const struct machine_config config = {.vcpus = 1, .want = ACCEL_CAP_LAPIC};
     struct vcpu_exit exit;
     struct machine *m;
     struct vcpu *v;
@@ -377,7 +378,7 @@ static void leaves_chips_to_kvm(void **state)
     create(&f);
     RUN_LONG(&f, eoi);
     assert_int_equal(machine_create(&m, &accel_kvm, &config), 0);
-    if (!(m->caps & ACCEL_CAP_IRQCHIP)) {
+    if (!(m->caps & ACCEL_CAP_LAPIC)) {
         machine_destroy(m);
         fixture_destroy(&f);
         skip();
@@ -396,7 +397,7 @@ static void leaves_chips_to_kvm(void **state)
     kvm_vcpu(v)->run->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
     assert_int_equal(kvm_rescue(kvm_vcpu(v), &exit), 0);
     assert_int_equal(exit.reason, VCPU_EXIT_FAIL);
-    assert_string_equal(exit.fail.why, "KVM cannot emulate an access to the chips inside it");
+    assert_string_equal(exit.fail.why, "KVM cannot emulate an access to the local APIC inside it");
 
     v->state->rip += 6; /* HLT */
     assert_int_equal(vcpu_set(v, X86_GPRS), 0);
@@ -404,6 +405,17 @@ static void leaves_chips_to_kvm(void **state)
     v->valid = 0;
     assert_int_equal(vcpu_get(v, X86_INTR), 0);
     assert_int_equal(v->state->intr.halted, 1);
+
+    /* Who waits for a window is asked again, as KVM would sleep. */
+    vcpu_request_window(v, true, false);
+    assert_int_equal(vcpu_get(v, X86_GPRS | X86_INTR), 0);
+    v->state->rip--;
+    v->state->intr.halted = 0;
+    assert_int_equal(vcpu_set(v, X86_GPRS | X86_INTR), 0);
+    assert_int_equal(kvm_rescue(kvm_vcpu(v), &exit), 1);
+    alarm(60);
+    assert_int_equal(vcpu_run(v, &exit), 0);
+    assert_int_equal(exit.reason, VCPU_EXIT_NONE);
     vcpu_destroy(v);
     machine_destroy(m);
     fixture_destroy(&f);
@@ -424,7 +436,7 @@ int main(void)
         cmocka_unit_test(time_goes_on),
         cmocka_unit_test(can_be_kicked),
         cmocka_unit_test(declines_what_it_does_not_know),
-        cmocka_unit_test(leaves_chips_to_kvm),
+        cmocka_unit_test(leaves_the_local_apic_to_kvm),
     };
 
     return cmocka_run_group_tests_name("rescue", tests, NULL, NULL);

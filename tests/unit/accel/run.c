@@ -244,56 +244,6 @@ static void exception_is_injected(void **state)
     fixture_destroy(&f);
 }
 
-/* 8259A: vectors from 0x20, input 4 open, then wait for it. */
-GUEST(pic, 16,
-      "mov $0x11,%al; out %al,$0x20; mov $0x20,%al; out %al,$0x21; mov $4,%al\n"
-      "out %al,$0x21; mov $1,%al; out %al,$0x21; mov $0xef,%al; out %al,$0x21\n"
-      "out %al,$0x80; sti; hlt")
-GUEST(pic_handler, 16, "mov $0x66,%al; out %al,$0x80; hlt")
-
-static void controller_inside(void **state)
-{
-    const struct access answers[] = {OUT(1, 0x80, 0xef), OUT(1, 0x80, 0x66)};
-    const struct machine_config config = {.vcpus = 1,
-                                          .want = ACCEL_CAP_IRQCHIP | ACCEL_CAP_TSC_DEADLINE};
-    struct script script = {answers};
-    const struct accel_bus_ops ops = PLAY(&script);
-    const struct accel *accel = accel_of(state);
-    struct vcpu_exit exit;
-    struct fixture f;
-    pthread_t thread;
-
-    fixture_create(&f, accel);
-    assert_int_equal(machine_irq_line(f.m, 4, 1), -ENODEV);
-    vcpu_destroy(f.v);
-    machine_destroy(f.m);
-    assert_int_equal(machine_create(&f.m, accel, &config), 0);
-    if (!(f.m->caps & ACCEL_CAP_IRQCHIP)) { /* not offered: then it is refused, as above */
-        machine_destroy(f.m);
-        munmap(f.ram, RAM_SIZE);
-        return;
-    }
-    assert_int_equal(machine_map(f.m, GPA(0), RAM_SIZE, f.ram, MEM_RWX), 0);
-    assert_int_equal(vcpu_create(&f.v, f.m, 0), 0);
-    RUN_REAL(&f, pic);
-    memcpy(f.ram + 0x2000, g_pic_handler, (size_t)(g_pic_handler_end - g_pic_handler));
-    set_vector(&f, 0x24, 0x2000);
-    fixture_expect(&f, VCPU_EXIT_IO);
-    assert_int_equal(vcpu_assist(f.v, &ops), 0);
-    assert_int_equal(vcpu_inject(f.v, &intr_0x20), -EINVAL);
-    assert_int_equal(pthread_create(&thread, NULL, kick_later, f.v), 0);
-    assert_int_equal(vcpu_run(f.v, &exit), 0); /* sleeps in HLT until the kick */
-    assert_int_equal(exit.reason, VCPU_EXIT_NONE);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(vcpu_get(f.v, X86_INTR), 0);
-    assert_true(f.v->state->intr.halted);
-    assert_int_equal(machine_irq_line(f.m, 4, 1), 0);
-    fixture_expect(&f, VCPU_EXIT_IO);
-    assert_int_equal(vcpu_assist(f.v, &ops), 0);
-    assert_int_equal(machine_irq_line(f.m, 4, 0), 0);
-    fixture_destroy(&f);
-}
-
 /* MSR_KVM_SYSTEM_TIME_NEW: the page's layout is fixed by msr.rst. */
 GUEST(clock, 16, "mov $0x4b564d01,%ecx; mov $0x3001,%eax; xor %edx,%edx; hlt; wrmsr; hlt; hlt; hlt")
 #define CLOCK_VERSION 0x3000
@@ -324,12 +274,12 @@ static void clock_tells_of_a_pause(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(halts_and_goes_on),    cmocka_unit_test(triple_fault),
-        cmocka_unit_test(kick_stops_a_loop),    cmocka_unit_test(kick_before_run),
-        cmocka_unit_test(kick_survives_a_get),  cmocka_unit_test(unknown_msrs_exit),
-        cmocka_unit_test(interrupt_after_halt), cmocka_unit_test(interrupt_window),
-        cmocka_unit_test(nmi_and_its_window),   cmocka_unit_test(exception_is_injected),
-        cmocka_unit_test(controller_inside),    cmocka_unit_test(clock_tells_of_a_pause),
+        cmocka_unit_test(halts_and_goes_on),      cmocka_unit_test(triple_fault),
+        cmocka_unit_test(kick_stops_a_loop),      cmocka_unit_test(kick_before_run),
+        cmocka_unit_test(kick_survives_a_get),    cmocka_unit_test(unknown_msrs_exit),
+        cmocka_unit_test(interrupt_after_halt),   cmocka_unit_test(interrupt_window),
+        cmocka_unit_test(nmi_and_its_window),     cmocka_unit_test(exception_is_injected),
+        cmocka_unit_test(clock_tells_of_a_pause),
     };
 
     return fixture_run_all("run", tests, ARRAY_SIZE(tests));

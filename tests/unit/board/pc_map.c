@@ -50,17 +50,6 @@ static void gsi_reaches_pic_and_ioapic(void **state)
     }
 }
 
-static void an_irqchip_inside_gets_the_gsi(void **state)
-{
-    struct lines pic = {.calls = 0}, inside = {.calls = 0};
-    struct irq_router router = {.pic = {record, &pic, 0}, .inside = {record, &inside, 0}};
-
-    irq_set(&router, 0, 1);
-    irq_set(&router, 23, 1);
-    assert_int_equal(inside.level[0] + inside.level[23], 2);
-    assert_int_equal(pic.calls, 0);
-}
-
 /* ---- memory ---- */
 
 static void memory_goes_around_the_hole(void **state)
@@ -175,7 +164,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gsi_reaches_pic_and_ioapic),
-        cmocka_unit_test(an_irqchip_inside_gets_the_gsi),
         cmocka_unit_test(memory_goes_around_the_hole),
         cmocka_unit_test(memory_beyond_the_host_is_refused),
         cmocka_unit_test(the_first_end_counts),

@@ -12,24 +12,28 @@
 static struct ioapic io;
 static unsigned sent;
 static bool eoi_inside;
+static struct apic_msg last;
 static struct {
-    uint8_t dest, mode, vector;
-    bool logical, level;
-} last;
+    unsigned count, pin, sent; /* the latter: before it */
+    struct apic_msg msg;
+} told;
 
-static void on_deliver(void *user, uint8_t dest, bool logical, uint8_t mode, uint8_t vector,
-                       bool level)
+static void on_deliver(void *user, const struct apic_msg *msg)
 {
     sent++;
-    last.dest = dest;
-    last.mode = mode;
-    last.vector = vector;
-    last.logical = logical;
-    last.level = level;
+    last = *msg;
     if (eoi_inside) {
         eoi_inside = false;
-        ioapic_eoi(&io, vector); /* must not meet a held lock */
+        ioapic_eoi(&io, msg->vector); /* must not meet a held lock */
     }
+}
+
+static void on_written(void *user, unsigned pin, const struct apic_msg *msg)
+{
+    told.count++;
+    told.pin = pin;
+    told.sent = sent;
+    told.msg = *msg;
 }
 
 static void put(uint8_t index, uint32_t value)
@@ -46,9 +50,9 @@ static uint32_t get(uint8_t index)
 
 static int setup(void **state)
 {
-    struct ioapic_ops ops = {on_deliver, NULL};
+    struct ioapic_ops ops = {on_deliver, on_written, NULL};
 
-    sent = 0;
+    sent = told.count = 0;
     ioapic_init(&io, 2, &ops);
     return 0;
 }
@@ -103,7 +107,7 @@ static void edges(void **state)
     assert_int_equal(sent, 1);
     assert_int_equal(last.vector, 0x41);
     assert_int_equal(last.dest, 5);
-    assert_int_equal(last.mode, 1);
+    assert_int_equal(last.delivery_mode, 1);
     assert_true(last.logical);
     assert_false(last.level);
     ioapic_eoi(&io, 0x41);
@@ -170,15 +174,38 @@ static void state_survives(void **state)
     assert_int_equal(ioapic_restore(&io, &bad), -EINVAL);
 }
 
+/* Whoever mirrors the entries knows one before its first message, and all after a restore. */
+static void entries_are_told(void **state)
+{
+    struct ioapic_state saved;
+
+    put(0x13, 0x05000000);
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told.msg.dest, 5);
+    ioapic_set_pin(&io, 1, 1);
+    put(0x12, 0x8941); /* logical, level */
+    assert_int_equal(told.count, 2);
+    assert_int_equal(told.pin, 1);
+    assert_int_equal(told.sent, 0);
+    assert_int_equal(sent, 1);
+    assert_memory_equal(&told.msg, &last, sizeof(last));
+    put(0x12, 0x18941); /* masked: the same */
+    assert_memory_equal(&told.msg, &last, sizeof(last));
+    ioapic_save(&io, &saved);
+    told.count = 0;
+    assert_int_equal(ioapic_restore(&io, &saved), 0);
+    assert_int_equal(told.count, IOAPIC_PINS);
+    saved.id = 0x100;
+    assert_int_equal(ioapic_restore(&io, &saved), -EINVAL);
+    assert_int_equal(told.count, IOAPIC_PINS);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(registers),
-        TEST(edges),
-        TEST(levels),
-        TEST(state_survives),
+        TEST(registers), TEST(edges), TEST(levels), TEST(state_survives), TEST(entries_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -366,6 +366,17 @@ static void logical_destinations(void **state)
     assert_int_equal(apic_bus_msi(&bus, 0xfee00000, 0x8091), 0); /* level de-assert */
 }
 
+static void message_as_a_write(void **state)
+{
+    const struct apic_msg edge = {.dest = 0x12, .delivery_mode = APIC_NMI, .vector = 0x34};
+    const struct apic_msg level = {.dest = 3, .logical = true, .level = true, .vector = 0x41};
+
+    assert_int_equal(apic_msg_address(&edge), 0xfee12000);
+    assert_int_equal(apic_msg_data(&edge), 0x4434);
+    assert_int_equal(apic_msg_address(&level), 0xfee03004);
+    assert_int_equal(apic_msg_data(&level), 0xc041);
+}
+
 static void virtual_wire(void **state)
 {
     struct lapic *l = &cpu[0];
@@ -473,6 +484,7 @@ int main(void)
         TEST(x2apic_faults),
         TEST(ipis),
         TEST(logical_destinations),
+        TEST(message_as_a_write),
         TEST(virtual_wire),
         TEST(state_survives),
         TEST(odd_accesses),

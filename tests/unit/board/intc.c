@@ -1,0 +1,147 @@
+/* The interrupt controllers beside a local APIC inside the accelerator, here a recorder. */
+#include "board/intc.h"
+
+#include "board/layout.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct write {
+    unsigned count, pin;
+    uint64_t address;
+    uint32_t data;
+};
+
+static struct write sent, routed;
+static unsigned wakes;
+static struct intc intc;
+static struct irq_router router;
+static struct dev_bus ports, mmio;
+
+static int on_msi(struct machine *m, uint64_t address, uint32_t data)
+{
+    sent = (struct write){sent.count + 1, 0, address, data};
+    return 0;
+}
+
+static int on_route(struct machine *m, unsigned pin, uint64_t address, uint32_t data)
+{
+    assert_int_equal(sent.count, 0); /* before the first message */
+    routed = (struct write){routed.count + 1, pin, address, data};
+    return 0;
+}
+
+static void on_wake(void *user)
+{
+    wakes++;
+}
+
+static const struct accel recorder = {.msi = on_msi, .ioapic_route = on_route};
+static struct machine inside = {.accel = &recorder, .caps = ACCEL_CAP_LAPIC};
+
+static int setup(void **state)
+{
+    memset(&sent, 0, sizeof(sent));
+    memset(&routed, 0, sizeof(routed));
+    memset(&intc, 0, sizeof(intc));
+    wakes = 0;
+    dev_bus_init(&ports, "port");
+    dev_bus_init(&mmio, "mmio");
+    intc.machine = &inside;
+    intc.wake = on_wake;
+    assert_int_equal(intc_init(&intc, NULL, NULL, 0), 0);
+    assert_int_equal(intc_map(&intc, &ports, &mmio), 0);
+    intc_route(&intc, &router);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    intc_destroy(&intc, NULL);
+    return 0;
+}
+
+static void put(unsigned index, uint32_t value)
+{
+    dev_bus_write(&mmio, PC_IOAPIC, 4, index);
+    dev_bus_write(&mmio, PC_IOAPIC + 0x10, 4, value);
+}
+
+static void an_edge_is_a_message(void **state)
+{
+    put(0x19, 0x03000000);
+    put(0x18, 0x0841); /* pin 4: logical, fixed, edge */
+    irq_set(&router, 4, 1);
+    irq_set(&router, 4, 0);
+    assert_int_equal(sent.count, 1);
+    assert_int_equal(sent.address, 0xfee03004);
+    assert_int_equal(sent.data, 0x4041);
+    assert_false(intc_nmi_pending(&intc));
+}
+
+static void a_level_is_told_sent_and_ended(void **state)
+{
+    put(0x22, 0x8051); /* pin 9 */
+    assert_int_equal(routed.pin, 9);
+    assert_int_equal(routed.address, 0xfee00000);
+    assert_int_equal(routed.data, 0xc051);
+    irq_set(&router, 9, 1);
+    assert_int_equal(sent.count, 1);
+    assert_int_equal(sent.data, 0xc051);
+    intc_eoi(&intc, 0x50); /* another's */
+    assert_int_equal(sent.count, 1);
+    intc_eoi(&intc, 0x51); /* still asserted */
+    assert_int_equal(sent.count, 2);
+    irq_set(&router, 9, 0);
+    intc_eoi(&intc, 0x51);
+    assert_int_equal(sent.count, 2);
+}
+
+static void the_pics_are_left_to_inject(void **state)
+{
+    static const uint16_t init[][2] = {{0x20, 0x11}, {0x21, 0x20}, {0x21, 4}, {0x21, 1}, {0x21, 0}};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(init); i++)
+        dev_bus_write(&ports, init[i][0], 1, init[i][1]);
+    assert_false(intc_pending(&intc));
+    assert_int_equal(intc_take(&intc), -1);
+    wakes = 0;
+    irq_set(&router, 4, 1);
+    assert_int_equal(wakes, 1);
+    assert_true(intc_pending(&intc));
+    assert_int_equal(intc_take(&intc), 0x24);
+    assert_false(intc_pending(&intc));
+    dev_bus_write(&ports, 0x20, 1, 0x20);
+    irq_set(&router, 4, 0);
+    irq_set(&router, 4, 1);
+    assert_true(intc_pending(&intc));
+    dev_bus_write(&ports, 0x21, 1, 0x10); /* masked before it was taken */
+    assert_false(intc_pending(&intc));
+    assert_int_equal(intc_take(&intc), -1);
+}
+
+static void the_local_apic_is_not_ours(void **state)
+{
+    uint64_t value = 0;
+
+    assert_false(intc_mmio(&intc, GPA(PC_LAPIC), 4, false, &value));
+    assert_false(intc_msr(&intc, 0x1b, false, &value));
+    assert_false(intc_msr(&intc, 0x802, false, &value));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST(an_edge_is_a_message),
+        TEST(a_level_is_told_sent_and_ended),
+        TEST(the_pics_are_left_to_inject),
+        TEST(the_local_apic_is_not_ours),
+    };
+
+    return cmocka_run_group_tests_name("intc", tests, NULL, NULL);
+}
