@@ -234,10 +234,11 @@ static int check_cas(struct guest *g)
 static void say_usable(const struct guest *g, struct accel_info *info)
 {
     const char *rescued = g->v->rescued ? "cmpxchg16b is left to mote's interpreter" : "";
+    bool emulated = info->device[0] && info->mips < EMULATED_MIPS; /* soft always is */
     int at;
 
     info->usable = true;
-    if (info->mips < EMULATED_MIPS)
+    if (emulated)
         at = snprintf(info->reason, sizeof(info->reason),
                       "usable, but ring 0 is emulated (%.1f million instructions/s)", info->mips);
     else
@@ -245,7 +246,7 @@ static void say_usable(const struct guest *g, struct accel_info *info)
                       info->mips);
     if (*rescued)
         snprintf(info->reason + at, sizeof(info->reason) - (size_t)at, "%s %s",
-                 info->mips < EMULATED_MIPS ? " and" : ", but", rescued);
+                 emulated ? " and" : ", but", rescued);
 }
 
 void accel_measure(const struct accel *accel, struct accel_info *info)

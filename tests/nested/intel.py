@@ -49,6 +49,7 @@ com1: enabled=1, mode=file, dev={folder}/console
 log: {folder}/log
 panic: action=fatal
 clock: sync=none, time0=utc
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
 """
 
 # boot.s: where it loads, how much at a time, its words to be filled in.
