@@ -132,11 +132,14 @@ def test_error_of_the_output(tmp_path, call, error):
 @pytest.mark.parametrize("call", ["futex", "epoll_wait", "read", "write", "ioctl"])
 @pytest.mark.parametrize("accel", ["soft", "kvm"])
 def test_signal(tmp_path, accel, call):
-    """A signal whose handler does nothing arrives at any call, and then at all of them."""
+    """A signal whose handler does nothing arrives at any call, and then at all of them.
+
+    At every second ioctl only: KVM_RUN does not go far with a signal pending.
+    """
     need_accel(accel)
     handled = counts(tmp_path, accel, "rt_sigaction(SIGUSR2")
     if call not in handled:
         return
     first, last = handled[call]
-    numbers = [*range(first, last + 1), f"{first}+"] if first <= last else [f"{first}+"]
+    numbers = [*range(first, last + 1), f"{first}+2" if call == "ioctl" else f"{first}+"]
     check_all(tmp_path, accel, call, "signal=SIGUSR2", numbers)
