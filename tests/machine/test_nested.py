@@ -126,7 +126,7 @@ def boot(nested, initrd, cmdline, *args, around='"$@"'):
 PAUSING = """
 exec 3<&0
 "$@" <&3 >/tmp/guest &
-while kill -0 $! && ! grep -q '^pause me' /tmp/guest; do
+while kill -0 $! && ! grep -qs '^pause me' /tmp/guest; do
     sleep 0.2
 done
 mote ctl vm pause && mote ctl vm status && sleep 4 && mote ctl vm resume

@@ -208,7 +208,7 @@ class Intel:
         make_disk(folder / "disk", folder, unpack(kernel), (folder / "initramfs").read_bytes())
         config = CONFIG.format(model=MODEL, frequency=FREQUENCY, megs=MEMORY >> 20, folder=folder)
         if port:
-            config += f"com2: enabled=1, mode=socket-client, dev=localhost:{port}\n"
+            config += f"com2: enabled=1, mode=socket-client, dev=127.0.0.1:{port}\n"
         (folder / "config").write_text(config)
         (folder / "input").write_text("c\n")  # to Bochs' debugger: continue
         self.console = folder / "console"
