@@ -14,27 +14,27 @@
 
 /* ---- requests ---- */
 
-static const char *state_of(struct cpu *cpu)
+static const char *state_of(struct cpus *cpus)
 {
-    unsigned holders = cpu_holders(cpu);
+    unsigned holders = cpus_holders(cpus);
 
     if (!holders)
         return "running";
-    if (!cpu_is_held(cpu))
+    if (!cpus_are_held(cpus))
         return "pausing";
     return holders & CPU_HOLD_USER ? "paused" : "stopped";
 }
 
 static void status(struct ctl *ctl, struct line_client *c)
 {
-    const struct machine *m = ctl->cpu->vcpu->machine;
+    const struct machine *m = ctl->cpus->cpu[0].vcpu->machine;
 
-    line_answer(c, "ok state=%s pid=%ld accel=%s memory=%" PRIu64 " vcpus=1 uptime=%.3f",
-                state_of(ctl->cpu), (long)getpid(), m->accel->name, ctl->memory,
+    line_answer(c, "ok state=%s pid=%ld accel=%s memory=%" PRIu64 " vcpus=%u uptime=%.3f",
+                state_of(ctl->cpus), (long)getpid(), m->accel->name, ctl->memory, ctl->cpus->count,
                 (double)(host_now_ns() - *ctl->started) / 1e9);
 }
 
-/* Answer those who wait for the vCPU to stand still: pause is what is answered later. */
+/* Answer those who wait for the vCPUs to stand still: pause is what is answered later. */
 static void answer_waiting(struct ctl *ctl, const char *answer)
 {
     for (unsigned i = 0; i < LINE_CLIENTS; i++) {
@@ -47,20 +47,20 @@ static void held_ready(void *user)
 {
     struct ctl *ctl = user;
 
-    if (cpu_is_held(ctl->cpu) && cpu_holders(ctl->cpu) & CPU_HOLD_USER)
+    if (cpus_are_held(ctl->cpus) && cpus_holders(ctl->cpus) & CPU_HOLD_USER)
         answer_waiting(ctl, "ok");
 }
 
 static void resume(struct ctl *ctl, struct line_client *c)
 {
-    cpu_release(ctl->cpu, CPU_HOLD_USER);
-    line_answer(c, cpu_holders(ctl->cpu) ? "ok a debugger holds it still" : "ok");
+    cpus_release(ctl->cpus, CPU_HOLD_USER);
+    line_answer(c, cpus_holders(ctl->cpus) ? "ok a debugger holds it still" : "ok");
     answer_waiting(ctl, "error resumed meanwhile");
 }
 
-const char *ctl_power_button(struct cpu *cpu, struct acpi_pm *pm)
+const char *ctl_power_button(struct cpus *cpus, struct acpi_pm *pm)
 {
-    if (cpu_holders(cpu))
+    if (cpus_holders(cpus))
         return "the machine is paused";
     if (!acpi_pm_power_button(pm))
         return "nobody in the guest listens to the power button";
@@ -69,7 +69,7 @@ const char *ctl_power_button(struct cpu *cpu, struct acpi_pm *pm)
 
 static void poweroff(struct ctl *ctl, struct line_client *c)
 {
-    const char *why = ctl_power_button(ctl->cpu, ctl->pm);
+    const char *why = ctl_power_button(ctl->cpus, ctl->pm);
 
     if (why)
         line_answer(c, "error %s", why);
@@ -84,7 +84,7 @@ static void request(void *user, struct line_client *c, const char *line)
     if (!strcmp(line, "status")) {
         status(ctl, c);
     } else if (!strcmp(line, "pause")) {
-        if (cpu_hold(ctl->cpu, CPU_HOLD_USER))
+        if (cpus_hold(ctl->cpus, CPU_HOLD_USER))
             line_answer(c, "ok");
     } else if (!strcmp(line, "resume")) {
         resume(ctl, c);

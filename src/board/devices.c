@@ -12,15 +12,8 @@
 
 static int add_intc(struct devices *d, const struct devices_config *cfg)
 {
-    int err;
-
     d->intc.machine = cfg->machine;
-    d->intc.tsc_offset = cfg->tsc_offset;
-    d->intc.wake = cfg->wake_vcpu;
-    d->intc.user = cfg->wake_user;
-    err = intc_init(&d->intc, cfg->loop, cfg->clock, cfg->tsc_khz);
-    if (err)
-        return err;
+    intc_init(&d->intc);
     d->has_intc = true;
     intc_route(&d->intc, &d->irq);
     return intc_map(&d->intc, &d->ports, &d->mmio);
@@ -233,5 +226,5 @@ void devices_destroy(struct devices *d)
         board_timer_destroy(&d->pit_timer, d->loop);
     }
     if (d->has_intc)
-        intc_destroy(&d->intc, d->loop);
+        intc_destroy(&d->intc);
 }

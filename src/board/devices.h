@@ -26,10 +26,6 @@ struct devices_config {
     struct life *life;
     struct console *console;
     struct machine *machine;
-    uint32_t tsc_khz;              /* of the guest */
-    const uint64_t *tsc_offset;    /* guest's TSC less the host's */
-    void (*wake_vcpu)(void *user); /* for the interrupt controllers */
-    void *wake_user;
     bool control, debug_exit, boot_timer;
 };
 

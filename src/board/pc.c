@@ -87,25 +87,29 @@ static bool has_avx(struct x86_cpuid *table)
 
 static int set_cpuid(struct pc *pc)
 {
-    const struct x86_cpuid_topology topology = {
-        .apic_id = 0, .vcpus = 1, .tsc_khz = guest_tsc_khz(pc)};
     struct x86_cpuid *table = calloc(1, sizeof(*table));
-    int err;
+    int err = 0;
 
     if (!table)
         return err_set(ENOMEM, "out of memory");
-    err = machine_default_cpuid(pc->machine, &topology, table);
+    for (unsigned i = 0; i < pc->cpus.count && !err; i++) {
+        const struct x86_cpuid_topology topology = {
+            .apic_id = i, .vcpus = pc->cpus.count, .tsc_khz = guest_tsc_khz(pc)};
+
+        err = machine_default_cpuid(pc->machine, &topology, table);
+        if (!err)
+            err = vcpu_set_cpuid(pc->cpus.cpu[i].vcpu, table);
+    }
     if (!err)
-        err = vcpu_set_cpuid(pc->cpu.vcpu, table);
-    if (!err)
-        debugger_attach(&pc->debugger, &pc->machine->mem, &pc->cpu, 1, has_avx(table));
+        debugger_attach(&pc->debugger, &pc->machine->mem, pc->cpus.cpu, pc->cpus.count,
+                        has_avx(table));
     free(table);
     return err;
 }
 
-static void wake_vcpu(void *user)
+static void wake_cpu(void *cpu)
 {
-    cpu_wake(user);
+    cpu_wake(cpu);
 }
 
 static void on_held(void *user)
@@ -116,11 +120,46 @@ static void on_held(void *user)
     debugger_held(&pc->debugger);
 }
 
+static int create_vcpus(struct pc *pc)
+{
+    int err = 0;
+
+    while (!err && pc->cpus.count < pc->cfg.cpus) {
+        err = vcpu_create(&pc->cpus.cpu[pc->cpus.count].vcpu, pc->machine, pc->cpus.count);
+        pc->cpus.count += !err;
+    }
+    return err;
+}
+
+/* Their local APICs and what their threads need. */
+static int wire_vcpus(struct pc *pc)
+{
+    for (; pc->wired < pc->cpus.count; pc->wired++) {
+        struct cpu *cpu = &pc->cpus.cpu[pc->wired];
+        int err;
+
+        cpu->life = &pc->life;
+        cpu->ports = &pc->devices.ports;
+        cpu->mmio = &pc->devices.mmio;
+        cpu->held = on_held;
+        cpu->user = pc;
+        cpu->intc.intc = &pc->devices.intc;
+        cpu->intc.tsc_offset = &cpu->vcpu->tsc_offset;
+        cpu->intc.wake = wake_cpu;
+        cpu->intc.user = cpu;
+        cpu->waits = pc->wired && !pc->devices.intc.inside;
+        err = cpu_intc_init(&cpu->intc, pc->wired, &pc->loop, &pc->clock, guest_tsc_khz(pc));
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
 int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
 {
     const struct machine_config machine = {
         .device = device,
-        .vcpus = 1,
+        .vcpus = pc->cfg.cpus,
         .want = ACCEL_CAP_LAPIC | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE,
     };
     struct devices_config devices = {
@@ -128,8 +167,6 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
         .clock = &pc->clock,
         .life = &pc->life,
         .console = &pc->console,
-        .wake_vcpu = wake_vcpu,
-        .wake_user = &pc->cpu,
         .control = pc->cfg.control,
         .debug_exit = pc->cfg.debug_exit,
         .boot_timer = pc->cfg.boot_timer,
@@ -139,26 +176,21 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
     if (!err)
         err = step_done(STEP_SLOT, map_ram(pc));
     if (!err)
-        err = vcpu_create(&pc->cpu.vcpu, pc->machine, 0);
+        err = create_vcpus(pc);
     if (!err)
         err = step_done(STEP_CPUID, set_cpuid(pc));
     if (err)
         return err;
     devices.machine = pc->machine;
-    devices.tsc_offset = &pc->cpu.vcpu->tsc_offset;
-    devices.tsc_khz = guest_tsc_khz(pc);
-    err = step_done(STEP_DEVICES, devices_init(&pc->devices, &devices));
+    err = devices_init(&pc->devices, &devices);
+    pc->has_devices = !err;
+    if (!err)
+        err = wire_vcpus(pc);
+    step_end(STEP_DEVICES);
     if (err)
         return err;
-    pc->has_devices = true;
-    pc->cpu.life = &pc->life;
-    pc->cpu.ports = &pc->devices.ports;
-    pc->cpu.mmio = &pc->devices.mmio;
-    pc->cpu.intc = &pc->devices.intc;
-    pc->cpu.held = on_held;
-    pc->cpu.user = pc;
     pc->ctl = (struct ctl){.life = &pc->life,
-                           .cpu = &pc->cpu,
+                           .cpus = &pc->cpus,
                            .pm = &pc->devices.pm,
                            .started = &pc->started,
                            .memory = pc->cfg.memory};
@@ -167,8 +199,8 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
 
 static int build_acpi(struct pc *pc, gpa_t *rsdp)
 {
-    static const struct acpi_config config = {
-        .cpu_count = 1,
+    const struct acpi_config config = {
+        .cpu_count = pc->cpus.count,
         .lapic_base = PC_LAPIC,
         .ioapic_base = PC_IOAPIC,
         .ioapic_id = PC_IOAPIC_ID,
@@ -204,8 +236,8 @@ int pc_load(struct pc *pc)
     err = step_done(STEP_ACPI, build_acpi(pc, &boot.acpi_rsdp));
     if (err)
         return err;
-    err = boot_load(&boot, &pc->machine->mem, pc->cpu.vcpu->state);
-    return err ? err : vcpu_set(pc->cpu.vcpu, X86_ALL);
+    err = boot_load(&boot, &pc->machine->mem, pc->cpus.cpu[0].vcpu->state);
+    return err ? err : vcpu_set(pc->cpus.cpu[0].vcpu, X86_ALL);
 }
 
 void pc_destroy(struct pc *pc)
@@ -213,7 +245,10 @@ void pc_destroy(struct pc *pc)
     if (!pc)
         return;
     debugger_close(&pc->debugger);
-    vcpu_destroy(pc->cpu.vcpu);
+    while (pc->wired)
+        cpu_intc_destroy(&pc->cpus.cpu[--pc->wired].intc, &pc->loop);
+    while (pc->cpus.count)
+        vcpu_destroy(pc->cpus.cpu[--pc->cpus.count].vcpu);
     if (pc->has_devices)
         devices_destroy(&pc->devices);
     machine_destroy(pc->machine);

@@ -7,6 +7,7 @@
 #define MOTE_BOARD_PC_H
 
 #include "accel/accel.h"
+#include "board/cpus.h"
 #include "board/life.h"
 #include "boot/boot.h"
 
@@ -19,6 +20,7 @@ struct pc;
 struct pc_config {
     uint64_t memory;     /* bytes, PC_MEMORY_MIN or more, whole pages */
     const char *console; /* "stdio", "none", or a file */
+    unsigned cpus;       /* processors, 1 to CPUS_MAX */
     bool control;        /* control line on COM2, board/control.h */
     bool debug_exit;     /* port 0xf4 */
     bool boot_timer;     /* page 0xd0000000, dev/chip/boot_timer.h */
@@ -26,7 +28,7 @@ struct pc_config {
     uint64_t grace_ns;   /* for the guest to power off after SIGTERM; 0: none */
     const char *name;    /* of the control socket, board/ctl.h; NULL: none */
     const char *gdb;     /* where a debugger may connect, board/debugger.h; NULL: nowhere */
-    bool paused;         /* the vCPU stands still until a debugger lets it go */
+    bool paused;         /* the vCPUs stand still until a debugger lets it go */
     /* What to boot; the board fills in e820 and acpi_rsdp. */
     struct boot_params boot;
 };

@@ -2,12 +2,12 @@
 #ifndef MOTE_BOARD_PC_INTERNAL_H
 #define MOTE_BOARD_PC_INTERNAL_H
 
+#include "board/cpus.h"
 #include "board/ctl.h"
 #include "board/debugger.h"
 #include "board/devices.h"
 #include "board/pc.h"
 #include "board/ram.h"
-#include "board/vcpu.h"
 #include "host/clock.h"
 #include "host/console.h"
 #include "host/signals.h"
@@ -25,7 +25,8 @@ struct pc {
     struct machine *machine;
     struct devices devices;
     bool has_devices;
-    struct cpu cpu;
+    struct cpus cpus;
+    unsigned wired; /* of them that have their local APIC */
     struct ctl ctl;
     struct debugger debugger;
     uint64_t started, ended; /* host_now_ns of pc_run */

@@ -10,7 +10,7 @@
 /* The first SIGTERM asks the guest to power off. false: there is nothing to wait for. */
 static bool ask_off(struct pc *pc)
 {
-    if (!pc->cfg.grace_ns || pc->asked_off || ctl_power_button(&pc->cpu, &pc->devices.pm))
+    if (!pc->cfg.grace_ns || pc->asked_off || ctl_power_button(&pc->cpus, &pc->devices.pm))
         return false;
     pc->asked_off = true;
     loop_timer_arm(&pc->grace, host_now_ns() + pc->cfg.grace_ns);
@@ -104,9 +104,9 @@ static int begin(struct pc *pc)
     if (pc->cfg.timeout_ns)
         loop_timer_arm(&pc->timeout, pc->started + pc->cfg.timeout_ns);
     if (pc->cfg.paused)
-        cpu_hold(&pc->cpu, CPU_HOLD_USER);
+        cpus_hold(&pc->cpus, CPU_HOLD_USER);
     err = console_start(&pc->console);
-    return err ? err : cpu_start(&pc->cpu);
+    return err ? err : cpus_start(&pc->cpus);
 }
 
 int pc_run(struct pc *pc, struct pc_end *end)
@@ -127,7 +127,7 @@ int pc_run(struct pc *pc, struct pc_end *end)
         tty_restore(); /* now, should ending take long */
         signals_release(&pc->signals);
         console_abort(&pc->console);
-        cpu_join(&pc->cpu);
+        cpus_join(&pc->cpus);
         ctl_close(&pc->ctl);
         debugger_end(&pc->debugger, atomic_load(&pc->life.end), pc->life.detail);
         loop_timer_destroy(&pc->loop, &pc->timeout);

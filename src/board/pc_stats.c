@@ -9,7 +9,8 @@
 
 void pc_report(struct pc *pc, FILE *out)
 {
-    report_print(out, pc->cpu.vcpu, &pc->cpu.exit);
+    for (unsigned i = 0; i < pc->cpus.count; i++)
+        report_print(out, pc->cpus.cpu[i].vcpu, &pc->cpus.cpu[i].exit);
 }
 
 /* What the guest touched is its own; the rest is what running it costs. */
@@ -26,10 +27,34 @@ static void print_memory(struct pc *pc, FILE *out)
             (self.rss_max > ram ? self.rss_max - ram : 0) >> 10);
 }
 
+/* The sums over all vCPUs. */
+static unsigned all_stats(struct cpus *cpus, struct accel_stat sum[ACCEL_STATS])
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < cpus->count; i++) {
+        struct accel_stat stats[ACCEL_STATS];
+
+        count = vcpu_stats(cpus->cpu[i].vcpu, stats);
+        for (unsigned n = 0; n < count; n++)
+            sum[n] = (struct accel_stat){stats[n].name, sum[n].value + stats[n].value};
+    }
+    return count;
+}
+
+static uint64_t all_exits(const struct cpus *cpus, unsigned reason)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < cpus->count; i++)
+        n += cpus->cpu[i].exits[reason];
+    return n;
+}
+
 void pc_stats(struct pc *pc, FILE *out)
 {
-    struct accel_stat stats[ACCEL_STATS];
-    unsigned count = vcpu_stats(pc->cpu.vcpu, stats);
+    struct accel_stat stats[ACCEL_STATS] = {0};
+    unsigned count = all_stats(&pc->cpus, stats);
     struct rusage use;
     double wall = (double)(pc->ended - pc->started) / 1e9;
 
@@ -39,8 +64,10 @@ void pc_stats(struct pc *pc, FILE *out)
             (double)use.ru_utime.tv_sec + (double)use.ru_utime.tv_usec / 1e6,
             (double)use.ru_stime.tv_sec + (double)use.ru_stime.tv_usec / 1e6);
     for (unsigned i = 0; i < VCPU_EXIT_COUNT; i++) {
-        if (pc->cpu.exits[i])
-            fprintf(out, "exits %-12s %" PRIu64 "\n", vcpu_exit_name(i), pc->cpu.exits[i]);
+        uint64_t n = all_exits(&pc->cpus, i);
+
+        if (n)
+            fprintf(out, "exits %-12s %" PRIu64 "\n", vcpu_exit_name(i), n);
     }
     print_memory(pc, out);
     for (unsigned i = 0; i < count; i++)

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/steps.h"
+#include "board/startup.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -117,7 +118,7 @@ static int bus_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *
 {
     struct cpu *cpu = user;
 
-    if (intc_mmio(cpu->intc, gpa, size, write, data))
+    if (cpu_intc_mmio(&cpu->intc, gpa, size, write, data))
         return 0;
     if (write)
         dev_bus_write(cpu->mmio, gpa.v, size, *data);
@@ -130,7 +131,7 @@ static int answer_msr(struct cpu *cpu)
 {
     bool write = cpu->exit.reason == VCPU_EXIT_WRMSR;
     uint64_t value = write ? cpu->exit.msr.value : 0;
-    bool known = intc_msr(cpu->intc, cpu->exit.msr.index, write, &value);
+    bool known = cpu_intc_msr(&cpu->intc, cpu->exit.msr.index, write, &value);
 
     if (!known) {
         if (write)
@@ -160,9 +161,9 @@ static int sync_cr8(struct cpu *cpu)
     uint64_t cr8;
     int err;
 
-    if (cpu->intc->inside)
+    if (cpu->intc.intc->inside)
         return 0;
-    cr8 = intc_cr8(cpu->intc);
+    cr8 = cpu_intc_cr8(&cpu->intc);
     if (cr8 == cpu->exit.cr8)
         return 0;
     err = vcpu_get(cpu->vcpu, X86_CRS);
@@ -176,13 +177,13 @@ static int inject_nmi(struct cpu *cpu)
 {
     const struct x86_event event = {.kind = X86_EVENT_NMI, .vector = 2};
 
-    return intc_take_nmi(cpu->intc) ? vcpu_inject(cpu->vcpu, &event) : 0;
+    return cpu_intc_take_nmi(&cpu->intc) ? vcpu_inject(cpu->vcpu, &event) : 0;
 }
 
 static int inject_interrupt(struct cpu *cpu)
 {
     struct x86_event event = {.kind = X86_EVENT_INTR};
-    int vector = intc_take(cpu->intc);
+    int vector = cpu_intc_take(&cpu->intc);
 
     if (vector < 0)
         return 0;
@@ -196,7 +197,7 @@ static int deliver_inside(struct cpu *cpu)
 {
     int err = cpu->exit.intr_ready ? inject_interrupt(cpu) : 0;
 
-    if (!err && intc_pending(cpu->intc))
+    if (!err && cpu_intc_pending(&cpu->intc))
         vcpu_request_window(cpu->vcpu, true, false);
     return err;
 }
@@ -209,12 +210,12 @@ static int deliver_inside(struct cpu *cpu)
 static int deliver(struct cpu *cpu)
 {
     const struct x86_intr *intr = &cpu->vcpu->state->intr;
-    bool nmi = intc_nmi_pending(cpu->intc);
+    bool nmi = cpu_intc_nmi_pending(&cpu->intc);
     int err;
 
-    if (!nmi && !intc_pending(cpu->intc))
+    if (!nmi && !cpu_intc_pending(&cpu->intc))
         return 0;
-    if (cpu->intc->inside)
+    if (cpu->intc.intc->inside)
         return deliver_inside(cpu);
     err = vcpu_get(cpu->vcpu, X86_INTR);
     if (err)
@@ -222,27 +223,33 @@ static int deliver(struct cpu *cpu)
     if (intr->pending.kind == X86_EVENT_NONE) {
         if (nmi && !intr->nmi_masked && !intr->shadow)
             err = inject_nmi(cpu);
-        else if (cpu->exit.intr_ready && intc_pending(cpu->intc))
+        else if (cpu->exit.intr_ready && cpu_intc_pending(&cpu->intc))
             err = inject_interrupt(cpu);
     }
-    nmi = intc_nmi_pending(cpu->intc);
-    if (!err && (nmi || intc_pending(cpu->intc)))
-        vcpu_request_window(cpu->vcpu, intc_pending(cpu->intc), nmi);
+    nmi = cpu_intc_nmi_pending(&cpu->intc);
+    if (!err && (nmi || cpu_intc_pending(&cpu->intc)))
+        vcpu_request_window(cpu->vcpu, cpu_intc_pending(&cpu->intc), nmi);
     return err;
 }
 
-/*
- * After HLT: sleep until an interrupt can be delivered. With RFLAGS.IF clear
- * only an NMI can. Comes back earlier when the vCPU is to stand still or to end.
- */
-static void halt(struct cpu *cpu)
+/* With RFLAGS.IF clear only an NMI ends HLT; nothing but a SIPI what waits for it. */
+static bool has_cause_to_run(struct cpu *cpu)
 {
-    bool open = cpu->exit.rflags & FLAG_IF;
+    if (cpu_intc_startup_pending(&cpu->intc))
+        return true;
+    if (cpu->waits)
+        return false;
+    return cpu_intc_nmi_pending(&cpu->intc) ||
+           ((cpu->exit.rflags & FLAG_IF) && cpu_intc_pending(&cpu->intc));
+}
 
+/* Sleep until there is one. Comes back earlier when the vCPU is to stand still or to end. */
+static void wait_for_cause(struct cpu *cpu)
+{
     while (life_running(cpu->life) && !atomic_load(&cpu->hold)) {
         unsigned busy = CPU_BUSY;
 
-        if (intc_nmi_pending(cpu->intc) || (open && intc_pending(cpu->intc))) {
+        if (has_cause_to_run(cpu)) {
             cpu->halted = false;
             return;
         }
@@ -283,7 +290,7 @@ static int answer_exit(struct cpu *cpu)
     case VCPU_EXIT_RDMSR:
     case VCPU_EXIT_WRMSR: return answer_msr(cpu);
     case VCPU_EXIT_HYPERCALL: return answer_hypercall(cpu);
-    case VCPU_EXIT_IOAPIC_EOI: intc_eoi(cpu->intc, cpu->exit.eoi.vector); return 0;
+    case VCPU_EXIT_IOAPIC_EOI: intc_eoi(cpu->intc.intc, cpu->exit.eoi.vector); return 0;
     case VCPU_EXIT_HALT: halted(cpu); return 0;
     case VCPU_EXIT_DEBUG: atomic_fetch_or(&cpu->hold, CPU_HOLD_DEBUGGER); return 0;
     case VCPU_EXIT_SHUTDOWN: life_finish(cpu->life, LIFE_TRIPLE_FAULT, 0, NULL); return 0;
@@ -297,6 +304,11 @@ static int run_once(struct cpu *cpu)
     int err;
 
     atomic_exchange(&cpu->event, CPU_BUSY); /* before looking at the controllers */
+    if (cpu_intc_startup_pending(&cpu->intc)) {
+        err = startup_take(cpu);
+        if (err || cpu->waits)
+            return err;
+    }
     if (!cpu->stepping) {
         err = deliver(cpu);
         if (err)
@@ -307,8 +319,8 @@ static int run_once(struct cpu *cpu)
         return err;
     cpu->exits[cpu->exit.reason]++;
     trace(TRACE_EXITS, "%s", vcpu_exit_name(cpu->exit.reason));
-    if (!cpu->intc->inside)
-        intc_set_cr8(cpu->intc, cpu->exit.cr8);
+    if (!cpu->intc.intc->inside)
+        cpu_intc_set_cr8(&cpu->intc, cpu->exit.cr8);
     err = answer_exit(cpu);
     return err ? err : sync_cr8(cpu);
 }
@@ -325,8 +337,8 @@ static void *cpu_main(void *arg)
     while (life_running(cpu->life)) {
         if (atomic_load(&cpu->hold))
             stand_still(cpu);
-        else if (cpu->halted)
-            halt(cpu);
+        else if ((cpu->halted || cpu->waits) && !has_cause_to_run(cpu))
+            wait_for_cause(cpu);
         else if (run_once(cpu))
             cpu_fail(cpu, err_text());
     }
@@ -351,6 +363,17 @@ int cpu_start(struct cpu *cpu)
     return 0;
 }
 
+void cpu_stop(struct cpu *cpu)
+{
+    if (!cpu->started)
+        return;
+    atomic_store(&cpu->event, CPU_EVENT);
+    futex(&cpu->event, FUTEX_WAKE, 1);
+    futex(&cpu->hold, FUTEX_WAKE, 1);
+    vcpu_kick(cpu->vcpu);
+    pthread_kill(cpu->thread, NUDGE_SIGNAL);
+}
+
 void cpu_join(struct cpu *cpu)
 {
     if (!cpu->started)
@@ -358,10 +381,7 @@ void cpu_join(struct cpu *cpu)
     for (;;) {
         struct timespec until;
 
-        atomic_store(&cpu->event, CPU_EVENT);
-        futex(&cpu->event, FUTEX_WAKE, 1);
-        vcpu_kick(cpu->vcpu);
-        pthread_kill(cpu->thread, NUDGE_SIGNAL);
+        cpu_stop(cpu);
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += 10000000;
         if (until.tv_nsec >= 1000000000) {

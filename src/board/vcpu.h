@@ -6,7 +6,7 @@
 #define MOTE_BOARD_VCPU_H
 
 #include "accel/accel.h"
-#include "board/intc.h"
+#include "board/cpu_intc.h"
 #include "board/life.h"
 #include "dev/dev.h"
 
@@ -23,7 +23,7 @@ struct cpu {
     struct vcpu *vcpu;
     struct life *life;
     const struct dev_bus *ports, *mmio;
-    struct intc *intc;
+    struct cpu_intc intc;
     void (*held)(void *user); /* the vCPU came to stand still; on its thread; may be NULL */
     void *user;
     pthread_t thread;
@@ -31,15 +31,17 @@ struct cpu {
     atomic_uint event; /* enum cpu_event, a futex */
     atomic_uint hold;  /* enum cpu_hold bits and whether it stands still, a futex */
     bool halted;       /* HLT was executed and nothing woke it yet */
+    bool waits;        /* for a start-up message (SIPI), before which nothing is executed */
     bool stepping;     /* a debugger's step: no interrupts, and HLT is one; its holder's to set */
     struct vcpu_exit exit;
     uint64_t exits[VCPU_EXIT_COUNT]; /* for --stats */
 };
 
-/* Fields up to user are filled in before; cpu_hold may have been called. */
+/* Fields up to user are filled in before, and waits; cpu_hold may have been called. */
 int cpu_start(struct cpu *cpu);
 
-/* Wait for the thread's end; life_finish was called before. */
+/* life_finish was called before: make the thread see it, and wait for its end. */
+void cpu_stop(struct cpu *cpu);
 void cpu_join(struct cpu *cpu);
 
 /*

@@ -97,7 +97,7 @@ static const char help[] =
     "\n"
     "The machine:\n"
     "  --memory SIZE       RAM, such as 64M or 2G (default: 256M)\n"
-    "  --cpus N            processors; for now 1\n"
+    "  --cpus N            processors, 1 (the default) to 64\n"
     "  --accel NAME        what runs the guest's code: kvm, kvm:DEVICE, soft (mote's own\n"
     "                      engine), or auto (the default; see 'mote info')\n"
     "  --board pc          the kind of machine\n"
@@ -194,14 +194,13 @@ static int set_memory(struct run_options *opt, const char *text)
     return STATUS_OK;
 }
 
-static int set_cpus(const char *text)
+static int set_cpus(struct run_options *opt, const char *text)
 {
     uint64_t n;
 
-    if (parse_u64(text, 4096, &n) || !n)
-        return cmd_usage("run", "--cpus: '%s', expected a number from 1", text);
-    if (n > 1)
-        return cmd_usage("run", "--cpus: %s processors are not supported yet, only 1", text);
+    if (parse_u64(text, CPUS_MAX, &n) || !n)
+        return cmd_usage("run", "--cpus: '%s', expected a number from 1 to %d", text, CPUS_MAX);
+    opt->pc.cpus = (unsigned)n;
     return STATUS_OK;
 }
 
@@ -316,7 +315,7 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_MODULE: return add_module(opt, text);
     case OPT_BOOT: return set_boot(opt, text);
     case OPT_MEMORY: return set_memory(opt, text);
-    case OPT_CPUS: return set_cpus(text);
+    case OPT_CPUS: return set_cpus(opt, text);
     case OPT_ACCEL: return set_accel(opt, text);
     case OPT_BOARD:
         if (strcmp(text, "pc"))
@@ -359,7 +358,10 @@ bool run_options_parse(struct run_options *opt, int argc, char **argv, int *stat
     int letter;
 
     *opt = (struct run_options){
-        .pc = {.memory = DEFAULT_MEMORY, .console = "stdio", .grace_ns = DEFAULT_GRACE_NS},
+        .pc = {.memory = DEFAULT_MEMORY,
+               .cpus = 1,
+               .console = "stdio",
+               .grace_ns = DEFAULT_GRACE_NS},
         .repeat = 1,
     };
     *status = STATUS_OK;

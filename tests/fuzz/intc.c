@@ -3,12 +3,13 @@
  * APIC, and a processor that takes and ends them. What comes from outside and can
  * be delivered must wake the vCPU, and what is pending must be there to be taken.
  */
-#include "board/intc.h"
+#include "board/cpu_intc.h"
 
 #include "chip.h"
 
 static struct machine machine; /* its accelerator has no local APIC */
 static struct intc intc;
+static struct cpu_intc cpu;
 static struct irq_router router;
 static uint64_t tsc_offset;
 static unsigned wakes;
@@ -46,7 +47,7 @@ static void wake(void *user)
 
 static bool deliverable(void)
 {
-    return intc_pending(&intc) || intc_nmi_pending(&intc);
+    return cpu_intc_pending(&cpu) || cpu_intc_nmi_pending(&cpu);
 }
 
 /* What the I/O thread does: when there is something new to deliver, the vCPU is told. */
@@ -61,32 +62,36 @@ static bool deliverable(void)
 
 static void fired(void *dev)
 {
-    FROM_OUTSIDE(intc.timer.dev.fire(dev));
+    FROM_OUTSIDE(cpu.timer.dev.fire(dev));
 }
 
 static void start(void)
 {
     memset(&intc, 0, sizeof(intc));
+    memset(&cpu, 0, sizeof(cpu));
     memset(&router, 0, sizeof(router));
     intc.machine = &machine;
-    intc.tsc_offset = &tsc_offset;
-    intc.wake = wake;
-    check(!intc_init(&intc, NULL, NULL, 1000000));
-    intc.lapic.ops.tsc_now = tsc_now;
-    timer.timer = (struct dev_timer){.fire = fired, .dev = intc.timer.dev.dev};
+    cpu.tsc_offset = &tsc_offset;
+    cpu.wake = wake;
+    cpu.intc = &intc;
+    intc_init(&intc);
+    check(!cpu_intc_init(&cpu, 0, NULL, NULL, 1000000));
+    cpu.lapic.ops.tsc_now = tsc_now;
+    timer.timer = (struct dev_timer){.fire = fired, .dev = cpu.timer.dev.dev};
     intc_route(&intc, &router);
     check(!intc_map(&intc, &bus, &bus));
 }
 
 static void stop(void)
 {
-    intc_destroy(&intc, NULL);
+    cpu_intc_destroy(&cpu, NULL);
+    intc_destroy(&intc);
 }
 
 static void take_interrupt(void)
 {
-    bool pending = intc_pending(&intc);
-    int vector = intc_take(&intc);
+    bool pending = cpu_intc_pending(&cpu);
+    int vector = cpu_intc_take(&cpu);
 
     check(vector < 256 && (vector >= 0) == pending);
 }
@@ -95,8 +100,8 @@ static void lapic_access(bool write)
 {
     uint64_t where = take(1), value = write ? take(4) : 0;
 
-    if (!intc_mmio(&intc, GPA(LAPIC_DEFAULT_BASE + where % 64 * 16), 4, write, &value))
-        intc_msr(&intc, 0x800 + where % 64, write, &value);
+    if (!cpu_intc_mmio(&cpu, GPA(LAPIC_DEFAULT_BASE + where % 64 * 16), 4, write, &value))
+        cpu_intc_msr(&cpu, 0x800 + where % 64, write, &value);
 }
 
 static void ioapic_write(unsigned index)
@@ -118,8 +123,8 @@ static void end_of_interrupt(void)
 {
     uint64_t zero = 0;
 
-    if (!intc_mmio(&intc, GPA(LAPIC_DEFAULT_BASE + 0xb0), 4, true, &zero))
-        intc_msr(&intc, 0x80b, true, &zero);
+    if (!cpu_intc_mmio(&cpu, GPA(LAPIC_DEFAULT_BASE + 0xb0), 4, true, &zero))
+        cpu_intc_msr(&cpu, 0x80b, true, &zero);
 }
 
 static void event(void)
@@ -134,22 +139,22 @@ static void event(void)
     case 3: FROM_OUTSIDE(irq_set(&router, what >> 4, 0)); break;
     case 4:
     case 5: take_interrupt(); break;
-    case 6: intc_take_nmi(&intc); break;
+    case 6: cpu_intc_take_nmi(&cpu); break;
     case 7: end_of_interrupt(); break;
     case 8:
     case 9: lapic_access(what & 1); break;
     case 10: ioapic_write((unsigned)take(1) % 64); break;
     case 11:
         value = take(8);
-        intc_msr(&intc, 0x800 + (uint32_t)take(1), what >> 4 & 1, &value);
+        cpu_intc_msr(&cpu, 0x800 + (uint32_t)take(1), what >> 4 & 1, &value);
         break;
     case 12:
         value = LAPIC_DEFAULT_BASE | (take(1) & 0x0d) << 8;
-        intc_msr(&intc, 0x1b, true, &value);
+        cpu_intc_msr(&cpu, 0x1b, true, &value);
         break;
     case 13:
-        intc_set_cr8(&intc, what >> 4);
-        check(intc_cr8(&intc) == what >> 4);
+        cpu_intc_set_cr8(&cpu, what >> 4);
+        check(cpu_intc_cr8(&cpu) == what >> 4);
         break;
     case 14: route_pin(what >> 4); break;
     case 15: dev_bus_write(&bus, what >> 4 & 1 ? PIC_SLAVE_PORT : PIC_MASTER_PORT, 1, 0x20); break;
@@ -168,7 +173,7 @@ static void save(void *out)
 
     pic_save(&intc.pic, s->pic);
     ioapic_save(&intc.ioapic, &s->ioapic);
-    lapic_save(&intc.lapic, &s->lapic);
+    lapic_save(&cpu.lapic, &s->lapic);
 }
 
 /* The PIC first, as lapic.h asks. All or nothing. */
@@ -183,11 +188,11 @@ static int restore(const void *in)
     if (!err)
         err = ioapic_restore(&intc.ioapic, &s->ioapic);
     if (!err)
-        err = lapic_restore(&intc.lapic, &s->lapic);
+        err = lapic_restore(&cpu.lapic, &s->lapic);
     if (err) {
         check(!pic_restore(&intc.pic, before.pic));
         check(!ioapic_restore(&intc.ioapic, &before.ioapic));
-        check(!lapic_restore(&intc.lapic, &before.lapic));
+        check(!lapic_restore(&cpu.lapic, &before.lapic));
     }
     return err;
 }

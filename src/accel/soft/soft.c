@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <x86intrin.h>
 
 static void soft_probe(const char *device, struct accel_info *info)
 {
@@ -19,13 +20,21 @@ static void soft_probe(const char *device, struct accel_info *info)
     snprintf(info->reason, sizeof(info->reason), "needs nothing of the host");
 }
 
+static void drop_code(struct soft_machine *m)
+{
+    for (unsigned i = 0; i < SOFT_VCPUS; i++) {
+        if (m->vcpu[i])
+            atomic_fetch_or(&m->vcpu[i]->attention, SOFT_DROP_CODE);
+    }
+}
+
 /* Someone other than a vCPU wrote memory: a loader, an assist, a device. */
 static void memory_written(void *user, gpa_t gpa, uint64_t len)
 {
     struct soft_machine *m = user;
 
-    if (m->vcpu && code_map_test_range(&m->code, gpa.v, len))
-        atomic_fetch_or(&m->vcpu->attention, SOFT_DROP_CODE);
+    if (code_map_test_range(&m->code, gpa.v, len))
+        drop_code(m);
 }
 
 static int soft_machine_create(struct machine **out, const struct machine_config *cfg)
@@ -33,8 +42,8 @@ static int soft_machine_create(struct machine **out, const struct machine_config
     struct soft_machine *m;
     struct timespec ts;
 
-    if (cfg->vcpus > 1)
-        return err_set(ENOTSUP, "soft: %u vCPUs asked for, this version has one", cfg->vcpus);
+    if (cfg->vcpus > SOFT_VCPUS)
+        return err_set(EINVAL, "soft: %u vCPUs, expected at most %d", cfg->vcpus, SOFT_VCPUS);
     m = calloc(1, sizeof(*m));
     if (!m)
         return err_set(ENOMEM, "soft: out of memory");
@@ -45,6 +54,7 @@ static int soft_machine_create(struct machine **out, const struct machine_config
     m->machine.tsc_khz = host_tsc_khz();
     clock_gettime(CLOCK_MONOTONIC, &ts);
     m->start_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+    m->start_tsc = __rdtsc();
     *out = &m->machine;
     step_end(STEP_VM);
     return 0;
@@ -64,8 +74,7 @@ static int soft_map(struct machine *machine, const struct mem_slot *slot)
 
     if (code_map_add(&m->code, slot->gpa.v, slot->size))
         return err_set(ENOMEM, "soft: out of memory for a slot");
-    if (m->vcpu)
-        atomic_fetch_or(&m->vcpu->attention, SOFT_DROP_CODE);
+    drop_code(m);
     return 0;
 }
 
@@ -73,9 +82,11 @@ static int soft_unmap(struct machine *machine, const struct mem_slot *slot)
 {
     struct soft_machine *m = (struct soft_machine *)machine;
 
-    if (m->vcpu) {
-        block_flush(&m->vcpu->blocks, &m->code);
-        emu_tlb_flush(&m->vcpu->cpu);
+    for (unsigned i = 0; i < SOFT_VCPUS; i++) {
+        if (!m->vcpu[i])
+            continue;
+        block_flush(&m->vcpu[i]->blocks, &m->code);
+        emu_tlb_flush(&m->vcpu[i]->cpu);
     }
     code_map_remove(&m->code, slot->gpa.v);
     return 0;

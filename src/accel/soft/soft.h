@@ -14,11 +14,14 @@
 
 struct soft_vcpu;
 
+#define SOFT_VCPUS 64
+
 struct soft_machine {
     struct machine machine;
-    uint64_t start_ns; /* CLOCK_MONOTONIC at creation: kvmclock's zero */
+    uint64_t start_ns;  /* CLOCK_MONOTONIC at creation: kvmclock's zero */
+    uint64_t start_tsc; /* the host's then: zero of all vCPUs' TSCs */
     struct code_map code;
-    struct soft_vcpu *vcpu; /* the one there is so far */
+    struct soft_vcpu *vcpu[SOFT_VCPUS]; /* by ID; NULL: none */
 };
 
 /* soft_vcpu.attention: why the run loop must look up between two blocks. */
@@ -34,6 +37,7 @@ struct soft_vcpu {
     struct emu_cpu cpu;
     _Atomic unsigned attention;
     struct x86_cpuid cpuid;
+    uint64_t tsc_told; /* by the last get; set again, it is no new value */
     struct block_cache blocks;
     struct assist assist;
 };

@@ -57,10 +57,12 @@ static const struct emu_ops run_ops = {
 
 int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
 {
-    struct soft_vcpu *s =
-        mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct x86_cpuid_topology topology = {id, 1, m->tsc_khz};
+    struct soft_vcpu *s;
 
+    if (id >= SOFT_VCPUS)
+        return err_set(EINVAL, "vCPU %u, expected one below %d", id, SOFT_VCPUS);
+    s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (s == MAP_FAILED)
         return err_set(ENOMEM, "vCPU %u: out of memory", id);
     s->vcpu.machine = m;
@@ -70,8 +72,9 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     }
     emu_default_cpuid(&topology, &s->cpuid);
     emu_init(&s->cpu, &m->mem, &s->cpuid, &run_ops, s);
+    s->cpu.msr.tsc = s->vcpu.tsc_offset = -((struct soft_machine *)m)->start_tsc;
     s->assist = (struct assist){&s->vcpu, &s->cpu, false};
-    ((struct soft_machine *)m)->vcpu = s;
+    ((struct soft_machine *)m)->vcpu[id] = s;
     *out = &s->vcpu;
     step_end(STEP_VCPU);
     return 0;
@@ -81,7 +84,7 @@ void soft_vcpu_destroy(struct vcpu *v)
 {
     struct soft_vcpu *s = soft(v);
 
-    ((struct soft_machine *)v->machine)->vcpu = NULL;
+    ((struct soft_machine *)v->machine)->vcpu[v->id] = NULL;
     block_cache_free(&s->blocks);
     munmap(s, sizeof(*s));
 }
@@ -101,12 +104,18 @@ int soft_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
 int soft_get(struct vcpu *v, unsigned groups)
 {
     emu_get_state(&soft(v)->cpu, v->state, groups);
+    if (groups & X86_MSRS)
+        soft(v)->tsc_told = v->state->msr.tsc;
     return 0;
 }
 
 int soft_set(struct vcpu *v, unsigned groups)
 {
+    uint64_t offset = soft(v)->cpu.msr.tsc;
+
     emu_set_state(&soft(v)->cpu, v->state, groups);
+    if ((groups & X86_MSRS) && v->state->msr.tsc == soft(v)->tsc_told)
+        soft(v)->cpu.msr.tsc = offset;
     if (groups & X86_GPRS)
         soft(v)->assist.unanswered = false; /* rip may be elsewhere now */
     v->tsc_offset = soft(v)->cpu.msr.tsc;

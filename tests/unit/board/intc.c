@@ -1,5 +1,5 @@
 /* The interrupt controllers beside a local APIC inside the accelerator, here a recorder. */
-#include "board/intc.h"
+#include "board/cpu_intc.h"
 
 #include "board/layout.h"
 
@@ -18,6 +18,7 @@ struct write {
 static struct write sent, routed;
 static unsigned wakes;
 static struct intc intc;
+static struct cpu_intc cpu;
 static struct irq_router router;
 static struct dev_bus ports, mmio;
 
@@ -47,12 +48,15 @@ static int setup(void **state)
     memset(&sent, 0, sizeof(sent));
     memset(&routed, 0, sizeof(routed));
     memset(&intc, 0, sizeof(intc));
+    memset(&cpu, 0, sizeof(cpu));
     wakes = 0;
     dev_bus_init(&ports, "port");
     dev_bus_init(&mmio, "mmio");
     intc.machine = &inside;
-    intc.wake = on_wake;
-    assert_int_equal(intc_init(&intc, NULL, NULL, 0), 0);
+    cpu.wake = on_wake;
+    cpu.intc = &intc;
+    intc_init(&intc);
+    assert_int_equal(cpu_intc_init(&cpu, 0, NULL, NULL, 0), 0);
     assert_int_equal(intc_map(&intc, &ports, &mmio), 0);
     intc_route(&intc, &router);
     return 0;
@@ -60,7 +64,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    intc_destroy(&intc, NULL);
+    cpu_intc_destroy(&cpu, NULL);
+    intc_destroy(&intc);
     return 0;
 }
 
@@ -79,7 +84,7 @@ static void an_edge_is_a_message(void **state)
     assert_int_equal(sent.count, 1);
     assert_int_equal(sent.address, 0xfee03004);
     assert_int_equal(sent.data, 0x4041);
-    assert_false(intc_nmi_pending(&intc));
+    assert_false(cpu_intc_nmi_pending(&cpu));
 }
 
 static void a_level_is_told_sent_and_ended(void **state)
@@ -106,30 +111,30 @@ static void the_pics_are_left_to_inject(void **state)
 
     for (unsigned i = 0; i < ARRAY_SIZE(init); i++)
         dev_bus_write(&ports, init[i][0], 1, init[i][1]);
-    assert_false(intc_pending(&intc));
-    assert_int_equal(intc_take(&intc), -1);
+    assert_false(cpu_intc_pending(&cpu));
+    assert_int_equal(cpu_intc_take(&cpu), -1);
     wakes = 0;
     irq_set(&router, 4, 1);
     assert_int_equal(wakes, 1);
-    assert_true(intc_pending(&intc));
-    assert_int_equal(intc_take(&intc), 0x24);
-    assert_false(intc_pending(&intc));
+    assert_true(cpu_intc_pending(&cpu));
+    assert_int_equal(cpu_intc_take(&cpu), 0x24);
+    assert_false(cpu_intc_pending(&cpu));
     dev_bus_write(&ports, 0x20, 1, 0x20);
     irq_set(&router, 4, 0);
     irq_set(&router, 4, 1);
-    assert_true(intc_pending(&intc));
+    assert_true(cpu_intc_pending(&cpu));
     dev_bus_write(&ports, 0x21, 1, 0x10); /* masked before it was taken */
-    assert_false(intc_pending(&intc));
-    assert_int_equal(intc_take(&intc), -1);
+    assert_false(cpu_intc_pending(&cpu));
+    assert_int_equal(cpu_intc_take(&cpu), -1);
 }
 
 static void the_local_apic_is_not_ours(void **state)
 {
     uint64_t value = 0;
 
-    assert_false(intc_mmio(&intc, GPA(PC_LAPIC), 4, false, &value));
-    assert_false(intc_msr(&intc, 0x1b, false, &value));
-    assert_false(intc_msr(&intc, 0x802, false, &value));
+    assert_false(cpu_intc_mmio(&cpu, GPA(PC_LAPIC), 4, false, &value));
+    assert_false(cpu_intc_msr(&cpu, 0x1b, false, &value));
+    assert_false(cpu_intc_msr(&cpu, 0x802, false, &value));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
