@@ -128,7 +128,8 @@ static int map_aligned(struct ram *ram, const struct ram_config *cfg)
         if (before)
             munmap(p, before);
         munmap(p + before + cfg->size, HUGE_2M - before);
-        p = map(ram, cfg, p + before, MAP_FIXED);
+        ram->hva = p + before;
+        p = map(ram, cfg, ram->hva, MAP_FIXED);
     }
     if (p == MAP_FAILED)
         return -errno;
