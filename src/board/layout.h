@@ -6,9 +6,11 @@
 
 /* ---- guest-physical space ---- */
 
-/* The top of base memory; from here to 1 MiB the e820 map says reserved, as
- * every PC does. RAM is behind it all the same: the ACPI tables are there. */
+/* RAM up to here but for the extended BIOS data area, which the e820 map reserves; then
+ * nothing where a PC has its video memory, then ROM, which the board fills. */
 #define PC_EBDA       UINT64_C(0x9fc00)
+#define PC_BASE_END   UINT64_C(0xa0000)
+#define PC_ROM        UINT64_C(0xc0000) /* read-only up to PC_HIGH_BASE */
 #define PC_ACPI       UINT64_C(0xe0000) /* RSDP and tables, up to PC_HIGH_BASE */
 #define PC_HIGH_BASE  UINT64_C(0x100000)
 #define PC_HOLE       UINT64_C(0xc0000000) /* low RAM ends here at the latest */

@@ -6,6 +6,7 @@
 #include "base/steps.h"
 #include "base/tsc.h"
 #include "board/layout.h"
+#include "board/memory_map.h"
 #include "boot/acpi.h"
 
 #include <errno.h>
@@ -45,7 +46,7 @@ int pc_create(struct pc **out, const struct pc_config *cfg)
         free(pc);
         return err;
     }
-    err = step_done(STEP_RAM, ram_alloc(&pc->ram, cfg->memory));
+    err = step_done(STEP_RAM, ram_alloc(&pc->ram, &cfg->memory));
     if (!err && cfg->gdb)
         err = debugger_open(&pc->debugger, &pc->loop, &pc->life, cfg->gdb);
     if (err) {
@@ -60,17 +61,14 @@ int pc_create(struct pc **out, const struct pc_config *cfg)
 
 static int map_ram(struct pc *pc)
 {
-    struct ram_piece piece[2];
-    unsigned n = ram_pieces(pc->ram.size, piece);
+    struct memory_piece piece[MEMORY_PIECES_MAX];
+    unsigned n = memory_pieces(pc->ram.size, piece);
+    int err = 0;
 
-    for (unsigned i = 0; i < n; i++) {
-        int err = machine_map(pc->machine, GPA(piece[i].gpa), piece[i].size,
-                              pc->ram.hva + piece[i].offset, MEM_RWX);
-
-        if (err)
-            return err;
-    }
-    return 0;
+    for (unsigned i = 0; i < n && !err; i++)
+        err = machine_map(pc->machine, GPA(piece[i].gpa), piece[i].size,
+                          pc->ram.hva + piece[i].offset, piece[i].rights);
+    return err;
 }
 
 static uint32_t guest_tsc_khz(struct pc *pc)
@@ -193,7 +191,7 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
                            .cpus = &pc->cpus,
                            .pm = &pc->devices.pm,
                            .started = &pc->started,
-                           .memory = pc->cfg.memory};
+                           .memory = pc->ram.size};
     return 0;
 }
 
@@ -228,11 +226,11 @@ static int build_acpi(struct pc *pc, gpa_t *rsdp)
 int pc_load(struct pc *pc)
 {
     struct boot_params boot = pc->cfg.boot;
-    struct boot_e820 e820[E820_MAX];
+    struct boot_e820 e820[MEMORY_E820_MAX];
     int err;
 
     boot.e820 = e820;
-    boot.e820_count = ram_e820(pc->ram.size, e820);
+    boot.e820_count = memory_e820(pc->ram.size, e820);
     err = step_done(STEP_ACPI, build_acpi(pc, &boot.acpi_rsdp));
     if (err)
         return err;

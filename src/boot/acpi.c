@@ -365,7 +365,7 @@ int acpi_build(const struct acpi_config *config, struct guest_mem *mem, gpa_t ba
     if (t.failed)
         ret = err_set(ENOMEM, "ACPI tables for %u processors do not fit into %" PRIu64 " bytes",
                       config->cpu_count, size);
-    else if (guest_mem_write(mem, base, t.buf, t.len))
+    else if (guest_mem_fill_rom(mem, base, t.buf, t.len))
         ret = err_set(ENOMEM, "no guest memory for ACPI tables at 0x%" PRIx64, base.v);
     free(t.buf);
     *rsdp = base;

@@ -4,8 +4,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/parse.h"
-#include "board/layout.h"
 #include "cmd/cmd.h"
+#include "cmd/memory_option.h"
 #include "host/ctl_path.h"
 #include "host/listen.h"
 
@@ -15,7 +15,6 @@
 #include <stdlib.h>
 
 #define DEFAULT_CMDLINE  "console=ttyS0 panic=-1"
-#define DEFAULT_MEMORY   (UINT64_C(256) << 20)
 #define DEFAULT_GRACE_NS UINT64_C(10000000000)
 #define REPEAT_MAX       100000 /* --timings keeps all, for the median */
 
@@ -96,7 +95,13 @@ static const char help[] =
     "                                    protected or long\n"
     "\n"
     "The machine:\n"
-    "  --memory SIZE       RAM, such as 64M or 2G (default: 256M)\n"
+    "  --memory SIZE[,OPTION]...\n"
+    "                      RAM, such as 64M or 2G (default: 256M); OPTION is\n"
+    "                      hugepages[=2M|1G]  of huge pages that the host has reserved\n"
+    "                      prefault      taken from the host before the guest starts\n"
+    "                      shared        in a memfd\n"
+    "                      thp=on|off    transparent huge pages, where the host has them\n"
+    "                                    (default: on)\n"
     "  --cpus N            processors, 1 (the default) to 64\n"
     "  --accel NAME        what runs the guest's code: kvm, kvm:DEVICE, soft (mote's own\n"
     "                      engine), or auto (the default; see 'mote info')\n"
@@ -177,21 +182,6 @@ static int set_boot(struct run_options *opt, const char *text)
                      "--boot: '%s', expected auto, linux, linux-self, pvh, multiboot, or "
                      "flat:ADDRESS:MODE such as flat:0x100000:long",
                      text);
-}
-
-static int set_memory(struct run_options *opt, const char *text)
-{
-    uint64_t bytes;
-
-    if (parse_size(text, &bytes))
-        return cmd_usage("run", "--memory: '%s', expected a size such as 64M or 2G", text);
-    if (bytes < PC_MEMORY_MIN)
-        return cmd_usage("run", "--memory: '%s' is too little, expected %lluM or more", text,
-                         (unsigned long long)PC_MEMORY_MIN >> 20);
-    if (bytes & PAGE_MASK)
-        return cmd_usage("run", "--memory: '%s' is not a multiple of 4K", text);
-    opt->pc.memory = bytes;
-    return STATUS_OK;
 }
 
 static int set_cpus(struct run_options *opt, const char *text)
@@ -314,7 +304,7 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_CMDLINE: opt->pc.boot.cmdline = text; return STATUS_OK;
     case OPT_MODULE: return add_module(opt, text);
     case OPT_BOOT: return set_boot(opt, text);
-    case OPT_MEMORY: return set_memory(opt, text);
+    case OPT_MEMORY: return memory_option_parse(&opt->pc.memory, text);
     case OPT_CPUS: return set_cpus(opt, text);
     case OPT_ACCEL: return set_accel(opt, text);
     case OPT_BOARD:
@@ -358,7 +348,7 @@ bool run_options_parse(struct run_options *opt, int argc, char **argv, int *stat
     int letter;
 
     *opt = (struct run_options){
-        .pc = {.memory = DEFAULT_MEMORY,
+        .pc = {.memory = {.size = MEMORY_DEFAULT},
                .cpus = 1,
                .console = "stdio",
                .grace_ns = DEFAULT_GRACE_NS},

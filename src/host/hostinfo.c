@@ -6,6 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
+static bool always_overcommits(void)
+{
+    FILE *f = fopen("/proc/sys/vm/overcommit_memory", "re");
+    int policy = f ? fgetc(f) : '0';
+
+    if (f)
+        fclose(f);
+    return policy == '1';
+}
+
 void host_memory(struct host_memory *m)
 {
     char line[128];
@@ -24,6 +34,7 @@ void host_memory(struct host_memory *m)
             m->swap = kb * 1024;
     }
     fclose(f);
+    m->overcommit = always_overcommits();
 }
 
 void host_cpu_name(char *buf, size_t size)

@@ -2,12 +2,14 @@
 #ifndef MOTE_HOST_HOSTINFO_H
 #define MOTE_HOST_HOSTINFO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Memory and swap in bytes, from /proc/meminfo; 0 where unknown. */
 struct host_memory {
     uint64_t total, available, swap;
+    bool overcommit; /* /proc/sys/vm/overcommit_memory is 1: no request is too large */
 };
 
 void host_memory(struct host_memory *m);

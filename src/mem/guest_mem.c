@@ -44,13 +44,20 @@ int guest_mem_unmap(struct guest_mem *mem, gpa_t gpa)
     return -ENOENT;
 }
 
+/*
+ * From the top: the slot asked for again and again is the guest's main memory, and
+ * there is little above it. The first slot that does not start past gpa is the only
+ * one that can hold it.
+ */
 const struct mem_slot *guest_mem_find(const struct guest_mem *mem, gpa_t gpa)
 {
-    for (unsigned i = 0; i < mem->count; i++) {
-        if (gpa.v - mem->slot[i].gpa.v < mem->slot[i].size)
-            return &mem->slot[i];
-    }
-    return NULL;
+    unsigned i = mem->count;
+
+    while (i && mem->slot[i - 1].gpa.v > gpa.v)
+        i--;
+    if (!i || gpa.v - mem->slot[i - 1].gpa.v >= mem->slot[i - 1].size)
+        return NULL;
+    return &mem->slot[i - 1];
 }
 
 void *guest_mem_at(const struct guest_mem *mem, gpa_t gpa, uint64_t len, unsigned rights)
@@ -64,13 +71,13 @@ void *guest_mem_at(const struct guest_mem *mem, gpa_t gpa, uint64_t len, unsigne
     return slot->hva + (gpa.v - slot->gpa.v);
 }
 
-static int range_mapped(const struct guest_mem *mem, gpa_t gpa, uint64_t len)
+static int range_granted(const struct guest_mem *mem, gpa_t gpa, uint64_t len, unsigned rights)
 {
     while (len) {
         const struct mem_slot *slot = guest_mem_find(mem, gpa);
         uint64_t part;
 
-        if (!slot)
+        if (!slot || (slot->rights & rights) != rights)
             return -EFAULT;
         part = MIN(len, slot->size - (gpa.v - slot->gpa.v));
         gpa = gpa_add(gpa, part);
@@ -82,7 +89,7 @@ static int range_mapped(const struct guest_mem *mem, gpa_t gpa, uint64_t len)
 int guest_mem_read(const struct guest_mem *mem, gpa_t gpa, void *buf, uint64_t len)
 {
     uint8_t *out = buf;
-    int err = range_mapped(mem, gpa, len);
+    int err = range_granted(mem, gpa, len, MEM_READ);
 
     if (err)
         return err;
@@ -104,7 +111,7 @@ int guest_mem_write(struct guest_mem *mem, gpa_t gpa, const void *buf, uint64_t 
     const uint8_t *in = buf;
     uint64_t left = len;
     gpa_t at = gpa;
-    int err = range_mapped(mem, gpa, len);
+    int err = range_granted(mem, gpa, len, MEM_WRITE);
 
     if (err)
         return err;
@@ -118,6 +125,17 @@ int guest_mem_write(struct guest_mem *mem, gpa_t gpa, const void *buf, uint64_t 
         at = gpa_add(at, part);
         left -= part;
     }
+    guest_mem_written(mem, gpa, len);
+    return 0;
+}
+
+int guest_mem_fill_rom(struct guest_mem *mem, gpa_t gpa, const void *buf, uint64_t len)
+{
+    uint8_t *rom = guest_mem_at(mem, gpa, len, MEM_READ);
+
+    if (!rom)
+        return -EFAULT;
+    memcpy(rom, buf, len);
     guest_mem_written(mem, gpa, len);
     return 0;
 }

@@ -61,11 +61,15 @@ const struct mem_slot *guest_mem_find(const struct guest_mem *mem, gpa_t gpa);
  * grants `rights`. */
 void *guest_mem_at(const struct guest_mem *mem, gpa_t gpa, uint64_t len, unsigned rights);
 
-/* Copy out of or into guest memory, across slots that touch. -EFAULT: part of
- * the range is a hole; nothing is copied then. Writes ignore the guest's
- * rights (a loader fills ROM) and end in guest_mem_written. */
+/* Copy out of or into guest memory with the guest's rights, across slots that touch. -EFAULT:
+ * part of the range is a hole, or for a write read-only; nothing is copied then. A write ends in
+ * guest_mem_written. */
 int guest_mem_read(const struct guest_mem *mem, gpa_t gpa, void *buf, uint64_t len);
 int guest_mem_write(struct guest_mem *mem, gpa_t gpa, const void *buf, uint64_t len);
+
+/* What the firmware of a PC does for its ROM: write though the guest may not. For ranges that the
+ * board chose, never for a guest's. -EFAULT: not all in one slot that can be read. */
+int guest_mem_fill_rom(struct guest_mem *mem, gpa_t gpa, const void *buf, uint64_t len);
 
 /* Tell the engine that [gpa, gpa+len) changed under it. */
 void guest_mem_written(struct guest_mem *mem, gpa_t gpa, uint64_t len);
