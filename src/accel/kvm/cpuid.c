@@ -76,6 +76,8 @@ static int put_features(struct kvm_machine *m, struct x86_cpuid *t)
         x86_features_remove(&set, X86_FEATURE_KVM_CLOCK_STABLE);
     }
     x86_features_add(&set, X86_FEATURE_HYPERVISOR);
+    if (x86_cpuid_is_amd(t)) /* Intel's; KVM offers it all the same, and then refuses the MSR */
+        x86_features_remove(&set, X86_FEATURE_ARCH_CAPABILITIES);
     return x86_features_put(t, &set);
 }
 
