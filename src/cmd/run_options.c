@@ -214,7 +214,7 @@ static int set_cpus(struct run_options *opt, const char *text)
 static int set_cpu(struct run_options *opt, const char *text)
 {
     if (x86_cpu_parse(&opt->pc.cpu, text))
-        return cmd_usage("run", "--cpu: %s", err_text());
+        return cmd_usage("run", "--cpu: '%.200s': %s", text, err_text());
     return STATUS_OK;
 }
 

@@ -35,8 +35,9 @@
 /* Always there. */
 #define ALWAYS(X)                                                                                  \
     X(FPU)                                                                                         \
-    X(DE) X(PSE) X(TSC) X(MSR) X(PAE) X(MCE) X(CX8) X(APIC) X(SEP) X(MTRR) X(PGE) X(MCA) X(CMOV)   \
-        X(PAT) X(PSE36) X(CLFLUSH) X(MMX) X(FXSR) X(SSE) X(SSE2) X(CX16) X(X2APIC) X(MOVBE)        \
+    X(DE)                                                                                          \
+    X(PSE) X(TSC) X(MSR) X(PAE) X(MCE) X(CX8) X(APIC) X(SEP) X(MTRR) X(PGE) X(MCA) X(CMOV) X(PAT)  \
+        X(PSE36) X(CLFLUSH) X(MMX) X(FXSR) X(SSE) X(SSE2) X(CX16) X(X2APIC) X(MOVBE)               \
             X(TSC_DEADLINE) X(XSAVE) X(RDRAND) X(HYPERVISOR)                                       \
                 X(ARAT) /* the local APIC's timer never stops */                                   \
         X(FSGSBASE) X(TSC_ADJUST) X(SMEP) X(ERMS) X(INVPCID) X(RDSEED) X(SMAP) X(CLFLUSHOPT)       \

@@ -96,11 +96,13 @@ static int msrs_refresh(struct kvm_vcpu *k)
 int kvm_get_msrs(struct kvm_vcpu *k)
 {
     struct kvm_machine *m = kvm_machine(k->v.machine);
+    uint64_t efer = k->v.state->msr.efer;
     int err = msrs_refresh(k);
 
     if (err)
         return err;
     k->msrs_fresh = true;
+    k->v.state->msr = (struct x86_msrs){.efer = efer}; /* what this KVM lacks is 0 */
     for (unsigned i = 0; i < m->msr_count; i++)
         *field(&k->v.state->msr, m->msr[i]) = k->msr_value[i];
     return 0;
