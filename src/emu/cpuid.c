@@ -32,36 +32,36 @@
 
 #define ECX1_OSXSAVE (1u << 27)
 
+#define F(name) X86_FEATURE_##name
 /* Always there. */
-#define ALWAYS(X)                                                                                  \
-    X(FPU)                                                                                         \
-    X(DE)                                                                                          \
-    X(PSE) X(TSC) X(MSR) X(PAE) X(MCE) X(CX8) X(APIC) X(SEP) X(MTRR) X(PGE) X(MCA) X(CMOV) X(PAT)  \
-        X(PSE36) X(CLFLUSH) X(MMX) X(FXSR) X(SSE) X(SSE2) X(CX16) X(X2APIC) X(MOVBE)               \
-            X(TSC_DEADLINE) X(XSAVE) X(RDRAND) X(HYPERVISOR)                                       \
-                X(ARAT) /* the local APIC's timer never stops */                                   \
-        X(FSGSBASE) X(TSC_ADJUST) X(SMEP) X(ERMS) X(INVPCID) X(RDSEED) X(SMAP) X(CLFLUSHOPT)       \
-            X(CLWB) X(UMIP) X(RDPID) X(FSRM) X(LAHF) X(PREFETCHW) X(SYSCALL) X(NX) X(MMXEXT)       \
-                X(PDPE1GB) X(RDTSCP) X(LM) X(CONSTANT_TSC)                                         \
-                    X(XSAVEERPTR) /* XSAVE keeps the FPU's pointers */                             \
-        X(WBNOINVD) X(LFENCE_RDTSC) X(NULL_SEL_CLR_BASE) X(AUTOIBRS)
+static const uint8_t always[] = {
+    F(FPU),          F(DE),         F(PSE),          F(TSC),
+    F(MSR),          F(PAE),        F(MCE),          F(CX8),
+    F(APIC),         F(SEP),        F(MTRR),         F(PGE),
+    F(MCA),          F(CMOV),       F(PAT),          F(PSE36),
+    F(CLFLUSH),      F(MMX),        F(FXSR),         F(SSE),
+    F(SSE2),         F(CX16),       F(X2APIC),       F(MOVBE),
+    F(TSC_DEADLINE), F(XSAVE),      F(RDRAND),       F(HYPERVISOR),
+    F(FSGSBASE),     F(TSC_ADJUST), F(SMEP),         F(ERMS),
+    F(INVPCID),      F(RDSEED),     F(SMAP),         F(CLFLUSHOPT),
+    F(CLWB),         F(UMIP),       F(RDPID),        F(FSRM),
+    F(LAHF),         F(PREFETCHW),  F(SYSCALL),      F(NX),
+    F(MMXEXT),       F(PDPE1GB),    F(RDTSCP),       F(LM),
+    F(CONSTANT_TSC), F(WBNOINVD),   F(LFENCE_RDTSC), F(NULL_SEL_CLR_BASE),
+    F(AUTOIBRS),     F(ARAT), /* the local APIC's timer never stops */
+    F(XSAVEERPTR),            /* XSAVE keeps the FPU's pointers */
+};
 
-/* KVM's (Linux Documentation/virt/kvm/x86/cpuid.rst): a clock, and hypercalls of the board's. */
-#define PARAVIRTUAL(X) X(KVM_NOP_IO_DELAY) X(KVM_CLOCK) X(KVM_CLOCK_STABLE)
+/* KVM's (Linux Documentation/virt/kvm/x86/cpuid.rst): a clock; the board's hypercalls go here. */
+static const uint8_t paravirtual[] = {F(KVM_NOP_IO_DELAY), F(KVM_CLOCK), F(KVM_CLOCK_STABLE)};
 
 /* Executed on the host: there if the host has them. */
-#define HOST(X)                                                                                    \
-    X(SSE3)                                                                                        \
-    X(PCLMUL) X(SSSE3) X(SSE41) X(SSE42) X(POPCNT) X(AES) X(BMI1) X(BMI2) X(ADX) X(SHA) X(ABM)
+static const uint8_t executed[] = {F(SSE3), F(PCLMUL), F(SSSE3), F(SSE41), F(SSE42), F(POPCNT),
+                                   F(AES),  F(BMI1),   F(BMI2),  F(ADX),   F(SHA),   F(ABM)};
 
 /* Those of them that want the host's kernel to save YMM too. */
-#define HOST_AVX(X) X(FMA) X(AVX) X(F16C) X(AVX2)
-
-#define X(name) X86_FEATURE_##name,
-static const uint8_t always[] = {ALWAYS(X) PARAVIRTUAL(X)};
-static const uint8_t executed[] = {HOST(X)};
-static const uint8_t executed_avx[] = {HOST_AVX(X)};
-#undef X
+static const uint8_t executed_avx[] = {F(FMA), F(AVX), F(F16C), F(AVX2)};
+#undef F
 
 /* Does the host have AVX, with YMM state switched on by its kernel? */
 static bool host_has_avx(const struct x86_cpuid *host)
@@ -108,6 +108,8 @@ static void features_of_host(struct x86_features *set)
     *set = (struct x86_features){0};
     for (unsigned i = 0; i < ARRAY_SIZE(always); i++)
         x86_features_add(set, always[i]);
+    for (unsigned i = 0; i < ARRAY_SIZE(paravirtual); i++)
+        x86_features_add(set, paravirtual[i]);
     host_table(&host);
     add_hosts(set, &host, executed, ARRAY_SIZE(executed));
     if (host_has_avx(&host))

@@ -13,12 +13,57 @@
 #define EMU_FEATURES(X)                                                                            \
     X(FPU)                                                                                         \
     X(TSC)                                                                                         \
-    X(MSR) X(CX8) X(SEP) X(CMOV) X(MMX) X(FXSR) X(SSE) X(SSE2) X(SSE3) X(PCLMUL) X(MONITOR)        \
-        X(SSSE3) X(FMA) X(CX16) X(PCID) X(SSE41) X(SSE42) X(MOVBE) X(POPCNT) X(AES) X(XSAVE)       \
-            X(AVX) X(F16C) X(RDRAND) X(FSGSBASE) X(BMI1) X(AVX2) X(SMEP) X(BMI2) X(ERMS)           \
-                X(INVPCID) X(RDSEED) X(ADX) X(SMAP) X(CLFLUSHOPT) X(CLWB) X(SHA) X(UMIP) X(RDPID)  \
-                    X(GFNI) X(VAES) X(VPCLMUL) X(LAHF) X(ABM) X(SSE4A) X(PREFETCHW) X(SYSCALL)     \
-                        X(NX) X(RDTSCP) X(LM) X(WBNOINVD)
+    X(MSR)                                                                                         \
+    X(CX8)                                                                                         \
+    X(SEP)                                                                                         \
+    X(CMOV)                                                                                        \
+    X(MMX)                                                                                         \
+    X(FXSR)                                                                                        \
+    X(SSE)                                                                                         \
+    X(SSE2)                                                                                        \
+    X(SSE3)                                                                                        \
+    X(PCLMUL)                                                                                      \
+    X(MONITOR)                                                                                     \
+    X(SSSE3)                                                                                       \
+    X(FMA)                                                                                         \
+    X(CX16)                                                                                        \
+    X(PCID)                                                                                        \
+    X(SSE41)                                                                                       \
+    X(SSE42)                                                                                       \
+    X(MOVBE)                                                                                       \
+    X(POPCNT)                                                                                      \
+    X(AES)                                                                                         \
+    X(XSAVE)                                                                                       \
+    X(AVX)                                                                                         \
+    X(F16C)                                                                                        \
+    X(RDRAND)                                                                                      \
+    X(FSGSBASE)                                                                                    \
+    X(BMI1)                                                                                        \
+    X(AVX2)                                                                                        \
+    X(SMEP)                                                                                        \
+    X(BMI2)                                                                                        \
+    X(ERMS)                                                                                        \
+    X(INVPCID)                                                                                     \
+    X(RDSEED)                                                                                      \
+    X(ADX)                                                                                         \
+    X(SMAP)                                                                                        \
+    X(CLFLUSHOPT)                                                                                  \
+    X(CLWB)                                                                                        \
+    X(SHA)                                                                                         \
+    X(UMIP)                                                                                        \
+    X(RDPID)                                                                                       \
+    X(GFNI)                                                                                        \
+    X(VAES)                                                                                        \
+    X(VPCLMUL)                                                                                     \
+    X(LAHF)                                                                                        \
+    X(ABM)                                                                                         \
+    X(SSE4A)                                                                                       \
+    X(PREFETCHW)                                                                                   \
+    X(SYSCALL)                                                                                     \
+    X(NX)                                                                                          \
+    X(RDTSCP)                                                                                      \
+    X(LM)                                                                                          \
+    X(WBNOINVD)
 
 enum {
 #define X(name) EMU_FBIT_##name,
