@@ -103,10 +103,24 @@ int machine_ioapic_route(struct machine *m, unsigned pin, uint64_t address, uint
     return err ? err : m->accel->ioapic_route(m, pin, address, data);
 }
 
+int machine_cpuid(struct machine *m, const struct x86_cpu *cpu,
+                  const struct x86_cpuid_topology *topology, struct x86_cpuid *table)
+{
+    struct x86_cpuid offer;
+    int err;
+
+    if (!topology->vcpus)
+        return err_set(EINVAL, "a topology of 0 vCPUs");
+    err = m->accel->default_cpuid(m, topology, &offer);
+    if (!err)
+        err = x86_cpu_apply(cpu, m->accel->name, &offer, table);
+    return err ? err : x86_cpuid_place(table, topology);
+}
+
 int machine_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
                           struct x86_cpuid *table)
 {
-    return m->accel->default_cpuid(m, topology, table);
+    return machine_cpuid(m, &(struct x86_cpu){0}, topology, table);
 }
 
 /* Every engine starts from the same state, RESET's, handed over by the first run. */

@@ -10,7 +10,7 @@
 #define MOTE_ACCEL_ACCEL_H
 
 #include "mem/guest_mem.h"
-#include "x86/cpuid.h"
+#include "x86/cpu_model.h"
 #include "x86/exit.h"
 #include "x86/irqchip.h"
 #include "x86/state.h"
@@ -104,6 +104,7 @@ struct accel {
     void (*kick)(struct vcpu *v);
     int (*assist)(struct vcpu *v, const struct accel_bus_ops *ops);
     int (*complete_msr)(struct vcpu *v, uint64_t value, bool fault);
+    /* What it can honour, but for x86_cpuid_place. */
     int (*default_cpuid)(struct machine *m, const struct x86_cpuid_topology *topology,
                          struct x86_cpuid *table);
     int (*translate)(struct vcpu *v, uint64_t gva, gpa_t *gpa);
@@ -167,7 +168,15 @@ int machine_msi(struct machine *m, uint64_t address, uint32_t data);
  */
 int machine_ioapic_route(struct machine *m, unsigned pin, uint64_t address, uint32_t data);
 
-/* The CPUID table the accelerator can honour, for a board to adjust and set. */
+/*
+ * The CPUID table of `cpu`, as far as the accelerator can honour it, for a vCPU at its
+ * place; x86_cpuid_place turns it into another's. To ask takes KVM 0.4 ms.
+ * -ENOTSUP: the accelerator lacks features that were asked for.
+ */
+int machine_cpuid(struct machine *m, const struct x86_cpu *cpu,
+                  const struct x86_cpuid_topology *topology, struct x86_cpuid *table);
+
+/* The same for "host". */
 int machine_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
                           struct x86_cpuid *table);
 

@@ -12,8 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define CPUID1_ECX_AVX BIT(28)
-
 /* ---- host side ---- */
 
 static int host_init(struct pc *pc)
@@ -76,31 +74,24 @@ static uint32_t guest_tsc_khz(struct pc *pc)
     return pc->machine->tsc_khz ? pc->machine->tsc_khz : host_tsc_khz();
 }
 
-static bool has_avx(struct x86_cpuid *table)
-{
-    const struct x86_cpuid_leaf *leaf = x86_cpuid_find(table, 1, 0);
-
-    return leaf && leaf->ecx & CPUID1_ECX_AVX;
-}
-
 static int set_cpuid(struct pc *pc)
 {
     struct x86_cpuid *table = calloc(1, sizeof(*table));
-    int err = 0;
+    struct x86_cpuid_topology place = {.vcpus = pc->cpus.count, .tsc_khz = guest_tsc_khz(pc)};
+    int err;
 
     if (!table)
         return err_set(ENOMEM, "out of memory");
+    err = machine_cpuid(pc->machine, &pc->cfg.cpu, &place, table);
     for (unsigned i = 0; i < pc->cpus.count && !err; i++) {
-        const struct x86_cpuid_topology topology = {
-            .apic_id = i, .vcpus = pc->cpus.count, .tsc_khz = guest_tsc_khz(pc)};
-
-        err = machine_default_cpuid(pc->machine, &topology, table);
+        place.apic_id = i;
+        err = x86_cpuid_place(table, &place);
         if (!err)
             err = vcpu_set_cpuid(pc->cpus.cpu[i].vcpu, table);
     }
     if (!err)
         debugger_attach(&pc->debugger, &pc->machine->mem, pc->cpus.cpu, pc->cpus.count,
-                        has_avx(table));
+                        x86_cpuid_has(table, X86_FEATURE_AVX));
     free(table);
     return err;
 }

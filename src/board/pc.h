@@ -22,6 +22,7 @@ struct pc_config {
     struct ram_config memory; /* PC_MEMORY_MIN or more */
     const char *console;      /* "stdio", "none", or a file */
     unsigned cpus;            /* processors, 1 to CPUS_MAX */
+    struct x86_cpu cpu;       /* what they are; all zero: "host" */
     bool control;             /* control line on COM2, board/control.h */
     bool debug_exit;          /* port 0xf4 */
     bool boot_timer;          /* page 0xd0000000, dev/chip/boot_timer.h */

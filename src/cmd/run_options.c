@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "cmd/cmd.h"
+#include "cmd/cpu_help.h"
 #include "cmd/memory_option.h"
 #include "host/ctl_path.h"
 #include "host/listen.h"
@@ -26,6 +27,7 @@ enum {
     OPT_BOOT,
     OPT_MEMORY,
     OPT_CPUS,
+    OPT_CPU,
     OPT_ACCEL,
     OPT_BOARD,
     OPT_CONSOLE,
@@ -52,6 +54,7 @@ static const struct option options[] = {
     {"boot", required_argument, NULL, OPT_BOOT},
     {"memory", required_argument, NULL, OPT_MEMORY},
     {"cpus", required_argument, NULL, OPT_CPUS},
+    {"cpu", required_argument, NULL, OPT_CPU},
     {"accel", required_argument, NULL, OPT_ACCEL},
     {"board", required_argument, NULL, OPT_BOARD},
     {"console", required_argument, NULL, OPT_CONSOLE},
@@ -103,6 +106,10 @@ static const char help[] =
     "                      thp=on|off    transparent huge pages, where the host has them\n"
     "                                    (default: on)\n"
     "  --cpus N            processors, 1 (the default) to 64\n"
+    "  --cpu MODEL[,+FEATURE][,-FEATURE]...\n"
+    "                      what the guest sees for a processor: host (the default), or\n"
+    "                      x86-64-v2, x86-64-v3 or x86-64-v4, the same on every host, for\n"
+    "                      guests that move; help lists models and features\n"
     "  --accel NAME        what runs the guest's code: kvm, kvm:DEVICE, soft (mote's own\n"
     "                      engine), or auto (the default; see 'mote info')\n"
     "  --board pc          the kind of machine\n"
@@ -191,6 +198,13 @@ static int set_cpus(struct run_options *opt, const char *text)
     if (parse_u64(text, CPUS_MAX, &n) || !n)
         return cmd_usage("run", "--cpus: '%s', expected a number from 1 to %d", text, CPUS_MAX);
     opt->pc.cpus = (unsigned)n;
+    return STATUS_OK;
+}
+
+static int set_cpu(struct run_options *opt, const char *text)
+{
+    if (x86_cpu_parse(&opt->pc.cpu, text))
+        return cmd_usage("run", "--cpu: '%.200s': %s", text, err_text());
     return STATUS_OK;
 }
 
@@ -306,6 +320,7 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_BOOT: return set_boot(opt, text);
     case OPT_MEMORY: return memory_option_parse(&opt->pc.memory, text);
     case OPT_CPUS: return set_cpus(opt, text);
+    case OPT_CPU: return set_cpu(opt, text);
     case OPT_ACCEL: return set_accel(opt, text);
     case OPT_BOARD:
         if (strcmp(text, "pc"))
@@ -359,6 +374,11 @@ bool run_options_parse(struct run_options *opt, int argc, char **argv, int *stat
     while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
         if (letter == 'h' || letter == OPT_HELP) {
             print_help();
+            *status = cmd_flush();
+            return false;
+        }
+        if (letter == OPT_CPU && !strcmp(optarg, "help")) {
+            cpu_help();
             *status = cmd_flush();
             return false;
         }

@@ -8,6 +8,7 @@
 #include "emu/event.h"
 #include "emu/features.h"
 #include "emu/fpu.h"
+#include "x86/msrs.h"
 #include "x86/paging.h"
 
 /* ---- unwinding --------------------------------------------------------- */
@@ -334,6 +335,9 @@ void emu_set_cpuid(struct emu_cpu *c, const struct x86_cpuid *cpuid)
 {
     c->cpuid = cpuid;
     c->features = emu_features(cpuid);
+    c->msrs = 0;
+    for (unsigned n = 0; n < x86_msr_count; n++)
+        c->msrs |= x86_msr_exists(&x86_msr_list[n], cpuid) ? BIT(n) : 0;
 }
 
 static uint8_t cpl_of(const struct emu_cpu *c)

@@ -156,6 +156,7 @@ struct emu_cpu {
     struct x86_intr intr;
     struct emu_fpu fpu;
     uint64_t features; /* EMU_F_*: what the CPUID table offers */
+    uint64_t msrs;     /* BIT(n): it offers x86_msr_list[n] */
 
     /* -- event being raised, exit being taken -- */
     struct emu_op scratch;  /* the instruction that emu_one executes */

@@ -19,172 +19,157 @@
 #include "emu/features.h"
 
 #include "base/bits.h"
+#include "x86/cpuid_leaves.h"
 #include "x86/paging.h"
+#include "x86/regs.h"
 
 #define SIGNATURE      0x00020fb1u /* family 0Fh, model 2Bh, stepping 1 */
 #define MAX_BASIC      0x0du
-#define MAX_HYPERVISOR 0x40000010u
 #define MAX_EXTENDED   0x80000021u
-#define APIC_BUS_KHZ   1000000u /* the local APIC's timer counts nanoseconds */
-#define CLFLUSH_QUADS  8u       /* line size in 8 bytes */
+#define CLFLUSH_QUADS  8u /* line size in 8 bytes */
 #define XSAVE_SSE_SIZE 576u
 #define XSAVE_AVX_SIZE 256u
 
-enum { EAX, EBX, ECX, EDX };
+#define ECX1_OSXSAVE (1u << 27)
 
-#define B(n) (1u << (n))
-
+#define F(name) X86_FEATURE_##name
 /* Always there. */
-#define F1_EDX                                                                                     \
-    (B(0) /* FPU */ | B(2) /* DE */ | B(3) /* PSE */ | B(4) /* TSC */ | B(5) /* MSR */ |           \
-     B(6) /* PAE */ | B(7) /* MCE */ | B(8) /* CX8 */ | B(9) /* APIC */ | B(11) /* SEP */ |        \
-     B(12) /* MTRR */ | B(13) /* PGE */ | B(14) /* MCA */ | B(15) /* CMOV */ | B(16) /* PAT */ |   \
-     B(17) /* PSE36 */ | B(19) /* CLFSH */ | B(23) /* MMX */ | B(24) /* FXSR */ |                  \
-     B(25) /* SSE */ | B(26) /* SSE2 */)
-#define F1_ECX                                                                                     \
-    (B(13) /* CX16 */ | B(21) /* x2APIC */ | B(22) /* MOVBE */ | B(24) /* TSC deadline */ |        \
-     B(26) /* XSAVE */ | B(30) /* RDRAND */ | B(31) /* hypervisor */)
-#define F7_EBX                                                                                     \
-    (B(0) /* FSGSBASE */ | B(1) /* TSC_ADJUST */ | B(7) /* SMEP */ | B(9) /* ERMS */ |             \
-     B(10) /* INVPCID */ | B(18) /* RDSEED */ | B(20) /* SMAP */ | B(23) /* CLFLUSHOPT */ |        \
-     B(24) /* CLWB */)
-#define F7_ECX (B(2) /* UMIP */ | B(22) /* RDPID */)
-#define F7_EDX (B(4) /* FSRM */)
-#define FX_ECX (B(0) /* LAHF */ | B(8) /* PREFETCHW */)
-#define FX_EDX                                                                                     \
-    (B(11) /* SYSCALL */ | B(20) /* NX */ | B(22) /* MMXEXT */ | B(26) /* 1 GiB pages */ |         \
-     B(27) /* RDTSCP */ | B(29) /* LM */)
-#define F1_EDX_SHARED 0x0183f3ffu /* bits of leaf 1 EDX that 80000001h repeats */
+static const uint8_t always[] = {
+    F(FPU),          F(DE),         F(PSE),          F(TSC),
+    F(MSR),          F(PAE),        F(MCE),          F(CX8),
+    F(APIC),         F(SEP),        F(MTRR),         F(PGE),
+    F(MCA),          F(CMOV),       F(PAT),          F(PSE36),
+    F(CLFLUSH),      F(MMX),        F(FXSR),         F(SSE),
+    F(SSE2),         F(CX16),       F(X2APIC),       F(MOVBE),
+    F(TSC_DEADLINE), F(XSAVE),      F(RDRAND),       F(HYPERVISOR),
+    F(FSGSBASE),     F(TSC_ADJUST), F(SMEP),         F(ERMS),
+    F(INVPCID),      F(RDSEED),     F(SMAP),         F(CLFLUSHOPT),
+    F(CLWB),         F(UMIP),       F(RDPID),        F(FSRM),
+    F(LAHF),         F(PREFETCHW),  F(SYSCALL),      F(NX),
+    F(MMXEXT),       F(PDPE1GB),    F(RDTSCP),       F(LM),
+    F(CONSTANT_TSC), F(WBNOINVD),   F(LFENCE_RDTSC), F(NULL_SEL_CLR_BASE),
+    F(AUTOIBRS),     F(ARAT), /* the local APIC's timer never stops */
+    F(XSAVEERPTR),            /* XSAVE keeps the FPU's pointers */
+};
+
+/* KVM's (Linux Documentation/virt/kvm/x86/cpuid.rst): a clock; the board's hypercalls go here. */
+static const uint8_t paravirtual[] = {F(KVM_NOP_IO_DELAY), F(KVM_CLOCK), F(KVM_CLOCK_STABLE)};
 
 /* Executed on the host: there if the host has them. */
-#define HOST1_ECX                                                                                  \
-    (B(0) /* SSE3 */ | B(1) /* PCLMUL */ | B(9) /* SSSE3 */ | B(19) /* SSE4.1 */ |                 \
-     B(20) /* SSE4.2 */ | B(23) /* POPCNT */ | B(25) /* AES */)
-#define HOST7_EBX (B(3) /* BMI1 */ | B(8) /* BMI2 */ | B(19) /* ADX */ | B(29) /* SHA */)
-#define HOSTX_ECX (B(5) /* ABM */)
-/* Those of them that are VEX-encoded want the host's kernel to save YMM too. */
-#define AVX1_ECX (B(12) /* FMA */ | B(28) /* AVX */ | B(29) /* F16C */)
-#define AVX7_EBX (B(5) /* AVX2 */)
+static const uint8_t executed[] = {F(SSE3), F(PCLMUL), F(SSSE3), F(SSE41), F(SSE42), F(POPCNT),
+                                   F(AES),  F(BMI1),   F(BMI2),  F(ADX),   F(SHA),   F(ABM)};
 
-/* X86_CPUID_MAX exceeds what is put here, so there is always room. */
-static void put(struct x86_cpuid *t, uint32_t leaf, int subleaf, uint32_t eax, uint32_t ebx,
-                uint32_t ecx, uint32_t edx)
-{
-    const struct x86_cpuid_leaf l = {
-        .leaf = leaf,
-        .subleaf = subleaf < 0 ? 0 : (uint32_t)subleaf,
-        .indexed = subleaf >= 0,
-        .eax = eax,
-        .ebx = ebx,
-        .ecx = ecx,
-        .edx = edx,
-    };
-
-    x86_cpuid_put(t, &l);
-}
+/* Those of them that want the host's kernel to save YMM too. */
+static const uint8_t executed_avx[] = {F(FMA), F(AVX), F(F16C), F(AVX2)};
+#undef F
 
 /* Does the host have AVX, with YMM state switched on by its kernel? */
-static bool host_has_avx(void)
+static bool host_has_avx(const struct x86_cpuid *host)
 {
     uint32_t regs[4], low, high;
 
-    x86_cpuid_host(1, 0, regs);
-    if ((regs[ECX] & (B(27) | B(28))) != (B(27) | B(28)))
+    x86_cpuid_query(host, 1, 0, regs);
+    if (!(regs[2] & ECX1_OSXSAVE) || !x86_cpuid_has(host, X86_FEATURE_AVX))
         return false;
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (low & 6) == 6;
 }
 
-/* Bits to hold an APIC id below `vcpus`. */
-static unsigned id_bits(unsigned vcpus)
+/* The host's feature leaves that the libc has looked at before main. */
+static void host_table(struct x86_cpuid *host)
 {
-    unsigned bits = 0;
+    static const uint32_t leaves[] = {1, 7, 0x80000001};
+    uint32_t regs[4];
 
-    while (bits < 31 && 1u << bits < vcpus)
-        bits++;
-    return bits;
+    host->count = 0;
+    x86_cpuid_put_maker(host, "host's maker", 7, 0x80000001);
+    for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++) {
+        x86_cpuid_host(leaves[i], 0, regs);
+        x86_cpuid_put(
+            host,
+            &(struct x86_cpuid_leaf){
+                .leaf = leaves[i], .eax = regs[0], .ebx = regs[1], .ecx = regs[2], .edx = regs[3]});
+    }
 }
 
-static void put_basic(struct x86_cpuid *t, const struct x86_cpuid_topology *topo, bool avx)
+static void add_hosts(struct x86_features *set, const struct x86_cpuid *host, const uint8_t *list,
+                      unsigned count)
 {
-    unsigned vcpus = MAX(topo->vcpus, 1u), apic = topo->apic_id;
-    uint32_t host[4], ecx = F1_ECX, ebx = F7_EBX;
-
-    x86_cpuid_host(1, 0, host);
-    ecx |= host[ECX] & (HOST1_ECX | (avx ? AVX1_ECX : 0));
-    x86_cpuid_host(7, 0, host);
-    ebx |= host[EBX] & (HOST7_EBX | (avx ? AVX7_EBX : 0));
-
-    put(t, 0, -1, MAX_BASIC, 0x68747541, 0x444d4163, 0x69746e65); /* "AuthenticAMD" */
-    put(t, 1, -1, SIGNATURE, apic << 24 | MIN(vcpus, 255u) << 16 | CLFLUSH_QUADS << 8, ecx,
-        F1_EDX | (vcpus > 1 ? B(28) /* HTT */ : 0));
-    put(t, 6, -1, B(2) /* the APIC timer always runs */, 0, 0, 0);
-    put(t, 7, 0, 0, ebx, F7_ECX, F7_EDX);
-    put(t, 0xb, 0, 0, 1, 0x100, apic);
-    put(t, 0xb, 1, id_bits(vcpus), vcpus, 0x201, apic);
-    put(t, 0xd, 0, avx ? 7 : 3, XSAVE_SSE_SIZE, XSAVE_SSE_SIZE + (avx ? XSAVE_AVX_SIZE : 0), 0);
-    if (avx)
-        put(t, 0xd, 2, XSAVE_AVX_SIZE, XSAVE_SSE_SIZE, 0, 0);
+    for (unsigned i = 0; i < count; i++) {
+        if (x86_cpuid_has(host, list[i]))
+            x86_features_add(set, list[i]);
+    }
 }
 
-/* KVM's leaves, for kvmclock (Linux Documentation/virt/kvm/x86/cpuid.rst). */
-static void put_hypervisor(struct x86_cpuid *t, const struct x86_cpuid_topology *topo)
+static void features_of_host(struct x86_features *set)
 {
-    uint32_t features = B(1) /* port accesses need no delay */ | B(3) /* kvmclock, new MSRs */ |
-                        B(24) /* and it is stable across vCPUs */;
+    struct x86_cpuid host;
 
-    put(t, 0x40000000, -1, MAX_HYPERVISOR, 0x4b4d564b, 0x564b4d56, 0x4d); /* "KVMKVMKVM" */
-    put(t, 0x40000001, -1, features, 0, 0, 0);
-    put(t, MAX_HYPERVISOR, -1, topo->tsc_khz, APIC_BUS_KHZ, 0, 0);
+    *set = (struct x86_features){0};
+    for (unsigned i = 0; i < ARRAY_SIZE(always); i++)
+        x86_features_add(set, always[i]);
+    for (unsigned i = 0; i < ARRAY_SIZE(paravirtual); i++)
+        x86_features_add(set, paravirtual[i]);
+    host_table(&host);
+    add_hosts(set, &host, executed, ARRAY_SIZE(executed));
+    if (host_has_avx(&host))
+        add_hosts(set, &host, executed_avx, ARRAY_SIZE(executed_avx));
+    x86_features_close(set);
 }
 
-static void put_extended(struct x86_cpuid *t, const struct x86_cpuid_topology *topo)
+/* Leaf 0dh: the parts that the interpreter has, and where. */
+static void put_xsave(struct x86_cpuid *table, bool avx)
 {
-    static const char brand[48] = "mote soft engine";
-    unsigned vcpus = MAX(topo->vcpus, 1u);
-    uint32_t host[4], ecx = FX_ECX, word[12];
+    struct x86_cpuid_leaf whole = {
+        0xd, 0, true, XCR0_X87 | XCR0_SSE, XSAVE_SSE_SIZE, XSAVE_SSE_SIZE, 0};
+    const struct x86_cpuid_leaf part = {0xd, 2, true, XSAVE_AVX_SIZE, XSAVE_SSE_SIZE, 0, 0};
 
-    x86_cpuid_host(0x80000001, 0, host);
-    ecx |= (host[ECX] & HOSTX_ECX) | (vcpus > 1 ? B(1) /* cores, not threads */ : 0);
-    memcpy(word, brand, sizeof(word));
-
-    put(t, 0x80000000, -1, MAX_EXTENDED, 0x68747541, 0x444d4163, 0x69746e65);
-    put(t, 0x80000001, -1, SIGNATURE, 0, ecx, FX_EDX | (F1_EDX & F1_EDX_SHARED));
-    for (unsigned n = 0; n < 3; n++)
-        put(t, 0x80000002 + n, -1, word[4 * n], word[4 * n + 1], word[4 * n + 2], word[4 * n + 3]);
-    /* 64 KiB L1, 1 MiB L2, of 64-byte lines; TLBs that look like a K8's */
-    put(t, 0x80000005, -1, 0xff08ff08, 0xff20ff20, 0x40020140, 0x40020140);
-    put(t, 0x80000006, -1, 0, 0x42004200, 0x04008140, 0);
-    put(t, 0x80000007, -1, 0, 0, 0, B(8) /* invariant TSC */);
-    put(t, 0x80000008, -1, X86_PHYS_BITS | 48 << 8, B(2) /* XSAVE keeps FPU pointers */ | B(9),
-        (vcpus - 1 > 255 ? 255 : vcpus - 1) | id_bits(vcpus) << 12, 0);
-    put(t, 0x80000021, -1, B(2) | B(6) | B(8), 0, 0, 0);
+    if (avx) {
+        whole.eax |= XCR0_AVX;
+        whole.ebx = whole.ecx = XSAVE_SSE_SIZE + XSAVE_AVX_SIZE;
+        x86_cpuid_put(table, &part);
+    }
+    x86_cpuid_put(table, &whole);
 }
 
 void emu_default_cpuid(const struct x86_cpuid_topology *topology, struct x86_cpuid *table)
 {
+    static const struct x86_cpuid_leaf leaves[] = {
+        {.leaf = 1, .eax = SIGNATURE, .ebx = CLFLUSH_QUADS << 8},
+        {.leaf = 0x80000001, .eax = SIGNATURE},
+        /* 64 KiB L1, 1 MiB L2, of 64-byte lines; TLBs that look like a K8's */
+        {0x80000005, 0, false, 0xff08ff08, 0xff20ff20, 0x40020140, 0x40020140},
+        {0x80000006, 0, false, 0, 0x42004200, 0x04008140, 0},
+        {.leaf = 0x80000008, .eax = X86_PHYS_BITS | 48 << 8},
+    };
+    struct x86_features set;
+
+    /* X86_CPUID_MAX exceeds what is put here, so there is always room. */
     memset(table, 0, sizeof(*table));
-    put_basic(table, topology, host_has_avx());
-    put_hypervisor(table, topology);
-    put_extended(table, topology);
+    x86_cpuid_put_maker(table, "AuthenticAMD", MAX_BASIC, MAX_EXTENDED);
+    for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++)
+        x86_cpuid_put(table, &leaves[i]);
+    x86_cpuid_put_brand(table, "mote soft engine");
+    x86_cpuid_put_hypervisor(table, topology->tsc_khz);
+    features_of_host(&set);
+    x86_features_put(table, &set);
+    put_xsave(table, x86_features_has(&set, X86_FEATURE_AVX));
+    x86_cpuid_place(table, topology);
 }
 
 uint64_t emu_features(const struct x86_cpuid *table)
 {
-    static const struct {
-        uint32_t leaf;
-        uint8_t reg, bit;
-    } where[EMU_FEATURE_COUNT] = {
-#define X(name, leaf_, reg_, bit_) {leaf_, reg_, bit_},
+    static const uint8_t feature[EMU_FEATURE_COUNT] = {
+#define X(name) X86_FEATURE_##name,
         EMU_FEATURES(X)
 #undef X
     };
+    struct x86_features set;
     uint64_t features = 0;
-    uint32_t regs[4];
 
+    x86_features_get(table, &set);
     for (unsigned n = 0; n < EMU_FEATURE_COUNT; n++) {
-        x86_cpuid_query(table, where[n].leaf, 0, regs);
-        if (regs[where[n].reg] >> where[n].bit & 1)
+        if (x86_features_has(&set, feature[n]))
             features |= BIT(n);
     }
     return features;

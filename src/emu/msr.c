@@ -1,9 +1,11 @@
 /*
  * Model-specific registers that belong to the CPU (SDM Vol. 4; APM Vol. 2
  * appendix A). The local APIC's, the TSC deadline and kvmclock's are the
- * board's: -ENOENT sends them out as exits.
+ * board's: -ENOENT sends them out as exits, and so those that the guest has not.
  */
 #include "emu/system.h"
+
+#include "x86/msrs.h"
 
 #include <errno.h>
 
@@ -28,21 +30,25 @@ uint64_t emu_tsc(const struct emu_cpu *c)
     return c->ops->tsc(c->user) + c->msr.tsc;
 }
 
-/* Bit of a CPUID register that EMU_FEATURES has no name for. */
-static bool cpuid_bit(const struct emu_cpu *c, uint32_t leaf, unsigned reg, unsigned bit)
+/* Is it one that goes with a feature which the guest has not? */
+static bool is_absent(const struct emu_cpu *c, uint32_t index)
 {
-    uint32_t regs[4];
+    const struct x86_msr_info *msr = x86_msr_find(index);
 
-    x86_cpuid_query(c->cpuid, leaf, 0, regs);
-    return regs[reg] >> bit & 1;
+    return msr && !(c->msrs >> (msr - x86_msr_list) & 1);
+}
+
+static bool offered(const struct emu_cpu *c, enum x86_feature feature)
+{
+    return x86_cpuid_has(c->cpuid, feature);
 }
 
 /* SPEC_CTRL's bits that CPUID offers, by Intel's or AMD's way to say so. */
 static uint64_t spec_ctrl_allowed(const struct emu_cpu *c)
 {
-    bool ibrs = cpuid_bit(c, 7, 3, 26) || cpuid_bit(c, 0x80000008, 1, 14);
-    bool stibp = cpuid_bit(c, 7, 3, 27) || cpuid_bit(c, 0x80000008, 1, 15);
-    bool ssbd = cpuid_bit(c, 7, 3, 31) || cpuid_bit(c, 0x80000008, 1, 24);
+    bool ibrs = offered(c, X86_FEATURE_SPEC_CTRL) || offered(c, X86_FEATURE_AMD_IBRS);
+    bool stibp = offered(c, X86_FEATURE_INTEL_STIBP) || offered(c, X86_FEATURE_AMD_STIBP);
+    bool ssbd = offered(c, X86_FEATURE_INTEL_SSBD) || offered(c, X86_FEATURE_AMD_SSBD);
 
     return (ibrs ? SPEC_CTRL_IBRS : 0) | (stibp ? SPEC_CTRL_STIBP : 0) |
            (ssbd ? SPEC_CTRL_SSBD : 0);
@@ -122,7 +128,7 @@ static int efer_write(struct emu_cpu *c, uint64_t value)
         allowed |= EFER_LME;
     if (c->features & EMU_F(NX))
         allowed |= EFER_NXE;
-    if (cpuid_bit(c, 0x80000021, 0, 8))
+    if (offered(c, X86_FEATURE_AUTOIBRS))
         allowed |= EFER_AUTOIBRS;
     if (value & ~allowed)
         return -EINVAL;
@@ -188,8 +194,11 @@ int emu_rdmsr(struct emu_cpu *c, uint32_t index, uint64_t *value)
 {
     bool valid;
     char kind;
-    uint64_t *reg = plain_find(c, index, 0, &valid);
+    uint64_t *reg;
 
+    if (is_absent(c, index))
+        return -ENOENT;
+    reg = plain_find(c, index, 0, &valid);
     if (!reg)
         reg = mtrr_find(c, index, &kind);
     if (reg) {
@@ -204,8 +213,7 @@ int emu_rdmsr(struct emu_cpu *c, uint32_t index, uint64_t *value)
     case MSR_GS_BASE: *value = c->seg[SEG_GS].base; return 0;
     case MSR_MTRRCAP: *value = MTRRCAP_VALUE; return 0;
     case MSR_MCG_CAP: *value = 0; return 0;
-    case MSR_SPEC_CTRL: *value = c->msr.spec_ctrl; return spec_ctrl_allowed(c) ? 0 : -EINVAL;
-    case MSR_XSS:
+    case MSR_SPEC_CTRL: *value = c->msr.spec_ctrl; return spec_ctrl_allowed(c) ? 0 : -ENOENT;
     case MSR_PRED_CMD: return -EINVAL;
     default: return -ENOENT;
     }
@@ -222,7 +230,7 @@ static int base_write(struct emu_cpu *c, unsigned seg, uint64_t value)
 /* PRED_CMD.IBPB: there is no predictor that guest code shares, so nothing to do. */
 static int pred_cmd_write(const struct emu_cpu *c, uint64_t value)
 {
-    bool ibpb = cpuid_bit(c, 7, 3, 26) || cpuid_bit(c, 0x80000008, 1, 12);
+    bool ibpb = offered(c, X86_FEATURE_SPEC_CTRL) || offered(c, X86_FEATURE_AMD_IBPB);
 
     return ibpb && !(value & ~UINT64_C(1)) ? 0 : -EINVAL;
 }
@@ -231,8 +239,8 @@ static int spec_ctrl_write(struct emu_cpu *c, uint64_t value)
 {
     uint64_t allowed = spec_ctrl_allowed(c);
 
-    if (!allowed || value & ~allowed)
-        return -EINVAL;
+    if (value & ~allowed || !allowed)
+        return allowed ? -EINVAL : -ENOENT;
     c->msr.spec_ctrl = value;
     return 0;
 }
@@ -243,6 +251,8 @@ int emu_wrmsr(struct emu_cpu *c, uint32_t index, uint64_t value)
     char kind;
     uint64_t ignored, *reg;
 
+    if (is_absent(c, index))
+        return -ENOENT;
     switch (index) {
     case MSR_EFER: return efer_write(c, value);
     case MSR_TSC: return tsc_move(c, value - emu_tsc(c));
@@ -252,8 +262,7 @@ int emu_wrmsr(struct emu_cpu *c, uint32_t index, uint64_t value)
     case MSR_SPEC_CTRL: return spec_ctrl_write(c, value);
     case MSR_PRED_CMD: return pred_cmd_write(c, value);
     case MSR_MTRRCAP:
-    case MSR_MCG_CAP:
-    case MSR_XSS: return -EINVAL;
+    case MSR_MCG_CAP: return -EINVAL;
     default: break;
     }
     reg = plain_find(c, index, value, &valid);

@@ -94,6 +94,14 @@ void x86_cpuid_query(const struct x86_cpuid *t, uint32_t leaf, uint32_t subleaf,
     }
 }
 
+bool x86_cpuid_is_amd(const struct x86_cpuid *t)
+{
+    uint32_t regs[4];
+
+    x86_cpuid_query(t, 0, 0, regs);
+    return regs[1] == 0x68747541 /* "Auth" */ || regs[1] == 0x6f677948 /* "Hygo" */;
+}
+
 #ifdef HAVE_LIBC_CPUID
 /* The libc's number for a leaf that it has looked at before main, or -1. */
 static int libc_index(uint32_t leaf, uint32_t subleaf)

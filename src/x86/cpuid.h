@@ -18,6 +18,7 @@ struct x86_cpuid_leaf {
 };
 
 struct x86_cpuid {
+    uint64_t arch_capabilities; /* MSR 10ah, where the table has its bit: more of the same */
     unsigned count;
     struct x86_cpuid_leaf leaf[X86_CPUID_MAX];
 };
@@ -41,6 +42,17 @@ struct x86_cpuid_topology {
     unsigned vcpus;
     uint32_t tsc_khz; /* 0: unknown */
 };
+
+/* Is the maker AMD, or Hygon, whose leaves are AMD's? */
+bool x86_cpuid_is_amd(const struct x86_cpuid *t);
+
+/*
+ * Tell the vCPU where it is, in whichever leaves the table's maker has for that (SDM
+ * Vol. 3A 8.9; AMD APM Vol. 3 E.5): one package of vcpus (1 or more) cores, one thread
+ * in each; caches of level 3 and up are everybody's, the others a core's own. Only this
+ * differs from vCPU to vCPU. -ENOSPC, when not even one place fits the table.
+ */
+int x86_cpuid_place(struct x86_cpuid *t, const struct x86_cpuid_topology *topology);
 
 /*
  * Host's CPUID instruction, for policies: for the feature leaves as the libc found it

@@ -101,9 +101,11 @@ enum {
 #define EFER_FFXSR    (1u << 14)
 #define EFER_AUTOIBRS (1u << 21)
 
-#define XCR0_X87 (1u << 0)
-#define XCR0_SSE (1u << 1)
-#define XCR0_AVX (1u << 2)
+#define XCR0_X87    (1u << 0)
+#define XCR0_SSE    (1u << 1)
+#define XCR0_AVX    (1u << 2)
+#define XCR0_AVX512 (7u << 5)
+#define XCR0_PKRU   (1u << 9)
 
 #define DR6_FIXED 0xffff0ff0u
 #define DR6_BS    (1u << 14)
@@ -172,6 +174,9 @@ enum {
 #define MSR_TSC_ADJUST          0x0000003bu
 #define MSR_SPEC_CTRL           0x00000048u
 #define MSR_PRED_CMD            0x00000049u
+#define MSR_ARCH_CAPABILITIES   0x0000010au
+#define MSR_TSX_CTRL            0x00000122u
+#define MSR_MISC_FEATURES       0x00000140u
 #define MSR_UCODE_REV           0x0000008bu
 #define MSR_MTRRCAP             0x000000feu
 #define MSR_SYSENTER_CS         0x00000174u
@@ -201,7 +206,14 @@ enum {
 #define MSR_KERNEL_GS_BASE      0xc0000102u
 #define MSR_TSC_AUX             0xc0000103u
 #define MSR_KVM_WALL_CLOCK_NEW  0x4b564d00u
+#define MSR_VIRT_SPEC_CTRL      0xc001011fu
 #define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01u
+#define MSR_KVM_ASYNC_PF_EN     0x4b564d02u
+#define MSR_KVM_STEAL_TIME      0x4b564d03u
+#define MSR_KVM_PV_EOI_EN       0x4b564d04u
+#define MSR_KVM_POLL_CONTROL    0x4b564d05u
+#define MSR_KVM_ASYNC_PF_INT    0x4b564d06u
+#define MSR_KVM_ASYNC_PF_ACK    0x4b564d07u
 
 #define APIC_BASE_BSP    (1u << 8)
 #define APIC_BASE_X2APIC (1u << 10)

@@ -26,6 +26,7 @@ void x86_state_reset(struct x86_state *s)
     s->dr[7] = DR7_FIXED;
     s->msr.pat = UINT64_C(0x0007040600070406);
     s->msr.misc_enable = 1;
+    s->msr.kvm_poll_control = 1;    /* KVM's own reset value: the host may poll */
     le16_put(&s->xsave[0], 0x037f); /* FCW: FINIT's, which kernels expect (RESET's is 0x40) */
     le32_put(&s->xsave[24], 0x1f80);
     le32_put(&s->xsave[28], 0xffff);

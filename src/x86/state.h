@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define X86_STATE_VERSION 1
+#define X86_STATE_VERSION 2
 
 /* State groups: what one get or set moves. */
 enum {
@@ -77,6 +77,10 @@ struct x86_msrs {
     uint64_t mtrr_fixed[11];                  /* 64K, 16K x2, 4K x8 in MSR order */
     uint64_t mtrr_var[16];                    /* base and mask in turn */
     uint64_t kvm_wall_clock, kvm_system_time; /* kvmclock (MSR_KVM_*_NEW) */
+    /* since version 2 */
+    uint64_t virt_spec_ctrl, tsx_ctrl, misc_features, xss;
+    uint64_t tsc_deadline; /* of a local APIC inside the accelerator */
+    uint64_t kvm_steal_time, kvm_pv_eoi, kvm_poll_control, kvm_async_pf_int, kvm_async_pf;
 };
 
 /* XSAVE area in the standard, non-compacted format (SDM Vol. 1 13.4). */

@@ -58,6 +58,8 @@ def test_command_line(args, word):
     ("--grace", ["-1", "soon", "", "inf", "nan", "1e99"]),
     ("--name", ["", ".", "..", ".x", "-x", "a b", "a:b", "x" * 33, "/" + "x" * 120]),
     ("--cpus", ["0", "2", "many", "-1", "99999999999999999999"]),
+    ("--cpu", [",", "qemu64", "x86-64-v5", "host,", "host,avx", "host,+", "host,+avx,-avx",
+               "host,+vmx", "x86-64-v3,-\xff"]),
     ("--accel", ["", "hax", "kvm:", "soft:x", "kvmkvmkvmkvmkvmkvmkvm"]),
     ("--board", ["", "q35"]),
     ("--boot", ["", "grub", "flat", "flat:0x1000", "flat:zz:real", "flat:0x1000:unreal",

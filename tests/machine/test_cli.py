@@ -25,7 +25,7 @@ def test_help_of_run_tells_every_option_and_status():
     assert done.status == OFF and done.err == "", done
     for option in ("kernel initrd cmdline memory cpus accel board console debug-exit timeout "
                    "dump-on-failure trace boot module control stats grace name timings repeat "
-                   "boot-timer help").split():
+                   "boot-timer cpu help").split():
         assert f"--{option}" in done.out, option
     for status in range(10):
         assert re.search(rf"^  {status}  \S", done.out, re.M), status
@@ -68,6 +68,26 @@ def test_info_explains_the_choice():
             assert "/dev/kvm" in why, done
     for word in "host CPU", "kernel", "memory":
         assert re.search(rf"^{word} +\S", done.out, re.M), done
+
+
+def test_cpu_help_lists_models_and_what_the_accelerators_have():
+    done = machine.mote("run", "--cpu", "help")
+    assert done.status == OFF and done.err == "", done
+    part = re.split(r"^(?=\w+ on this host:)", done.out, flags=re.M)
+    assert [p.split()[0] for p in part] == ["Models:", "kvm", "soft"], done
+    for name in "host", "x86-64-v2", "x86-64-v3", "x86-64-v4":
+        assert re.search(rf"^  {name} +\S", part[0], re.M), name
+        assert re.search(rf"^  {name} +(yes|no, lacks \w+)", part[2], re.M), name
+    features = part[2].partition("  features:\n")[2].split()
+    assert {"lm", "sse2", "kvmclock", "nx"} <= set(features) and "vmx" not in features
+    # What soft says it lacks, it refuses by the same names.
+    lacks = re.search(r"^  x86-64-v4 +no, lacks (.*)$", part[2], re.M)
+    if lacks:
+        refused = machine.mote("run", "--accel", "soft", "--cpu", "x86-64-v4", "--kernel",
+                               machine.MOTE)
+        assert refused.status == machine.ACCEL, refused
+        assert machine.one_line(refused.err) == \
+            f"--cpu x86-64-v4: soft on this host lacks {lacks.group(1)}"
 
 
 def test_try_script(kernel):

@@ -1,26 +1,13 @@
-/* CPUID: what KVM can honour, with the machine's topology filled in. */
+/* CPUID: what KVM can honour, and telling a vCPU. */
 #include "accel/kvm/kvm.h"
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "x86/cpuid_leaves.h"
 
 #include <errno.h>
-#include <linux/kvm_para.h>
+#include <inttypes.h>
 #include <stdlib.h>
-
-#define KVM_LEAF_TSC   0x40000010u /* EAX: TSC kHz, EBX: APIC timer kHz (VMware's convention) */
-#define APIC_TIMER_KHZ 1000000u    /* KVM's local APIC counts nanoseconds */
-
-#define EDX1_HTT          (1u << 28)
-#define ECX1_VMX          (1u << 5)
-#define ECX1_X2APIC       (1u << 21)
-#define ECX1_TSC_DEADLINE (1u << 24)
-#define ECX1_HYPERVISOR   (1u << 31)
-#define ECX81_SVM         (1u << 2)
-
-/* Paravirtual features whose state struct x86_msrs carries. */
-#define PV_CLOCK (1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT)
-#define PV_PLAIN (1u << KVM_FEATURE_NOP_IO_DELAY)
 
 struct kvm_cpuid_table {
     struct kvm_cpuid2 head;
@@ -45,6 +32,8 @@ static int supported(struct kvm_machine *m, struct x86_cpuid *table)
                           k->head.nent, X86_CPUID_MAX);
             break;
         }
+        if (!(e->eax | e->ebx | e->ecx | e->edx)) /* as good as absent */
+            continue;
         table->leaf[table->count++] = (struct x86_cpuid_leaf){
             .leaf = e->function,
             .subleaf = e->index,
@@ -59,162 +48,102 @@ static int supported(struct kvm_machine *m, struct x86_cpuid *table)
     return MIN(err, 0);
 }
 
-static unsigned bits_for(unsigned count)
+/* What KVM offers whether its local APIC is in use or not, and is of no use without. */
+static void hide_lapic(struct kvm_machine *m, struct x86_features *set)
 {
-    unsigned bits = 0;
-
-    while (bits < 31 && (1u << bits) < count)
-        bits++;
-    return bits;
-}
-
-/* Leaves 0xb and 0x1f (SDM Vol. 2A, CPUID): threads, then cores. */
-static int put_x2apic_levels(struct x86_cpuid *t, uint32_t leaf,
-                             const struct x86_cpuid_topology *topo)
-{
-    const struct x86_cpuid_leaf level[3] = {
-        {leaf, 0, true, 0, 1, 1 << 8 | 0, topo->apic_id},
-        {leaf, 1, true, bits_for(topo->vcpus), topo->vcpus, 2 << 8 | 1, topo->apic_id},
-        {leaf, 2, true, 0, 0, 2, topo->apic_id},
+    static const uint8_t lapic[] = {
+        X86_FEATURE_X2APIC,           X86_FEATURE_KVM_ASYNC_PF,       X86_FEATURE_KVM_ASYNC_PF_INT,
+        X86_FEATURE_KVM_PV_EOI,       X86_FEATURE_KVM_PV_UNHALT,      X86_FEATURE_KVM_PV_IPI,
+        X86_FEATURE_KVM_POLL_CONTROL, X86_FEATURE_KVM_PV_SCHED_YIELD,
     };
-    int err = 0;
 
-    for (unsigned i = 0; i < ARRAY_SIZE(level) && !err; i++)
-        err = x86_cpuid_put(t, &level[i]);
-    return err;
+    for (unsigned i = 0; i < ARRAY_SIZE(lapic) && !(m->m.caps & ACCEL_CAP_LAPIC); i++)
+        x86_features_remove(set, lapic[i]);
 }
 
-/* Guests of the guest: struct x86_state does not carry what they need. */
-static void hide_nesting(struct x86_cpuid *t)
+static int put_features(struct kvm_machine *m, struct x86_cpuid *t)
 {
-    struct x86_cpuid_leaf *l = x86_cpuid_find(t, 1, 0);
+    struct x86_features set;
 
-    if (l)
-        l->ecx &= ~ECX1_VMX;
-    l = x86_cpuid_find(t, 0x80000001, 0);
-    if (l)
-        l->ecx &= ~ECX81_SVM;
-    l = x86_cpuid_find(t, 0x8000000a, 0); /* SVM's features */
-    if (l)
-        l->eax = l->ebx = l->ecx = l->edx = 0;
-}
-
-/* How many others share a cache, told by the leaf of it: level 3 is everybody's. */
-static unsigned cache_sharing(const struct x86_cpuid_leaf *l, const struct x86_cpuid_topology *topo)
-{
-    return (l->eax >> 5 & 7) >= 3 ? MIN(topo->vcpus, 4096u) - 1 : 0;
-}
-
-/* One package, a core each, one thread a core. */
-static int put_topology(struct kvm_machine *m, struct x86_cpuid *t,
-                        const struct x86_cpuid_topology *topo)
-{
-    unsigned bits = bits_for(topo->vcpus), cores = MIN(1u << bits, 64u) - 1;
-    struct x86_cpuid_leaf *l = x86_cpuid_find(t, 1, 0);
-    uint32_t max;
-    int err = 0;
-
-    if (l) {
-        l->ebx = (l->ebx & 0xffff) | MIN(topo->vcpus, 255u) << 16 | topo->apic_id << 24;
-        l->edx = topo->vcpus > 1 ? l->edx | EDX1_HTT : l->edx & ~EDX1_HTT;
-        l->ecx |= ECX1_HYPERVISOR;
-        /* KVM may offer them whether its local APIC is in use or not (api.rst 4.46). */
-        l->ecx &= ~(ECX1_TSC_DEADLINE | ECX1_X2APIC);
-        if (m->m.caps & ACCEL_CAP_TSC_DEADLINE)
-            l->ecx |= ECX1_TSC_DEADLINE;
-        if (m->m.caps & ACCEL_CAP_LAPIC)
-            l->ecx |= ECX1_X2APIC;
+    x86_features_get(t, &set);
+    hide_lapic(m, &set);
+    if (m->m.caps & ACCEL_CAP_TSC_DEADLINE) /* KVM may not say so (api.rst 4.46) */
+        x86_features_add(&set, X86_FEATURE_TSC_DEADLINE);
+    else
+        x86_features_remove(&set, X86_FEATURE_TSC_DEADLINE);
+    if (!(m->m.caps & ACCEL_CAP_CLOCK)) {
+        x86_features_remove(&set, X86_FEATURE_KVM_CLOCK);
+        x86_features_remove(&set, X86_FEATURE_KVM_CLOCK_STABLE);
     }
-    for (unsigned i = 0; i < t->count; i++) {
-        l = &t->leaf[i];
-        if (l->leaf == 4 && (l->eax & 31)) {
-            l->eax = (l->eax & 0x3fff) | cache_sharing(l, topo) << 14 | cores << 26;
-        } else if (l->leaf == 0x8000001d && (l->eax & 31)) { /* AMD's leaf 4 */
-            l->eax = (l->eax & 0x3fff) | cache_sharing(l, topo) << 14;
-        } else if (l->leaf == 0x80000008) { /* AMD: NC and ApicIdSize */
-            l->ecx = (l->ecx & ~0xf0ffu) | MIN(topo->vcpus - 1, 255u) | bits << 12;
-        } else if (l->leaf == 0x8000001e) { /* AMD: extended APIC id, core, node */
-            l->eax = topo->apic_id;
-            l->ebx = topo->apic_id & 0xff;
-            l->ecx = 0;
-        }
-    }
-    l = x86_cpuid_find(t, 0, 0);
-    max = l ? l->eax : 0;
-    if (max >= 0xb)
-        err = put_x2apic_levels(t, 0xb, topo);
-    if (!err && max >= 0x1f)
-        err = put_x2apic_levels(t, 0x1f, topo);
-    return err;
+    x86_features_add(&set, X86_FEATURE_HYPERVISOR);
+    if (x86_cpuid_is_amd(t)) /* Intel's; KVM offers it all the same, and then refuses the MSR */
+        x86_features_remove(&set, X86_FEATURE_ARCH_CAPABILITIES);
+    return x86_features_put(t, &set);
 }
 
 /* KVM leaves the processor's name empty; the host's is true of the guest. */
 static int put_brand(struct x86_cpuid *t)
 {
-    struct x86_cpuid_leaf *l = x86_cpuid_find(t, 0x80000000, 0);
-    int err = 0;
+    struct x86_cpuid_leaf *l = x86_cpuid_find(t, 0x80000002, 0);
+    char brand[49] = "";
 
-    if (!l || l->eax < 0x80000004)
+    if (l && l->eax)
         return 0;
-    for (uint32_t leaf = 0x80000002; leaf <= 0x80000004 && !err; leaf++) {
+    for (uint32_t n = 0; n < 3; n++) {
         uint32_t regs[4];
 
-        l = x86_cpuid_find(t, leaf, 0);
-        if (l && (l->eax || l->ebx || l->ecx || l->edx))
-            continue;
-        x86_cpuid_host(leaf, 0, regs);
-        err = x86_cpuid_put(
-            t, &(struct x86_cpuid_leaf){
-                   .leaf = leaf, .eax = regs[0], .ebx = regs[1], .ecx = regs[2], .edx = regs[3]});
+        x86_cpuid_host(0x80000002 + n, 0, regs);
+        memcpy(brand + 16 * n, regs, 16);
     }
-    return err;
+    return x86_cpuid_put_brand(t, brand);
 }
 
-/* KVM's own leaves (Documentation/virt/kvm/x86/cpuid.rst). */
-static int put_signature(struct kvm_machine *m, struct x86_cpuid *t,
-                         const struct x86_cpuid_topology *topo)
+/* A feature in an MSR: what the device says of it, the guest gets. */
+static uint64_t arch_capabilities(struct kvm_machine *m, const struct x86_cpuid *t)
 {
-    uint32_t khz = topo->tsc_khz ? topo->tsc_khz : m->m.tsc_khz;
-    struct x86_cpuid_leaf *old = x86_cpuid_find(t, KVM_CPUID_FEATURES, 0);
-    uint32_t offered = old ? old->eax : 0;
-    struct x86_cpuid_leaf sig = {.leaf = KVM_CPUID_SIGNATURE}, features, tsc;
-    int err;
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msr = {.head.nmsrs = 1, .entry.index = MSR_ARCH_CAPABILITIES};
 
-    sig.eax = khz ? KVM_LEAF_TSC : KVM_CPUID_FEATURES;
-    memcpy(&sig.ebx, "KVMK", 4);
-    memcpy(&sig.ecx, "VMKV", 4);
-    memcpy(&sig.edx, "M\0\0\0", 4);
-    features = (struct x86_cpuid_leaf){.leaf = KVM_CPUID_FEATURES};
-    features.eax = offered & (PV_PLAIN | (m->m.caps & ACCEL_CAP_CLOCK ? PV_CLOCK : 0));
-    tsc = (struct x86_cpuid_leaf){.leaf = KVM_LEAF_TSC, .eax = khz, .ebx = APIC_TIMER_KHZ};
-    err = x86_cpuid_put(t, &sig);
-    if (!err)
-        err = x86_cpuid_put(t, &features);
-    if (!err && khz)
-        err = x86_cpuid_put(t, &tsc);
-    return err;
+    if (!x86_cpuid_has(t, X86_FEATURE_ARCH_CAPABILITIES))
+        return 0;
+    return kvm_ioctl(m->dev, KVM_GET_MSRS, &msr) == 1 ? msr.entry.data : 0;
 }
 
 int kvm_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
                       struct x86_cpuid *table)
 {
     struct kvm_machine *k = kvm_machine(m);
-    int err;
+    int err = supported(k, table);
 
-    if (!topology->vcpus)
-        return err_set(EINVAL, KVM_DEVICE ": a topology of 0 vCPUs");
-    err = supported(k, table);
-    if (!err) {
-        hide_nesting(table);
-        err = put_topology(k, table, topology);
-    }
+    if (!err)
+        err = x86_cpuid_put_hypervisor(table, topology->tsc_khz ? topology->tsc_khz : m->tsc_khz);
+    if (!err)
+        err = put_features(k, table);
     if (!err)
         err = put_brand(table);
-    if (!err)
-        err = put_signature(k, table, topology);
     if (err == -ENOSPC)
         return err_set(ENOSPC, KVM_DEVICE ": more than %d CPUID entries", X86_CPUID_MAX);
+    table->arch_capabilities = arch_capabilities(k, table);
     return err;
+}
+
+/* KVM gives a new vCPU all bits, none, or the device's, by its version. */
+static int set_arch_capabilities(struct kvm_vcpu *k, const struct x86_cpuid *table)
+{
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } msr = {.head.nmsrs = 1,
+             .entry = {.index = MSR_ARCH_CAPABILITIES, .data = table->arch_capabilities}};
+
+    if (!x86_cpuid_has(table, X86_FEATURE_ARCH_CAPABILITIES))
+        return 0;
+    if (kvm_ioctl(k->fd, KVM_SET_MSRS, &msr) != 1)
+        return err_set(EINVAL, KVM_DEVICE ": ARCH_CAPABILITIES of 0x%" PRIx64 " are refused",
+                       table->arch_capabilities);
+    return 0;
 }
 
 int kvm_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
@@ -246,6 +175,7 @@ int kvm_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
     if (err >= 0) {
         kvm_vcpu(v)->cpuid = *table;
         kvm_rescue_set_cpuid(kvm_vcpu(v));
+        err = set_arch_capabilities(kvm_vcpu(v), table);
     }
     return MIN(err, 0);
 }

@@ -18,7 +18,7 @@
 #define KVM_TSS          0xfffbd000u
 
 /* The most entries msr.c moves. */
-#define KVM_MSRS 48
+#define KVM_MSRS 64
 
 /* What a pin of the IOAPIC sends; data 0: nothing yet. */
 struct kvm_route {
@@ -40,7 +40,7 @@ struct kvm_machine {
     } slot[GUEST_MEM_SLOTS];
     struct kvm_route route[IOAPIC_PINS];
     unsigned msr_count;
-    uint8_t msr[KVM_MSRS]; /* the entries of msr.c's table that this KVM has */
+    uint8_t msr[KVM_MSRS]; /* the entries of x86_msr_list that this KVM has */
 };
 
 /*

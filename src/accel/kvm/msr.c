@@ -3,64 +3,11 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "x86/msrs.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <x86intrin.h>
-
-#define FIELD(msr, name)                                                                           \
-    {                                                                                              \
-        msr, offsetof(struct x86_msrs, name)                                                       \
-    }
-#define FIXED(msr, i)                                                                              \
-    {                                                                                              \
-        msr, offsetof(struct x86_msrs, mtrr_fixed[i])                                              \
-    }
-#define VARIABLE(i)                                                                                \
-    {                                                                                              \
-        MSR_MTRR_PHYSBASE0 + (i), offsetof(struct x86_msrs, mtrr_var[i])                           \
-    }
-#define VARIABLE4(i) VARIABLE(i), VARIABLE(i + 1), VARIABLE(i + 2), VARIABLE(i + 3)
-
-/* TSC_ADJUST before TSC: the counter written is the counter meant. */
-static const struct {
-    uint32_t index;
-    uint32_t offset;
-} table[] = {
-    FIELD(MSR_STAR, star),
-    FIELD(MSR_LSTAR, lstar),
-    FIELD(MSR_CSTAR, cstar),
-    FIELD(MSR_SFMASK, sfmask),
-    FIELD(MSR_KERNEL_GS_BASE, kernel_gs_base),
-    FIELD(MSR_SYSENTER_CS, sysenter_cs),
-    FIELD(MSR_SYSENTER_ESP, sysenter_esp),
-    FIELD(MSR_SYSENTER_EIP, sysenter_eip),
-    FIELD(MSR_PAT, pat),
-    FIELD(MSR_TSC_ADJUST, tsc_adjust),
-    FIELD(MSR_TSC, tsc),
-    FIELD(MSR_TSC_AUX, tsc_aux),
-    FIELD(MSR_SPEC_CTRL, spec_ctrl),
-    FIELD(MSR_MISC_ENABLE, misc_enable),
-    FIXED(MSR_MTRR_FIX64K, 0),
-    FIXED(MSR_MTRR_FIX16K_0, 1),
-    FIXED(MSR_MTRR_FIX16K_1, 2),
-    FIXED(MSR_MTRR_FIX4K_0 + 0, 3),
-    FIXED(MSR_MTRR_FIX4K_0 + 1, 4),
-    FIXED(MSR_MTRR_FIX4K_0 + 2, 5),
-    FIXED(MSR_MTRR_FIX4K_0 + 3, 6),
-    FIXED(MSR_MTRR_FIX4K_0 + 4, 7),
-    FIXED(MSR_MTRR_FIX4K_0 + 5, 8),
-    FIXED(MSR_MTRR_FIX4K_0 + 6, 9),
-    FIXED(MSR_MTRR_FIX4K_0 + 7, 10),
-    VARIABLE4(0),
-    VARIABLE4(4),
-    VARIABLE4(8),
-    VARIABLE4(12),
-    FIELD(MSR_MTRR_DEF_TYPE, mtrr_def_type), /* enables the others */
-    FIELD(MSR_KVM_WALL_CLOCK_NEW, kvm_wall_clock),
-    FIELD(MSR_KVM_SYSTEM_TIME_NEW, kvm_system_time),
-};
-_Static_assert(ARRAY_SIZE(table) <= KVM_MSRS, "struct kvm_machine holds all");
 
 struct msr_list {
     struct kvm_msrs head;
@@ -74,7 +21,7 @@ struct index_list {
 
 static uint64_t *field(struct x86_msrs *msr, unsigned at)
 {
-    return (uint64_t *)((char *)msr + table[at].offset);
+    return (uint64_t *)((char *)msr + x86_msr_list[at].offset);
 }
 
 /* KVM_GET_MSR_INDEX_LIST leaves out the MTRRs, though KVM has them. */
@@ -96,7 +43,7 @@ static int msrs_read(struct kvm_vcpu *k, const struct kvm_machine *m, unsigned f
     int done;
 
     for (unsigned i = first; i < m->msr_count; i++)
-        list.entry[i - first].index = table[m->msr[i]].index;
+        list.entry[i - first].index = x86_msr_list[m->msr[i]].index;
     done = KVM_CALL(k->fd, KVM_GET_MSRS, &list);
     for (int i = 0; i < done; i++) {
         k->msr_value[first + (unsigned)i] = list.entry[i].data;
@@ -114,8 +61,8 @@ int kvm_find_msrs(struct kvm_vcpu *k, struct kvm_machine *m)
 
     if (done < 0)
         return done;
-    for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
-        if (listed(&list, table[i].index))
+    for (unsigned i = 0; i < x86_msr_count && i < KVM_MSRS; i++) {
+        if (listed(&list, x86_msr_list[i].index))
             m->msr[m->msr_count++] = (uint8_t)i;
     }
     while (first < m->msr_count) {
@@ -142,18 +89,20 @@ static int msrs_refresh(struct kvm_vcpu *k)
         return done;
     if ((unsigned)done < m->msr_count)
         return err_set(EIO, KVM_DEVICE ": MSR 0x%" PRIx32 " cannot be read",
-                       table[m->msr[done]].index);
+                       x86_msr_list[m->msr[done]].index);
     return 0;
 }
 
 int kvm_get_msrs(struct kvm_vcpu *k)
 {
     struct kvm_machine *m = kvm_machine(k->v.machine);
+    uint64_t efer = k->v.state->msr.efer;
     int err = msrs_refresh(k);
 
     if (err)
         return err;
     k->msrs_fresh = true;
+    k->v.state->msr = (struct x86_msrs){.efer = efer}; /* what this KVM lacks is 0 */
     for (unsigned i = 0; i < m->msr_count; i++)
         *field(&k->v.state->msr, m->msr[i]) = k->msr_value[i];
     return 0;
@@ -173,7 +122,7 @@ int kvm_set_msrs(struct kvm_vcpu *k)
     if (err)
         return err;
     for (unsigned i = 0; i < m->msr_count; i++) {
-        uint32_t index = table[m->msr[i]].index;
+        uint32_t index = x86_msr_list[m->msr[i]].index;
         uint64_t value = *field(&k->v.state->msr, m->msr[i]);
 
         if (value == k->msr_value[i] && !(whole && index == MSR_TSC))

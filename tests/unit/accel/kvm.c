@@ -225,6 +225,49 @@ static void cpuid_tells_machine_and_clock(void **state)
     machine_destroy(m);
 }
 
+/* Paravirtual features need a local APIC inside where KVM's code does, and their MSRs move. */
+static void paravirtual_features_move(void **state)
+{
+    static const enum x86_feature lapic[] = {X86_FEATURE_KVM_PV_EOI, X86_FEATURE_KVM_PV_UNHALT,
+                                             X86_FEATURE_KVM_PV_IPI, X86_FEATURE_KVM_ASYNC_PF};
+    static const unsigned all = ACCEL_CAP_LAPIC | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE;
+    const struct x86_cpuid_topology topology = {.vcpus = 1};
+    static struct x86_cpuid t;
+    struct vcpu_exit exit;
+    struct x86_msrs *msr;
+    struct fixture f;
+
+    fixture_require(&accel_kvm);
+    fixture_create(&f, &accel_kvm);
+    assert_int_equal(machine_default_cpuid(f.m, &topology, &t), 0);
+    for (unsigned i = 0; i < 4; i++)
+        assert_false(x86_cpuid_has(&t, lapic[i]));
+    fixture_destroy(&f);
+    fixture_create_with(&f, &accel_kvm, all);
+    assert_int_equal(machine_default_cpuid(f.m, &topology, &t), 0);
+    msr = &f.v->state->msr;
+    assert_int_equal(vcpu_get(f.v, X86_MSRS), 0);
+    if (!(f.m->caps & ACCEL_CAP_LAPIC) || !x86_cpuid_has(&t, X86_FEATURE_KVM_POLL_CONTROL) ||
+        !x86_cpuid_has(&t, X86_FEATURE_KVM_PV_EOI) ||
+        !x86_cpuid_has(&t, X86_FEATURE_KVM_ASYNC_PF_INT)) {
+        fixture_destroy(&f);
+        skip();
+    }
+    assert_int_equal(msr->kvm_poll_control, 1); /* as x86_state_reset has it */
+    msr->kvm_poll_control = 0;
+    msr->kvm_pv_eoi = 0x3001;
+    msr->kvm_async_pf_int = 0xec;
+    assert_int_equal(vcpu_set(f.v, X86_MSRS), 0);
+    vcpu_kick(f.v);
+    assert_int_equal(vcpu_run(f.v, &exit), 0);
+    memset(msr, 0xff, sizeof(*msr));
+    assert_int_equal(vcpu_get(f.v, X86_MSRS), 0);
+    assert_int_equal(msr->kvm_poll_control, 0);
+    assert_int_equal(msr->kvm_pv_eoi, 0x3001);
+    assert_int_equal(msr->kvm_async_pf_int, 0xec);
+    fixture_destroy(&f);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -234,6 +277,7 @@ int main(void)
         cmocka_unit_test(refuses_what_cannot_be),
         cmocka_unit_test(failure_shows_the_instruction),
         cmocka_unit_test(cpuid_tells_machine_and_clock),
+        cmocka_unit_test(paravirtual_features_move),
     };
 
     return cmocka_run_group_tests_name("kvm", tests, NULL, NULL);

@@ -128,9 +128,11 @@ static uint64_t host_features(void)
     uint64_t found = 0;
     uint32_t regs[4];
 
-#define X(name, leaf, reg, bit)                                                                    \
-    x86_cpuid_host(leaf, 0, regs);                                                                 \
-    if (regs[reg] >> (bit)&1)                                                                      \
+#define X(name)                                                                                    \
+    x86_cpuid_host(x86_feature_info[X86_FEATURE_##name].leaf, 0, regs);                            \
+    if (regs[x86_feature_info[X86_FEATURE_##name].reg] >>                                          \
+            x86_feature_info[X86_FEATURE_##name].bit &                                             \
+        1)                                                                                         \
         found |= EMU_F(name);
     EMU_FEATURES(X)
 #undef X
