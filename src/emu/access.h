@@ -7,33 +7,7 @@
 #define MOTE_EMU_ACCESS_H
 
 #include "emu/cpu.h"
-
-#define EMU_INLINE static inline __attribute__((always_inline))
-
-/* Unaligned host accesses that the compiler must do as one (SDM Vol. 3A 8.1.1). */
-typedef uint16_t __attribute__((aligned(1), may_alias)) emu_u16;
-typedef uint32_t __attribute__((aligned(1), may_alias)) emu_u32;
-typedef uint64_t __attribute__((aligned(1), may_alias)) emu_u64;
-
-EMU_INLINE uint64_t host_load(const uint8_t *p, unsigned size)
-{
-    switch (size) {
-    case 1: return *(const volatile uint8_t *)p;
-    case 2: return *(const volatile emu_u16 *)p;
-    case 4: return *(const volatile emu_u32 *)p;
-    default: return *(const volatile emu_u64 *)p;
-    }
-}
-
-EMU_INLINE void host_store(uint8_t *p, unsigned size, uint64_t value)
-{
-    switch (size) {
-    case 1: *(volatile uint8_t *)p = (uint8_t)value; break;
-    case 2: *(volatile emu_u16 *)p = (uint16_t)value; break;
-    case 4: *(volatile emu_u32 *)p = (uint32_t)value; break;
-    default: *(volatile emu_u64 *)p = value; break;
-    }
-}
+#include "emu/host.h"
 
 /* Set index: low page bits with higher ones folded in, so that buffers 4 MiB apart do not collide.
  */
@@ -90,23 +64,33 @@ EMU_INLINE void fast_store(struct emu_cpu *c, unsigned seg, uint64_t off, unsign
 
 /*
  * Read-modify-write: emu_rmw_begin checks for a write (so a fault says write)
- * and gives host memory to work on, or NULL for MMIO and page crossings, which
- * then go through emu_load and emu_store. emu_rmw_end reports a store into a
- * page with cached code.
+ * and gives host memory to work on, or NULL for MMIO, which then goes through
+ * emu_load and emu_store. With host memory nothing may unwind before
+ * emu_rmw_end, which reports a store into a page with cached code.
+ *
+ * An operand across two pages is worked on in place when the host has them side
+ * by side: the host's own split lock. Else it is gathered in `both`, under a
+ * lock that all such operands of the process share, and put back at the end:
+ * atomic among each other, not with narrower accesses to a part of them.
  */
 struct emu_rmw {
     uint8_t *host;
     uint64_t linear;
     gpa_t gpa;
-    bool watched;
+    bool slow; /* emu_rmw_end has something to do */
+    /* of an operand in two pages that are strewn */
+    unsigned first; /* bytes in the first page, 0: no such operand */
+    gpa_t gpa2;
+    uint8_t *at[2], both[8];
 };
 void emu_rmw_begin_slow(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, unsigned size);
+void emu_rmw_end_slow(struct emu_cpu *c, const struct emu_rmw *m, unsigned size);
 
 EMU_INLINE void emu_rmw_begin(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, uint64_t off,
                               unsigned size)
 {
     m->linear = fast_linear(c, seg, off, size, true);
-    m->watched = false;
+    m->slow = false;
     m->host = tlb_lookup(c, c->mmu, EMU_WRITE, m->linear, size);
     if (unlikely(!m->host))
         emu_rmw_begin_slow(c, m, seg, size);
@@ -114,8 +98,8 @@ EMU_INLINE void emu_rmw_begin(struct emu_cpu *c, struct emu_rmw *m, unsigned seg
 
 EMU_INLINE void emu_rmw_end(struct emu_cpu *c, const struct emu_rmw *m, unsigned size)
 {
-    if (unlikely(m->watched))
-        c->ops->code_written(c->user, m->gpa, size);
+    if (unlikely(m->slow))
+        emu_rmw_end_slow(c, m, size);
 }
 
 /* The plain, unlocked way between begin and end, wherever the operand lies. The store may

@@ -49,10 +49,10 @@ static void op_flush_line(struct emu_cpu *c, const struct emu_op *op)
     emu_span(c, op->i.seg, emu_linear(c, op->i.seg, emu_ea(c, &op->i), 1, false), EMU_READ);
 }
 
-/* 0F AE E8 LFENCE, F0 MFENCE, F8 SFENCE */
+/* 0F AE E8 LFENCE, F0 MFENCE, F8 SFENCE. AMD's MFENCE serialises, too (APM Vol. 2 7.6.4). */
 static void op_fence(struct emu_cpu *c, const struct emu_op *op)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    host_fence();
 }
 
 /* 0F AE: the rest is XSAVE's and the FS and GS bases'. */
@@ -62,7 +62,7 @@ static bool bind_ae(const struct emu_cpu *c, struct emu_op *op)
     unsigned ext = insn_ext(i);
 
     if (!(i->flags & X86_RM_MEM))
-        return !i->pp && ext >= 5 && c->features & EMU_F(SSE) && bind_to(op, op_fence, false);
+        return !i->pp && ext >= 5 && c->features & EMU_F(SSE) && bind_to(op, op_fence, ext == 6);
     if (i->pp == 0 && ext == 7)
         return bind_to(op, op_flush_line, false);
     if (i->pp != 1)
@@ -84,7 +84,7 @@ bool bind_cache(const struct emu_cpu *c, struct emu_op *op)
     switch (i->opcode) {
     case 0x01: return insn_ext(i) == 7 && i->flags & X86_RM_MEM && bind_to(op, op_invlpg, true);
     case 0x08:
-    case 0x09: return bind_to(op, op_wbinvd, false);
+    case 0x09: return bind_to(op, op_wbinvd, true);
     case 0x0d: return i->flags & X86_RM_MEM && bind_to(op, op_nop, false);
     case 0x18 ... 0x1f: return bind_to(op, op_nop, false);
     case 0xae: return bind_ae(c, op);

@@ -58,6 +58,9 @@ enum emu_access {
 #define EMU_TLB_SIZE (1u << EMU_TLB_BITS)
 #define EMU_TLB_LOG  512
 
+/* Bits of a filter over host pages, by page number: those of 128 MiB do not collide. */
+#define EMU_WRITABLE_BITS 32768
+
 struct emu_tlb_entry {
     uint64_t tag[EMU_ACCESS_COUNT];
     uint8_t *host; /* host address of the page minus its linear address */
@@ -107,7 +110,7 @@ struct emu_bus {
 struct emu_ops {
     /* Is decoded code cached from this page? NULL: never. */
     bool (*page_has_code)(void *user, gpa_t gpa);
-    /* The guest stored to such a page; done already. */
+    /* The guest stored to such a page, perhaps on into the next; done already. */
     void (*code_written)(void *user, gpa_t gpa, uint64_t len);
     /* Guest's time-stamp counter. */
     uint64_t (*tsc)(void *user);
@@ -144,6 +147,9 @@ struct emu_cpu {
     struct emu_tlb_entry tlb[EMU_MMU_COUNT][EMU_TLB_SIZE];
     uint16_t tlb_log[EMU_TLB_LOG];
     unsigned tlb_fills;
+    /* Host pages this CPU may write to without asking for cached code again: at least them.
+     * Other threads read it. */
+    uint64_t writable[EMU_WRITABLE_BITS / 64];
     uint64_t large_first, large_last; /* linear span of all large pages in the TLB; empty: first >
                                          last */
 
@@ -217,7 +223,7 @@ _Noreturn void emu_leave_after(struct emu_cpu *c, enum vcpu_exit_reason reason);
 uint64_t emu_load(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned size);
 void emu_store(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value);
 
-/* Any length (vector operands, FXSAVE); not atomic beyond 8 bytes. */
+/* Any length (vector operands, FXSAVE). 4, 8 and 16 bytes are one host access, 32 are two. */
 void emu_load_bytes(struct emu_cpu *c, unsigned seg, uint64_t off, void *buf, unsigned len);
 void emu_store_bytes(struct emu_cpu *c, unsigned seg, uint64_t off, const void *buf, unsigned len);
 
@@ -228,6 +234,8 @@ void emu_probe_write(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len
  * supervisor privilege whatever the CPL. */
 uint64_t emu_system_load(struct emu_cpu *c, uint64_t linear, unsigned size);
 void emu_system_store(struct emu_cpu *c, uint64_t linear, unsigned size, uint64_t value);
+/* One locked change of a byte: a descriptor's type. */
+void emu_system_update(struct emu_cpu *c, uint64_t linear, uint8_t clear, uint8_t set);
 
 /* seg:off -> linear address, with the checks of SDM Vol. 3A 5.3 and 5.5;
  * #GP(0), or #SS(0) for SS. len: bytes accessed. */
@@ -239,8 +247,14 @@ void emu_tlb_flush_page(struct emu_cpu *c, uint64_t linear);
 
 void emu_tlb_init(struct emu_cpu *c);
 
-/* Decoded code is about to be cached from this host page: stores there must be noticed. */
-void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *page);
+/*
+ * Decoded code is about to be cached from a host page, which page_has_code says
+ * from before the call: stores there must be noticed. may_write, for any thread:
+ * might the CPU store there without another look at page_has_code? drop_writes,
+ * between two instructions: it does not any more.
+ */
+bool emu_tlb_may_write(const struct emu_cpu *c, const uint8_t *page);
+void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *const pages[], unsigned count);
 
 /* Fetch, decode and bind the instruction at cs:rip (rip = r[X86_RIP_SLOT]). */
 void emu_fetch(struct emu_cpu *c, struct emu_op *op);

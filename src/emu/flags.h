@@ -116,40 +116,4 @@ EMU_INLINE void compare_flags(struct emu_cpu *c, unsigned size, uint64_t a, uint
     flags_from_ax(c, ax);
 }
 
-/* One locked host CMPXCHG of the low `size` bytes, at any alignment: is *host what *cur
- * says? Then it becomes value, else *cur what it is. */
-EMU_INLINE bool host_cas(uint8_t *host, unsigned size, uint64_t *cur, uint64_t value)
-{
-    bool same;
-
-#define CAS(suffix, T, constraint)                                                                 \
-    __asm__ volatile("lock cmpxchg" suffix " %[v], %[m]"                                           \
-                     : [m] "+m"(*(T *)host), "+a"(*cur), "=@ccz"(same)                             \
-                     : [v] constraint((T)value)                                                    \
-                     : "memory")
-    if (size == 1)
-        CAS("b", uint8_t, "q");
-    else if (size == 2)
-        CAS("w", emu_u16, "r");
-    else if (size == 4)
-        CAS("l", emu_u32, "r");
-    else
-        CAS("q", emu_u64, "r");
-#undef CAS
-    return same;
-}
-
-/*
- * A locked instruction in its general form: compute, an expression of `cur`,
- * replaces *host unless another processor interfered, then again. Evaluates to
- * the old value; flags are those of the last, successful computation.
- */
-#define LOCKED(size, host, compute)                                                                \
-    ({                                                                                             \
-        uint64_t cur = host_load(host, size);                                                      \
-        while (!host_cas(host, size, &cur, (compute)))                                             \
-            ;                                                                                      \
-        cur;                                                                                       \
-    })
-
 #endif

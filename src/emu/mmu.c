@@ -10,6 +10,7 @@
 #include "x86/paging.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 /* Where one page of a linear address lies. host NULL: nothing but devices there. */
 struct place {
@@ -79,16 +80,63 @@ void emu_tlb_init(struct emu_cpu *c)
     emu_tlb_flush(c);
 }
 
-void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *page)
+/* ---- pages that may be written ------------------------------------------ */
+
+static unsigned long host_page_bit(const uint8_t *page)
 {
+    return (uintptr_t)page >> PAGE_SHIFT & (EMU_WRITABLE_BITS - 1);
+}
+
+bool emu_tlb_may_write(const struct emu_cpu *c, const uint8_t *page)
+{
+    unsigned long bit = host_page_bit(page);
+
+    return __atomic_load_n(&c->writable[bit / 64], __ATOMIC_SEQ_CST) & BIT(bit % 64);
+}
+
+/* Before it is asked whether a page has code: either the one who caches code from it finds
+ * the bit, or we find that it has code. True: the bit is new, so ask again. */
+static bool writable_note(struct emu_cpu *c, const uint8_t *page)
+{
+    unsigned long bit = host_page_bit(page);
+    uint64_t *word = &c->writable[bit / 64], old = *word;
+
+    if (likely(old & BIT(bit % 64)))
+        return false;
+    __atomic_store_n(word, old | BIT(bit % 64), __ATOMIC_SEQ_CST);
+    return true;
+}
+
+static bool one_of(uintptr_t page, const uint8_t *const pages[], unsigned count)
+{
+    for (unsigned n = 0; n < count; n++) {
+        if ((uintptr_t)pages[n] == page)
+            return true;
+    }
+    return false;
+}
+
+/* The scan finds out anew which bits are needed, so that they stay few. */
+void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *const pages[], unsigned count)
+{
+    uint64_t writable[ARRAY_SIZE(c->writable)] = {0};
+
     for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++) {
         for (unsigned index = 0; index < EMU_TLB_SIZE; index++) {
             struct emu_tlb_entry *e = &c->tlb[mmu][index];
+            uintptr_t page = (uintptr_t)e->host + e->tag[EMU_WRITE];
+            unsigned long bit = host_page_bit((uint8_t *)page);
 
-            if ((uintptr_t)e->host + e->tag[EMU_WRITE] == (uintptr_t)page)
+            if (e->tag[EMU_WRITE] == empty_tag(index))
+                continue;
+            if (one_of(page, pages, count))
                 e->tag[EMU_WRITE] = empty_tag(index);
+            else
+                writable[bit / 64] |= BIT(bit % 64);
         }
     }
+    for (unsigned n = 0; n < ARRAY_SIZE(writable); n++)
+        __atomic_store_n(&c->writable[n], writable[n], __ATOMIC_RELEASE);
 }
 
 static void tlb_fill(struct emu_cpu *c, unsigned mmu, uint64_t linear, unsigned rights,
@@ -115,6 +163,21 @@ static const struct x86_access kinds[EMU_MMU_COUNT] = {
     [EMU_MMU_USER] = {.update = true, .user = true},
     [EMU_MMU_USER_AC] = {.update = true, .user = true},
 };
+
+static uint8_t *page_of(uint8_t *host)
+{
+    return (uint8_t *)align_down((uintptr_t)host, PAGE_SIZE);
+}
+
+/* Is decoded code cached from the page? host: where it is, if it may be written from now on. */
+static bool has_code(struct emu_cpu *c, gpa_t page, const uint8_t *host)
+{
+    if (!c->ops->page_has_code)
+        return false;
+    if (c->ops->page_has_code(c->user, page))
+        return true;
+    return host && writable_note(c, host) && c->ops->page_has_code(c->user, page);
+}
 
 /* Walk for one access, fault by unwinding, fill the TLB where RAM is. */
 static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsigned seg,
@@ -143,10 +206,9 @@ static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
         return;
     at->host = slot->hva + (at->gpa.v - slot->gpa.v);
     rights = page.rights & slot->rights;
-    if (c->ops->page_has_code && c->ops->page_has_code(c->user, page.gpa)) {
-        at->watched = true;
+    at->watched = has_code(c, page.gpa, rights & MEM_WRITE ? page_of(at->host) : NULL);
+    if (at->watched)
         rights &= ~(unsigned)MEM_WRITE;
-    }
     if (unlikely(c->watch_data) && debug_watches_page(c, align_down(linear, PAGE_SIZE)))
         rights &= MEM_EXEC;
     if (page.size > PAGE_SIZE) {
@@ -154,7 +216,7 @@ static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
         c->large_last = MAX(c->large_last, linear | (page.size - 1));
     }
     if (mmu != EMU_MMU_USER_AC)
-        tlb_fill(c, mmu, linear, rights, slot->hva + (page.gpa.v - slot->gpa.v));
+        tlb_fill(c, mmu, linear, rights, page_of(at->host));
 }
 
 /* ---- MMIO ------------------------------------------------------------- */
@@ -212,7 +274,7 @@ static void note(struct emu_cpu *c, uint64_t linear, unsigned len, enum emu_acce
 static void copy_in(struct emu_cpu *c, const struct place *at, uint8_t *buf, unsigned len)
 {
     if (at->host)
-        memcpy(buf, at->host, len);
+        host_copy_vector(buf, at->host, len);
     else
         mmio_bytes(c, at->gpa, buf, len, false);
 }
@@ -223,7 +285,7 @@ static void copy_out(struct emu_cpu *c, const struct place *at, const uint8_t *b
         mmio_bytes(c, at->gpa, (uint8_t *)buf, len, true);
         return;
     }
-    memcpy(at->host, buf, len);
+    host_copy_vector(at->host, buf, len);
     if (at->watched)
         c->ops->code_written(c->user, at->gpa, len);
 }
@@ -325,7 +387,7 @@ void emu_load_bytes(struct emu_cpu *c, unsigned seg, uint64_t off, void *buf, un
     uint8_t *p = tlb_lookup(c, c->mmu, EMU_READ, linear, len);
 
     if (likely(p != NULL))
-        memcpy(buf, p, len);
+        host_copy_vector(buf, p, len);
     else
         transfer(c, c->mmu, seg, linear, buf, len, false);
 }
@@ -336,7 +398,7 @@ void emu_store_bytes(struct emu_cpu *c, unsigned seg, uint64_t off, const void *
     uint8_t *p = tlb_lookup(c, c->mmu, EMU_WRITE, linear, len);
 
     if (likely(p != NULL))
-        memcpy(p, buf, len);
+        host_copy_vector(p, buf, len);
     else
         transfer(c, c->mmu, seg, linear, (void *)buf, len, true);
 }
@@ -359,20 +421,59 @@ void emu_probe_write(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len
         place_find(c, &at, c->mmu, seg, EMU_WRITE, second_page(c, linear, len));
 }
 
+/* ---- read-modify-write ------------------------------------------------------ */
+
+/* Held from begin to end of an operand in two pages that the host has apart. */
+static pthread_mutex_t strewn = PTHREAD_MUTEX_INITIALIZER;
+
+static void rmw_gather(struct emu_rmw *m, const struct place *a, const struct place *b,
+                       unsigned size)
+{
+    m->first = (unsigned)(PAGE_SIZE - (m->linear & PAGE_MASK));
+    m->at[0] = a->host;
+    m->at[1] = b->host;
+    m->gpa2 = b->gpa;
+    pthread_mutex_lock(&strewn);
+    host_copy(m->both, a->host, m->first);
+    host_copy(m->both + m->first, b->host, size - m->first);
+    m->host = m->both;
+    m->slow = true;
+}
+
 void emu_rmw_begin_slow(struct emu_cpu *c, struct emu_rmw *m, unsigned seg, unsigned size)
 {
-    struct place at;
+    unsigned first = (unsigned)MIN(size, PAGE_SIZE - (m->linear & PAGE_MASK));
+    struct place a, b = {0};
 
-    place_find(c, &at, c->mmu, seg, EMU_WRITE, m->linear);
-    if (crosses(m->linear, size)) {
-        place_find(c, &at, c->mmu, seg, EMU_WRITE, second_page(c, m->linear, size));
+    place_find(c, &a, c->mmu, seg, EMU_WRITE, m->linear);
+    if (first < size)
+        place_find(c, &b, c->mmu, seg, EMU_WRITE, second_page(c, m->linear, size));
+    if (!a.host || (first < size && !b.host))
         return;
-    }
     alignment_check(c, c->mmu, m->linear, size);
     note(c, m->linear, size, EMU_WRITE);
-    m->host = at.host;
-    m->gpa = at.gpa;
-    m->watched = at.host && at.watched;
+    m->gpa = a.gpa;
+    m->first = 0;
+    if (first < size && (b.host != a.host + first || b.gpa.v != a.gpa.v + first)) {
+        rmw_gather(m, &a, &b, size);
+        return;
+    }
+    m->host = a.host;
+    m->slow = a.watched || b.watched;
+}
+
+void emu_rmw_end_slow(struct emu_cpu *c, const struct emu_rmw *m, unsigned size)
+{
+    if (m->first) {
+        host_copy(m->at[0], m->both, m->first);
+        host_copy(m->at[1], m->both + m->first, size - m->first);
+        pthread_mutex_unlock(&strewn);
+    }
+    if (!c->ops->code_written)
+        return;
+    c->ops->code_written(c->user, m->gpa, m->first ? m->first : size);
+    if (m->first)
+        c->ops->code_written(c->user, m->gpa2, size - m->first);
 }
 
 uint8_t *emu_span(struct emu_cpu *c, unsigned seg, uint64_t linear, enum emu_access access)
@@ -411,6 +512,26 @@ void emu_system_store(struct emu_cpu *c, uint64_t linear, unsigned size, uint64_
         host_store(p, size, value);
     else
         emu_store_slow(c, EMU_MMU_KERNEL, SEG_DS, linear, size, value);
+}
+
+void emu_system_update(struct emu_cpu *c, uint64_t linear, uint8_t clear, uint8_t set)
+{
+    struct place at = {0};
+
+    linear = system_linear(c, linear);
+    at.host = tlb_lookup(c, EMU_MMU_KERNEL, EMU_WRITE, linear, 1);
+    if (!at.host)
+        place_find(c, &at, EMU_MMU_KERNEL, SEG_DS, EMU_WRITE, linear);
+    if (!at.host) {
+        uint64_t v = emu_system_load(c, linear, 1);
+
+        emu_system_store(c, linear, 1, (v & ~(uint64_t)clear) | set);
+        return;
+    }
+    note(c, linear, 1, EMU_WRITE);
+    LOCKED(1, at.host, (cur & ~(uint64_t)clear) | set);
+    if (at.watched)
+        c->ops->code_written(c->user, at.gpa, 1);
 }
 
 /* ---- segments ---------------------------------------------------------- */
@@ -459,7 +580,7 @@ static unsigned code_bytes(struct emu_cpu *c, uint64_t linear, uint8_t *buf, uns
         p = at.host;
     }
     if (p)
-        memcpy(buf, p, len);
+        host_copy(buf, p, len);
     else
         memset(buf, 0xff, len);
     return len;

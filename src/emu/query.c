@@ -159,7 +159,7 @@ bool bind_query(const struct emu_cpu *c, struct emu_op *op)
     case 0x31: return c->features & EMU_F(TSC) && bind_to(op, op_rdtsc, false);
     case 0x32: return msr && bind_to(op, op_rdmsr, true);
     case 0x33: return bind_to(op, op_rdpmc, true);
-    case 0xa2: return bind_to(op, op_cpuid, false);
+    case 0xa2: return bind_to(op, op_cpuid, true);
     case 0xc7: return bind_c7(c, op);
     default: return false;
     }

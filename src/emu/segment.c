@@ -58,7 +58,7 @@ void desc_set_type(struct emu_cpu *c, struct emu_desc *d, unsigned bits)
 
     if (raw == d->raw)
         return;
-    emu_system_store(c, d->linear + 5, 1, raw >> 40 & 0xff);
+    emu_system_update(c, d->linear + 5, 0, (uint8_t)bits);
     d->raw = raw;
 }
 

@@ -10,8 +10,9 @@
 #include "emu/flags.h"
 
 /* Elements done before looking at pending events again: interrupts are taken
- * between iterations. */
-#define BATCH 4096
+ * between iterations. Of a span, so many bytes count as one. */
+#define BATCH      1024
+#define SPAN_GRAIN 64
 
 EMU_INLINE int64_t step_of(const struct emu_cpu *c, unsigned size)
 {
@@ -51,7 +52,7 @@ EMU_INLINE bool stepping(const struct emu_cpu *c)
 /* Is it time for that, `batch` elements on? */
 EMU_INLINE bool enough(const struct emu_cpu *c, unsigned batch)
 {
-    return batch == BATCH || (batch && (stepping(c) || c->hit));
+    return batch >= BATCH || (batch && (stepping(c) || c->hit));
 }
 
 /* ---- one element of each ---------------------------------------------------- */
@@ -146,7 +147,7 @@ static uint64_t movs_span(struct emu_cpu *c, const struct x86_insn *i, unsigned 
     /* An overlapping forward copy repeats its own output: not memmove's meaning. */
     if (!from || !to || (to > from && to < from + bytes))
         return 0;
-    memmove(to, from, bytes);
+    host_copy(to, from, bytes);
     index_add(c, i, RSI, (int64_t)bytes);
     index_add(c, i, RDI, (int64_t)bytes);
     return n;
@@ -164,7 +165,7 @@ static uint64_t stos_span(struct emu_cpu *c, const struct x86_insn *i, unsigned 
     if (!to)
         return 0;
     if (size == 1 || (v & mask_bytes(size)) == 0) {
-        memset(to, (uint8_t)v, n * size);
+        host_fill(to, (uint8_t)v, n * size);
     } else {
         for (uint64_t k = 0; k < n; k++)
             host_store(to + k * size, size, v);
@@ -187,13 +188,14 @@ static uint64_t stos_span(struct emu_cpu *c, const struct x86_insn *i, unsigned 
             one(c, i, size);                                                                       \
             return;                                                                                \
         }                                                                                          \
-        for (unsigned batch = 0; (count = c->r[RCX] & mask) != 0; batch++) {                       \
+        for (unsigned batch = 0; (count = c->r[RCX] & mask) != 0;) {                               \
             uint64_t done;                                                                         \
             if (enough(c, batch)) {                                                                \
                 again(c, op);                                                                      \
                 return;                                                                            \
             }                                                                                      \
             done = stepping(c) ? 0 : span(c, i, size, count);                                      \
+            batch += 1 + (unsigned)(done * size / SPAN_GRAIN);                                     \
             if (!done) {                                                                           \
                 one(c, i, size);                                                                   \
                 done = 1;                                                                          \

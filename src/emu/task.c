@@ -95,7 +95,7 @@ static void task_release(struct emu_cpu *c)
 {
     uint64_t at = c->gdtr.base + (c->seg[SEG_TR].selector & 0xfff8) + 5;
 
-    emu_system_store(c, at, 1, emu_system_load(c, at, 1) & ~(uint64_t)DESC_BUSY);
+    emu_system_update(c, at, DESC_BUSY, 0);
 }
 
 /* ---- in the new task ---------------------------------------------------- */

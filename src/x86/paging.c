@@ -14,6 +14,8 @@
 #define PTE_FRAME     UINT64_C(0x000ffffffffff000)
 #define PTE_HIGH_RSVD (UINT64_C(0x000fffffffffffff) & ~(BIT(X86_PHYS_BITS) - 1))
 
+#define WALK_AGAIN (-1)
+
 /* What a walk collects on its way down. */
 struct walk {
     const struct x86_paging *p;
@@ -47,16 +49,32 @@ static uint64_t entry_read(struct walk *w, gpa_t at, unsigned size)
     return __atomic_load_n((uint64_t *)entry, __ATOMIC_RELAXED);
 }
 
-/* Set A (and D); other processors may be doing the same, so by an atomic OR. */
-static void entry_mark(struct walk *w, gpa_t at, uint64_t entry, uint64_t bits)
+/*
+ * Set A (and D) in the entry that was walked, of 4 or 8 bytes. WALK_AGAIN: another
+ * processor has changed it meanwhile, so what it said is no longer true.
+ */
+static int entry_mark(struct walk *w, gpa_t at, unsigned size, uint64_t entry, uint64_t bits)
 {
-    uint32_t *p;
+    uint64_t marked = entry | bits;
+    uint32_t entry32 = (uint32_t)entry;
+    bool same;
+    void *p;
 
-    if ((entry & bits) == bits)
-        return;
-    p = guest_mem_at(w->mem, at, 4, MEM_WRITE);
-    if (p)
-        __atomic_fetch_or(p, (uint32_t)bits, __ATOMIC_SEQ_CST);
+    if (marked == entry)
+        return 0;
+    p = guest_mem_at(w->mem, at, size, MEM_WRITE);
+    if (!p)
+        return 0;
+    if (size == 4)
+        same = __atomic_compare_exchange_n((uint32_t *)p, &entry32, (uint32_t)marked, false,
+                                           __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    else
+        same = __atomic_compare_exchange_n((uint64_t *)p, &entry, marked, false, __ATOMIC_SEQ_CST,
+                                           __ATOMIC_RELAXED);
+    if (!same)
+        return WALK_AGAIN;
+    guest_mem_written(w->mem, at, size);
+    return 0;
 }
 
 /* Fold one entry in. 0 or a fault. */
@@ -96,16 +114,17 @@ static unsigned rights_of(const struct walk *w)
 }
 
 /* The last entry is known: check rights, set A and D, hand out the page. */
-static int leaf(struct walk *w, gpa_t at, uint64_t entry, gpa_t gpa, uint64_t size,
-                struct x86_page *page)
+static int leaf(struct walk *w, gpa_t at, unsigned entry_size, uint64_t entry, gpa_t gpa,
+                uint64_t size, struct x86_page *page)
 {
     unsigned rights = rights_of(w);
     unsigned need = w->access->exec ? MEM_EXEC : w->access->write ? MEM_WRITE : MEM_READ;
 
     if (!(rights & need))
         return (int)error_code(w, PF_P);
-    if (w->access->update)
-        entry_mark(w, at, entry, PTE_A | (w->access->write ? PTE_D : 0));
+    if (w->access->update &&
+        entry_mark(w, at, entry_size, entry, PTE_A | (w->access->write ? PTE_D : 0)))
+        return WALK_AGAIN;
     if (!w->access->write && !(entry & PTE_D))
         rights &= ~(unsigned)MEM_WRITE;
     page->gpa = gpa;
@@ -128,16 +147,16 @@ static int walk_32(struct walk *w, uint64_t linear, struct x86_page *page)
 
         if (entry & BIT(21))
             return (int)error_code(w, PF_P | PF_R);
-        return leaf(w, at, entry, GPA(base + (linear & 0x3ff000)), BIT(22), page);
+        return leaf(w, at, 4, entry, GPA(base + (linear & 0x3ff000)), BIT(22), page);
     }
-    if (w->access->update)
-        entry_mark(w, at, entry, PTE_A);
+    if (w->access->update && entry_mark(w, at, 4, entry, PTE_A))
+        return WALK_AGAIN;
     at = GPA((entry & 0xfffff000) + ((linear >> 12) & 0x3ff) * 4);
     entry = entry_read(w, at, 4) & 0xffffffff;
     err = entry_check(w, entry, 0);
     if (err)
         return err;
-    return leaf(w, at, entry, GPA(entry & 0xfffff000), PAGE_SIZE, page);
+    return leaf(w, at, 4, entry, GPA(entry & 0xfffff000), PAGE_SIZE, page);
 }
 
 /* PAE (SDM Vol. 3A 4.4) and 4-level paging (4.5): 8-byte entries below `level`. */
@@ -177,18 +196,32 @@ static int walk_64(struct walk *w, uint64_t linear, uint64_t table, int level,
             uint64_t offset = linear & (BIT(shift) - 1) & ~PAGE_MASK;
             uint64_t base = entry & PTE_FRAME & ~(BIT(shift) - 1);
 
-            return leaf(w, at, entry, GPA(base + offset), BIT(shift), page);
+            return leaf(w, at, 8, entry, GPA(base + offset), BIT(shift), page);
         }
-        if (w->access->update)
-            entry_mark(w, at, entry, PTE_A);
+        if (w->access->update && entry_mark(w, at, 8, entry, PTE_A))
+            return WALK_AGAIN;
         table = entry & PTE_FRAME;
     }
+}
+
+/* Once from the top. 0, a fault or WALK_AGAIN. */
+static int walk_tables(struct walk *w, uint64_t linear, struct x86_page *page)
+{
+    const struct x86_paging *p = w->p;
+
+    w->user = w->writable = w->executable = true;
+    if (!(p->cr4 & CR4_PAE))
+        return walk_32(w, linear & 0xffffffff, page);
+    if (!(p->efer & EFER_LMA))
+        return walk_64(w, linear & 0xffffffff, p->cr3 & 0xffffffe0, 2, page);
+    return walk_64(w, linear, p->cr3 & PTE_FRAME, 3, page);
 }
 
 int x86_walk(const struct x86_paging *p, struct guest_mem *mem, uint64_t linear,
              const struct x86_access *access, struct x86_page *page)
 {
-    struct walk w = {p, mem, access, true, true, true};
+    struct walk w = {.p = p, .mem = mem, .access = access};
+    int result;
 
     if (!(p->cr0 & CR0_PG)) {
         page->gpa = GPA(linear & 0xfffff000);
@@ -196,9 +229,8 @@ int x86_walk(const struct x86_paging *p, struct guest_mem *mem, uint64_t linear,
         page->rights = MEM_RWX;
         return 0;
     }
-    if (!(p->cr4 & CR4_PAE))
-        return walk_32(&w, linear & 0xffffffff, page);
-    if (!(p->efer & EFER_LMA))
-        return walk_64(&w, linear & 0xffffffff, p->cr3 & 0xffffffe0, 2, page);
-    return walk_64(&w, linear, p->cr3 & PTE_FRAME, 3, page);
+    do
+        result = walk_tables(&w, linear, page);
+    while (result == WALK_AGAIN);
+    return result;
 }

@@ -32,6 +32,9 @@ struct x86_page {
 };
 
 /*
+ * Accessed and dirty bits are set by compare-and-swap against the entry that was
+ * walked; when another processor changed it, the walk begins anew.
+ *
  * Translate. 0 and *page filled; or the page-fault error code (PF_*, with PF_P
  * clear for a missing page) plus X86_WALK_FAULT, so that no fault is 0.
  */

@@ -5,81 +5,7 @@
 #include "emu/emu.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-
-/* ---- which pages hold code --------------------------------------------------- */
-
-int code_map_add(struct code_map *map, uint64_t gpa, uint64_t size)
-{
-    size_t words = (size / PAGE_SIZE + 63) / 64;
-    _Atomic uint64_t *bits = calloc(words, sizeof(*bits));
-
-    if (!bits || map->count == ARRAY_SIZE(map->slot)) {
-        free(bits);
-        return -ENOMEM;
-    }
-    map->slot[map->count++] = (struct code_map_slot){gpa, size, bits};
-    return 0;
-}
-
-void code_map_remove(struct code_map *map, uint64_t gpa)
-{
-    for (unsigned n = 0; n < map->count; n++) {
-        if (map->slot[n].gpa != gpa)
-            continue;
-        free((void *)map->slot[n].bits);
-        map->slot[n] = map->slot[--map->count];
-        return;
-    }
-}
-
-void code_map_free(struct code_map *map)
-{
-    while (map->count)
-        free((void *)map->slot[--map->count].bits);
-}
-
-static _Atomic uint64_t *code_map_word(const struct code_map *map, uint64_t gpa, uint64_t *bit)
-{
-    for (unsigned n = 0; n < map->count; n++) {
-        uint64_t off = gpa - map->slot[n].gpa;
-
-        if (off < map->slot[n].size) {
-            *bit = BIT(off / PAGE_SIZE % 64);
-            return &map->slot[n].bits[off / PAGE_SIZE / 64];
-        }
-    }
-    return NULL;
-}
-
-bool code_map_test(const struct code_map *map, uint64_t gpa)
-{
-    uint64_t bit = 0;
-    _Atomic uint64_t *word = code_map_word(map, gpa, &bit);
-
-    return word && (atomic_load_explicit(word, memory_order_relaxed) & bit);
-}
-
-bool code_map_test_range(const struct code_map *map, uint64_t gpa, uint64_t len)
-{
-    for (uint64_t page = align_down(gpa, PAGE_SIZE); page < gpa + len; page += PAGE_SIZE) {
-        if (code_map_test(map, page))
-            return true;
-    }
-    return false;
-}
-
-static void code_map_mark(struct code_map *map, uint64_t gpa, bool on)
-{
-    uint64_t bit = 0;
-    _Atomic uint64_t *word = code_map_word(map, gpa, &bit);
-
-    if (word && on)
-        atomic_fetch_or(word, bit);
-    else if (word)
-        atomic_fetch_and(word, ~bit);
-}
 
 /* ---- the cache ------------------------------------------------------------------ */
 
@@ -100,8 +26,9 @@ static void unmap(void *p, size_t size)
 #define HASH_SIZE  (sizeof(struct block *) << BLOCK_HASH_BITS)
 #define PAGES_SIZE (sizeof(struct block_page *) << BLOCK_PAGE_BITS)
 
-int block_cache_init(struct block_cache *b)
+int block_cache_init(struct block_cache *b, struct code_peer *peer)
 {
+    b->peer = peer;
     b->generation = 1;
     b->hash = map_zeroed(HASH_SIZE);
     b->pages = map_zeroed(PAGES_SIZE);
@@ -130,13 +57,13 @@ static void *arena_take(struct block_cache *b, size_t size)
     return p;
 }
 
-void block_flush(struct block_cache *b, struct code_map *map)
+void block_flush(struct block_cache *b)
 {
     if (!b->used)
         return;
     for (unsigned n = 0; n < 1u << BLOCK_PAGE_BITS; n++) {
         for (struct block_page *p = b->pages[n]; p; p = p->next)
-            code_map_mark(map, p->page << PAGE_SHIFT, false);
+            code_page_unwatch(b->peer, &p->watch, p->page << PAGE_SHIFT);
     }
     memset(b->hash, 0, HASH_SIZE);
     memset(b->pages, 0, PAGES_SIZE);
@@ -176,13 +103,12 @@ static void hash_remove(struct block_cache *b, struct block *gone)
         *at = gone->hash_next;
 }
 
-void block_written(struct block_cache *b, struct emu_cpu *c, struct code_map *map, uint64_t gpa,
-                   uint64_t len)
+void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint64_t len)
 {
     struct block_page *p = page_find(b, gpa >> PAGE_SHIFT);
     struct block **at;
 
-    if (!p)
+    if (!p || !p->blocks)
         return;
     at = &p->blocks;
     while (*at) {
@@ -199,7 +125,7 @@ void block_written(struct block_cache *b, struct emu_cpu *c, struct code_map *ma
         c->end = NULL; /* it may be the block under way */
     }
     if (!p->blocks)
-        code_map_mark(map, gpa, false);
+        code_page_unwatch(b->peer, &p->watch, gpa);
 }
 
 /* ---- building --------------------------------------------------------------------- */
@@ -211,14 +137,28 @@ static bool code_flat(const struct emu_cpu *c)
            (c->rip_mask == 0xffff && c->seg[SEG_CS].limit >= 0xffff);
 }
 
-/* Decode from host bytes at `code` into b->op until something ends it. */
+/* Decode the instruction at `code`, of which `avail` bytes are there, from a copy: others may
+ * be writing. Its length, or what x86_decode says. */
+static int decode(const struct emu_cpu *c, const uint8_t *code, unsigned avail, struct x86_insn *i)
+{
+    uint8_t copy[X86_INSN_MAX];
+
+    if (likely(avail >= X86_INSN_MAX)) {
+        host_copy(copy, code, X86_INSN_MAX);
+        avail = X86_INSN_MAX;
+    } else {
+        host_copy(copy, code, avail);
+    }
+    return x86_decode(copy, avail, (enum x86_mode)c->mode, i);
+}
+
+/* Decode into b->op until something ends it. */
 static void block_fill(struct block *b, const struct emu_cpu *c, const uint8_t *code,
                        unsigned avail)
 {
     while (b->count < BLOCK_MAX_INSNS) {
         struct emu_op *op = &b->op[b->count];
-        int len = x86_decode(code + b->bytes, MIN(avail - b->bytes, X86_INSN_MAX),
-                             (enum x86_mode)c->mode, &op->i);
+        int len = decode(c, code + b->bytes, avail - b->bytes, &op->i);
 
         if (len < 0)
             return; /* goes on in the next page, or #UD: emu_one sorts it out */
@@ -230,34 +170,52 @@ static void block_fill(struct block *b, const struct emu_cpu *c, const uint8_t *
     }
 }
 
-static struct block *block_build(struct block_cache *b, struct emu_cpu *c, struct code_map *map,
-                                 uint64_t gpa, uint32_t key, const uint8_t *code, unsigned avail)
+static struct block_page *page_get(struct block_cache *b, uint64_t page)
+{
+    struct block_page *p = page_find(b, page), **head = page_slot(b, page);
+
+    if (p)
+        return p;
+    p = arena_take(b, sizeof(*p));
+    *p = (struct block_page){.page = page, .next = *head};
+    *head = p;
+    return p;
+}
+
+/* Are stores to the page noticed, so that code may be cached? An instruction that never is,
+ * as it crosses the page's end, is no reason to have them noticed. */
+static bool page_watch(struct block_cache *b, struct emu_cpu *c, struct block_page *page,
+                       const uint8_t *code, unsigned avail)
+{
+    struct x86_insn first;
+
+    if (!page->watch.on && decode(c, code, avail, &first) < 0)
+        return false;
+    if (code_page_watch(b->peer, &page->watch, page->page << PAGE_SHIFT,
+                        code - ((uintptr_t)code & PAGE_MASK)))
+        return true;
+    b->stats.waited++;
+    return false;
+}
+
+static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint64_t gpa,
+                                 uint32_t key, const uint8_t *code, unsigned avail)
 {
     size_t most = sizeof(struct block) + BLOCK_MAX_INSNS * sizeof(struct emu_op);
     struct block_page *page;
     struct block *block, **slot;
 
     if (b->used + most + sizeof(*page) + 64 > BLOCK_ARENA)
-        block_flush(b, map);
-    page = page_find(b, gpa >> PAGE_SHIFT);
-    if (!page) {
-        struct block_page **head = page_slot(b, gpa >> PAGE_SHIFT);
-
-        page = arena_take(b, sizeof(*page));
-        *page = (struct block_page){.page = gpa >> PAGE_SHIFT, .next = *head};
-        *head = page;
-    }
-    if (!code_map_test(map, gpa)) {
-        /* From here on stores to the page are noticed; bytes are read afterwards. */
-        code_map_mark(map, gpa, true);
-        emu_tlb_drop_writes(c, code - (gpa & PAGE_MASK));
-    }
+        block_flush(b);
+    page = page_get(b, gpa >> PAGE_SHIFT);
+    if (!page_watch(b, c, page, code, avail))
+        return NULL;
     block = (struct block *)(b->arena + align_up(b->used, 16));
     *block = (struct block){.gpa = gpa, .key = key};
     block_fill(block, c, code, avail);
     if (!block->count) {
         if (!page->blocks)
-            code_map_mark(map, gpa, false);
+            code_page_unwatch(b->peer, &page->watch, gpa);
         return NULL;
     }
     arena_take(b, sizeof(*block) + block->count * sizeof(struct emu_op));
@@ -289,8 +247,8 @@ static bool code_place(struct emu_cpu *c, uint64_t linear, uint8_t **host, uint6
     return false;
 }
 
-struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, struct code_map *map,
-                              uint64_t linear, uint32_t key)
+struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, uint64_t linear,
+                              uint32_t key)
 {
     /* No watched instruction is in a block, so that emu_one sees it. */
     unsigned avail = emu_unwatched(c, linear, (unsigned)(PAGE_SIZE - (linear & PAGE_MASK)));
@@ -307,7 +265,7 @@ struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, struct c
     while (block && (block->gpa != gpa || block->key != key))
         block = block->hash_next;
     if (!block && avail)
-        block = block_build(b, c, map, gpa, key, host, avail);
+        block = block_build(b, c, gpa, key, host, avail);
     if (!block || block->bytes > avail) { /* built by another linear address, where none is */
         b->stats.uncached++;
         return NULL;

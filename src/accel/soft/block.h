@@ -4,16 +4,14 @@
  * good across address spaces. A block ends with an instruction that always
  * leaves (emu_op.ends), at the page's end, or when it is long.
  *
- * Validity: code_map has a bit for each page that any vCPU caches code from.
- * The TLB gives no writable entry for such a page, so every guest store there
- * takes the slow path and drops the blocks it hits.
+ * Validity: the code map knows that this vCPU caches code from a page, so every
+ * store there, whosever, comes back here as block_written.
  */
 #ifndef MOTE_ACCEL_SOFT_BLOCK_H
 #define MOTE_ACCEL_SOFT_BLOCK_H
 
+#include "accel/soft/code_map.h"
 #include "emu/cpu.h"
-
-#include <stdatomic.h>
 
 /* What a block's binding depends on beside its bytes. */
 #define BLOCK_DEAD UINT32_MAX /* key of a block whose bytes changed */
@@ -44,12 +42,13 @@ struct block_jump {
 
 struct block_page {
     uint64_t page; /* guest-physical page number */
+    struct code_watch watch;
     struct block *blocks;
     struct block_page *next;
 };
 
 struct block_stats {
-    uint64_t built, flushes, dropped, uncached;
+    uint64_t built, flushes, dropped, uncached, waited;
 };
 
 struct block_cache {
@@ -59,26 +58,11 @@ struct block_cache {
     struct block_page **pages; /* by page number */
     uint8_t *arena;
     size_t used;
+    struct code_peer *peer;
     struct block_stats stats;
 };
 
-/* One bit a page of guest RAM: code is cached from it. */
-struct code_map {
-    unsigned count;
-    struct code_map_slot {
-        uint64_t gpa, size;
-        _Atomic uint64_t *bits;
-    } slot[GUEST_MEM_SLOTS];
-};
-
-int code_map_add(struct code_map *map, uint64_t gpa, uint64_t size); /* -ENOMEM */
-void code_map_remove(struct code_map *map, uint64_t gpa);
-void code_map_free(struct code_map *map);
-bool code_map_test(const struct code_map *map, uint64_t gpa);
-/* Any page of [gpa, gpa+len)? */
-bool code_map_test_range(const struct code_map *map, uint64_t gpa, uint64_t len);
-
-int block_cache_init(struct block_cache *b); /* -ENOMEM */
+int block_cache_init(struct block_cache *b, struct code_peer *peer); /* -ENOMEM */
 void block_cache_free(struct block_cache *b);
 
 /* Binders may look at what is in the key and at nothing else that changes. */
@@ -95,16 +79,16 @@ static inline struct block_jump *block_jump(struct block_cache *b, uint64_t line
 }
 
 /* The rest of block_find: the jump cache does not know. */
-struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, struct code_map *map,
-                              uint64_t linear, uint32_t key);
+struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, uint64_t linear,
+                              uint32_t key);
 
 /*
  * The block at cs:rip, looked up or built. NULL: the instruction there cannot
- * be cached (it crosses a page, lies outside RAM, ...): do it with emu_one.
+ * be cached (it crosses a page, lies outside RAM, other vCPUs may still write
+ * there unnoticed, ...): do it with emu_one.
  * Unwinds when the fetch faults. Never call with a block under way.
  */
-static inline struct block *block_find(struct block_cache *b, struct emu_cpu *c,
-                                       struct code_map *map)
+static inline struct block *block_find(struct block_cache *b, struct emu_cpu *c)
 {
     uint64_t linear = (c->seg_base[SEG_CS] + c->r[X86_RIP_SLOT]) & c->lin_mask;
     const struct block_jump *j = block_jump(b, linear);
@@ -112,7 +96,7 @@ static inline struct block *block_find(struct block_cache *b, struct emu_cpu *c,
 
     if (likely(j->linear == linear && j->generation == b->generation && j->block->key == key))
         return j->block;
-    return block_find_slow(b, c, map, linear, key);
+    return block_find_slow(b, c, linear, key);
 }
 
 /* Translations changed: linear addresses say nothing any more. */
@@ -121,12 +105,11 @@ static inline void block_forget_linear(struct block_cache *b)
     b->generation++;
 }
 
-/* The guest wrote [gpa, gpa+len), within one page: drop the blocks it overlaps. The block
+/* [gpa, gpa+len), within one page, was written: drop the blocks it overlaps. The block
  * under way stays in memory; c->end = NULL makes the CPU leave it after this instruction. */
-void block_written(struct block_cache *b, struct emu_cpu *c, struct code_map *map, uint64_t gpa,
-                   uint64_t len);
+void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint64_t len);
 
 /* Drop everything. */
-void block_flush(struct block_cache *b, struct code_map *map);
+void block_flush(struct block_cache *b);
 
 #endif

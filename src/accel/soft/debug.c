@@ -24,7 +24,6 @@ int soft_set_debug(struct vcpu *v, const struct vcpu_debug *debug)
     };
     struct emu_debug d = {.int3 = debug->breakpoints, .step = debug->step};
     struct soft_vcpu *s = (struct soft_vcpu *)v;
-    struct code_map *code = &((struct soft_machine *)v->machine)->code;
 
     for (unsigned n = 0; n < VCPU_WATCHES; n++) {
         const struct vcpu_watch *w = &debug->watch[n];
@@ -32,7 +31,7 @@ int soft_set_debug(struct vcpu *v, const struct vcpu_debug *debug)
         d.watch[n] = (struct emu_watch){w->gva, w->size, on[w->kind]};
     }
     if (stops_at_other_code(&s->cpu, debug))
-        block_flush(&s->blocks, code); /* blocks end before such an instruction */
+        block_flush(&s->blocks); /* blocks end before such an instruction */
     emu_set_debug(&s->cpu, &d);
     return 0;
 }

@@ -1,12 +1,13 @@
 /*
  * kvmclock: the guest reads time from a page we fill once, because the guest's
  * TSC is the host's and invariant (Linux Documentation/virt/kvm/x86/msr.rst).
+ * Every vCPU's page tells of the same instant, the machine's creation, so that
+ * all of them say the same time, whenever each was filled.
  */
 #include "accel/soft/soft.h"
 
 #include <stddef.h>
 #include <time.h>
-#include <x86intrin.h>
 
 #define PVCLOCK_TSC_STABLE    1
 #define PVCLOCK_GUEST_STOPPED 2 /* set by us, cleared by the guest */
@@ -64,8 +65,7 @@ static void publish_time(struct soft_vcpu *s, gpa_t gpa)
     guest_mem_read(&m->machine.mem, gpa, &version, sizeof(version));
     t.version = (version | 1) + 1;
     scale_of(m->machine.tsc_khz, &t);
-    t.tsc_timestamp = __rdtsc() + s->cpu.msr.tsc;
-    t.system_time = clock_ns(CLOCK_MONOTONIC) - m->start_ns;
+    t.tsc_timestamp = m->start_tsc + s->cpu.msr.tsc; /* when system_time was 0 */
     /* Only this vCPU reads it, and it is not running now. */
     guest_mem_write(&m->machine.mem, gpa, &t, sizeof(t));
 }

@@ -20,21 +20,10 @@ static void soft_probe(const char *device, struct accel_info *info)
     snprintf(info->reason, sizeof(info->reason), "needs nothing of the host");
 }
 
-static void drop_code(struct soft_machine *m)
-{
-    for (unsigned i = 0; i < SOFT_VCPUS; i++) {
-        if (m->vcpu[i])
-            atomic_fetch_or(&m->vcpu[i]->attention, SOFT_DROP_CODE);
-    }
-}
-
-/* Someone other than a vCPU wrote memory: a loader, an assist, a device. */
+/* Someone other than a vCPU's code wrote memory: a loader, an assist, a device. */
 static void memory_written(void *user, gpa_t gpa, uint64_t len)
 {
-    struct soft_machine *m = user;
-
-    if (code_map_test_range(&m->code, gpa.v, len))
-        drop_code(m);
+    code_map_written(&((struct soft_machine *)user)->code, NULL, gpa.v, len);
 }
 
 static int soft_machine_create(struct machine **out, const struct machine_config *cfg)
@@ -74,7 +63,6 @@ static int soft_map(struct machine *machine, const struct mem_slot *slot)
 
     if (code_map_add(&m->code, slot->gpa.v, slot->size))
         return err_set(ENOMEM, "soft: out of memory for a slot");
-    drop_code(m);
     return 0;
 }
 
@@ -85,7 +73,7 @@ static int soft_unmap(struct machine *machine, const struct mem_slot *slot)
     for (unsigned i = 0; i < SOFT_VCPUS; i++) {
         if (!m->vcpu[i])
             continue;
-        block_flush(&m->vcpu[i]->blocks, &m->code);
+        block_flush(&m->vcpu[i]->blocks);
         emu_tlb_flush(&m->vcpu[i]->cpu);
     }
     code_map_remove(&m->code, slot->gpa.v);

@@ -14,14 +14,14 @@
 
 struct soft_vcpu;
 
-#define SOFT_VCPUS 64
+#define SOFT_VCPUS CODE_PEERS
 
 struct soft_machine {
     struct machine machine;
     uint64_t start_ns;  /* CLOCK_MONOTONIC at creation: kvmclock's zero */
     uint64_t start_tsc; /* the host's then: zero of all vCPUs' TSCs */
     struct code_map code;
-    struct soft_vcpu *vcpu[SOFT_VCPUS]; /* by ID; NULL: none */
+    struct soft_vcpu *vcpu[SOFT_VCPUS]; /* by ID; NULL: none; all are created before one runs */
 };
 
 /* soft_vcpu.attention: why the run loop must look up between two blocks. */
@@ -29,7 +29,7 @@ enum {
     SOFT_KICK = 1,        /* leave with VCPU_EXIT_NONE */
     SOFT_INTR_WINDOW = 2, /* leave as soon as an interrupt is accepted */
     SOFT_NMI_WINDOW = 4,  /* ... an NMI is */
-    SOFT_DROP_CODE = 8,   /* someone else wrote to memory that code is cached from */
+    SOFT_INBOX = 8,       /* others' stores to code, or pages becoming code */
 };
 
 struct soft_vcpu {
@@ -38,6 +38,7 @@ struct soft_vcpu {
     _Atomic unsigned attention;
     struct x86_cpuid cpuid;
     uint64_t tsc_told; /* by the last get; set again, it is no new value */
+    struct code_peer peer;
     struct block_cache blocks;
     struct assist assist;
 };

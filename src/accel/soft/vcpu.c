@@ -28,11 +28,16 @@ static bool page_has_code(void *user, gpa_t gpa)
     return code_map_test(code_map(user), gpa.v);
 }
 
+/* Our own blocks first, then the others'; nothing else of the guest's happens in between. */
 static void code_written(void *user, gpa_t gpa, uint64_t len)
 {
     struct soft_vcpu *s = user;
+    uint64_t first = MIN(len, PAGE_SIZE - (gpa.v & PAGE_MASK));
 
-    block_written(&s->blocks, &s->cpu, code_map(s), gpa.v, len);
+    block_written(&s->blocks, &s->cpu, gpa.v, first);
+    if (first < len)
+        block_written(&s->blocks, &s->cpu, gpa.v + first, len - first);
+    code_map_written(code_map(s), &s->peer, gpa.v, len);
 }
 
 static void tlb_flushed(void *user)
@@ -66,13 +71,14 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     if (s == MAP_FAILED)
         return err_set(ENOMEM, "vCPU %u: out of memory", id);
     s->vcpu.machine = m;
-    if (block_cache_init(&s->blocks)) {
+    if (block_cache_init(&s->blocks, &s->peer)) {
         munmap(s, sizeof(*s));
         return err_set(ENOMEM, "vCPU %u: out of memory for decoded code", id);
     }
     emu_default_cpuid(&topology, &s->cpuid);
     emu_init(&s->cpu, &m->mem, &s->cpuid, &run_ops, s);
     s->cpu.msr.tsc = s->vcpu.tsc_offset = -((struct soft_machine *)m)->start_tsc;
+    code_peer_init(&s->peer, code_map(s), id, &s->cpu, &s->attention, SOFT_INBOX);
     s->assist = (struct assist){&s->vcpu, &s->cpu, false};
     ((struct soft_machine *)m)->vcpu[id] = s;
     *out = &s->vcpu;
@@ -85,6 +91,8 @@ void soft_vcpu_destroy(struct vcpu *v)
     struct soft_vcpu *s = soft(v);
 
     ((struct soft_machine *)v->machine)->vcpu[v->id] = NULL;
+    block_flush(&s->blocks);
+    code_peer_free(&s->peer);
     block_cache_free(&s->blocks);
     munmap(s, sizeof(*s));
 }
@@ -95,7 +103,7 @@ int soft_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
 
     s->cpuid = *table;
     emu_set_cpuid(&s->cpu, &s->cpuid);
-    block_flush(&s->blocks, code_map(s)); /* bindings depend on features */
+    block_flush(&s->blocks); /* bindings depend on features */
     return 0;
 }
 
@@ -184,7 +192,7 @@ unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
     const struct accel_stat all[] = {
         {"instructions", soft(v)->cpu.retired}, {"instructions outside of blocks", b->uncached},
         {"blocks decoded", b->built},           {"blocks dropped by writes to code", b->dropped},
-        {"flushes of all blocks", b->flushes},
+        {"flushes of all blocks", b->flushes},  {"instructions while pages became code", b->waited},
     };
 
     memcpy(stats, all, sizeof(all));
@@ -193,16 +201,54 @@ unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
 
 /* ---- run ------------------------------------------------------------------------------- */
 
+/* Do what others asked for: drop code they wrote to, and writable entries for pages that they
+ * cache code from. */
+static void inbox_empty(struct soft_vcpu *s)
+{
+    struct code_request request[CODE_REQUESTS];
+    const uint8_t *pages[CODE_REQUESTS];
+    unsigned writable = 0;
+    uint64_t epoch;
+    bool all;
+    unsigned count = code_peer_take(&s->peer, request, &all, &epoch);
+
+    for (unsigned n = 0; n < count; n++) {
+        const struct code_request *r = &request[n];
+
+        if (r->begin < r->end)
+            block_written(&s->blocks, &s->cpu, r->page + r->begin, r->end - r->begin);
+        if (r->host && emu_tlb_may_write(&s->cpu, r->host))
+            pages[writable++] = r->host;
+    }
+    if (writable)
+        emu_tlb_drop_writes(&s->cpu, pages, writable);
+    if (all) {
+        block_flush(&s->blocks);
+        emu_tlb_flush(&s->cpu);
+    }
+    code_peer_acknowledge(&s->peer, epoch);
+}
+
+static void enter(struct soft_vcpu *s)
+{
+    code_peer_enter(&s->peer);
+    inbox_empty(s);
+}
+
+static void leave(struct soft_vcpu *s)
+{
+    code_peer_leave(&s->peer);
+}
+
 /* Between two blocks, something wants to be looked at. True: leave, exit.reason is set. */
 static bool attend(struct soft_vcpu *s)
 {
     struct emu_cpu *c = &s->cpu;
     unsigned why = atomic_load(&s->attention);
 
-    if (why & SOFT_DROP_CODE) {
-        atomic_fetch_and(&s->attention, ~(unsigned)SOFT_DROP_CODE);
-        block_flush(&s->blocks, code_map(s));
-        emu_tlb_flush(c);
+    if (why & SOFT_INBOX) {
+        atomic_fetch_and(&s->attention, ~(unsigned)SOFT_INBOX);
+        inbox_empty(s);
     }
     if (why & SOFT_KICK) {
         atomic_fetch_and(&s->attention, ~(unsigned)SOFT_KICK);
@@ -272,7 +318,7 @@ static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
             emu_one(c);
             continue;
         }
-        b = block_find(&s->blocks, c, code_map(s));
+        b = block_find(&s->blocks, c);
         if (likely(b != NULL))
             block_run(c, b);
         else
@@ -304,12 +350,16 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 
     state_flush(v); /* first: a new rip makes the old access void */
     step_end(STEP_REGISTERS);
+    enter(s);
     err = assist_unanswered(&s->assist);
-    if (err)
+    if (err) {
+        leave(s);
         return err;
+    }
     emu_debug_moved(&s->cpu);
     step_end(STEP_START);
     run_loop(s);
+    leave(s);
     emu_debug_moved(&s->cpu);
     v->valid = 0;
     s->cpu.op = NULL;
@@ -328,12 +378,17 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 
 int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
 {
-    bool open = soft(v)->assist.unanswered;
+    struct soft_vcpu *s = soft(v);
+    bool open = s->assist.unanswered;
+    int err;
 
     state_flush(v);
     v->valid = 0;
-    soft(v)->assist.unanswered = open;
-    return assist_access(&soft(v)->assist, ops);
+    s->assist.unanswered = open;
+    enter(s);
+    err = assist_access(&s->assist, ops);
+    leave(s);
+    return err;
 }
 
 int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
