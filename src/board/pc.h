@@ -10,6 +10,7 @@
 #include "board/cpus.h"
 #include "board/life.h"
 #include "boot/boot.h"
+#include "host/affinity.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ struct pc_config {
     uint64_t memory;     /* bytes, PC_MEMORY_MIN or more, whole pages */
     const char *console; /* "stdio", "none", or a file */
     unsigned cpus;       /* processors, 1 to CPUS_MAX */
+    struct host_cpus pin; /* host CPUs for the vCPUs' threads, --pin; none: any */
     bool control;        /* control line on COM2, board/control.h */
     bool debug_exit;     /* port 0xf4 */
     bool boot_timer;     /* page 0xd0000000, dev/chip/boot_timer.h */

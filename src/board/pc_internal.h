@@ -26,6 +26,7 @@ struct pc {
     struct devices devices;
     bool has_devices;
     struct cpus cpus;
+    struct loop_event held; /* the vCPUs stand still */
     unsigned wired; /* of them that have their local APIC */
     struct ctl ctl;
     struct debugger debugger;

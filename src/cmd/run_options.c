@@ -27,6 +27,7 @@ enum {
     OPT_BOOT,
     OPT_MEMORY,
     OPT_CPUS,
+    OPT_PIN,
     OPT_ACCEL,
     OPT_BOARD,
     OPT_CONSOLE,
@@ -53,6 +54,7 @@ static const struct option options[] = {
     {"boot", required_argument, NULL, OPT_BOOT},
     {"memory", required_argument, NULL, OPT_MEMORY},
     {"cpus", required_argument, NULL, OPT_CPUS},
+    {"pin", required_argument, NULL, OPT_PIN},
     {"accel", required_argument, NULL, OPT_ACCEL},
     {"board", required_argument, NULL, OPT_BOARD},
     {"console", required_argument, NULL, OPT_CONSOLE},
@@ -98,6 +100,8 @@ static const char help[] =
     "The machine:\n"
     "  --memory SIZE       RAM, such as 64M or 2G (default: 256M)\n"
     "  --cpus N            processors, 1 (the default) to 64\n"
+    "  --pin LIST          keep processor n on the n-th host CPU of a list such as 0,2-3;\n"
+    "                      after the last comes the first again\n"
     "  --accel NAME        what runs the guest's code: kvm, kvm:DEVICE, soft (mote's own\n"
     "                      engine), or auto (the default; see 'mote info')\n"
     "  --board pc          the kind of machine\n"
@@ -201,6 +205,13 @@ static int set_cpus(struct run_options *opt, const char *text)
     if (parse_u64(text, CPUS_MAX, &n) || !n)
         return cmd_usage("run", "--cpus: '%s', expected a number from 1 to %d", text, CPUS_MAX);
     opt->pc.cpus = (unsigned)n;
+    return STATUS_OK;
+}
+
+static int set_pin(struct run_options *opt, const char *text)
+{
+    if (host_cpus_parse(text, &opt->pc.pin))
+        return cmd_usage("run", "--pin: '%s', expected numbers of host CPUs such as 0,2-3", text);
     return STATUS_OK;
 }
 
@@ -316,6 +327,7 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_BOOT: return set_boot(opt, text);
     case OPT_MEMORY: return set_memory(opt, text);
     case OPT_CPUS: return set_cpus(opt, text);
+    case OPT_PIN: return set_pin(opt, text);
     case OPT_ACCEL: return set_accel(opt, text);
     case OPT_BOARD:
         if (strcmp(text, "pc"))
