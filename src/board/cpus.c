@@ -82,12 +82,10 @@ void cpu_stand_still(struct cpu *cpu)
     /* An instruction that an access is left of is finished here: devices may make us wait. */
     if (vcpu_get(cpu->vcpu, X86_GPRS))
         life_finish(cpus->life, LIFE_FAILED, 0, err_text());
-    do {
-        atomic_fetch_add(&cpus->still, 1);
-        tell_held(cpus);
-        while (must_stay(cpu, &hold))
-            futex_wait(&cpu->hold, hold, FUTEX_FOREVER);
-        atomic_fetch_sub(&cpus->still, 1);
-    } while (must_stay(cpu, &hold));
+    atomic_fetch_add(&cpus->still, 1);
+    tell_held(cpus);
+    while (must_stay(cpu, &hold))
+        futex_wait(&cpu->hold, hold, FUTEX_FOREVER);
+    atomic_fetch_sub(&cpus->still, 1); /* before it looks for a new holder */
     vcpu_paused(cpu->vcpu);
 }

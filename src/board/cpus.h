@@ -5,8 +5,8 @@
  * A holder asks with cpus_hold; nobody waits. Each vCPU finishes the instruction under way,
  * and then acknowledges by counting itself in `still`. The last one calls held(), as does a
  * cpus_hold that finds all there already. A vCPU goes on when nobody holds it: it takes itself
- * off the count, and looks at its holders once more after that. So a holder either finds it
- * missing in `still`, and held() is yet to come, or is seen by it.
+ * off the count, and looks for holders once more before it runs. So a new holder either finds
+ * it missing in `still`, and held() is yet to come, or is seen by it.
  */
 #ifndef MOTE_BOARD_CPUS_H
 #define MOTE_BOARD_CPUS_H

@@ -19,18 +19,18 @@ struct pc;
 
 /* Strings and modules must outlive the machine. */
 struct pc_config {
-    uint64_t memory;     /* bytes, PC_MEMORY_MIN or more, whole pages */
-    const char *console; /* "stdio", "none", or a file */
-    unsigned cpus;       /* processors, 1 to CPUS_MAX */
+    uint64_t memory;      /* bytes, PC_MEMORY_MIN or more, whole pages */
+    const char *console;  /* "stdio", "none", or a file */
+    unsigned cpus;        /* processors, 1 to CPUS_MAX */
     struct host_cpus pin; /* host CPUs for the vCPUs' threads, --pin; none: any */
-    bool control;        /* control line on COM2, board/control.h */
-    bool debug_exit;     /* port 0xf4 */
-    bool boot_timer;     /* page 0xd0000000, dev/chip/boot_timer.h */
-    uint64_t timeout_ns; /* 0: none */
-    uint64_t grace_ns;   /* for the guest to power off after SIGTERM; 0: none */
-    const char *name;    /* of the control socket, board/ctl.h; NULL: none */
-    const char *gdb;     /* where a debugger may connect, board/debugger.h; NULL: nowhere */
-    bool paused;         /* the vCPUs stand still until a debugger lets it go */
+    bool control;         /* control line on COM2, board/control.h */
+    bool debug_exit;      /* port 0xf4 */
+    bool boot_timer;      /* page 0xd0000000, dev/chip/boot_timer.h */
+    uint64_t timeout_ns;  /* 0: none */
+    uint64_t grace_ns;    /* for the guest to power off after SIGTERM; 0: none */
+    const char *name;     /* of the control socket, board/ctl.h; NULL: none */
+    const char *gdb;      /* where a debugger may connect, board/debugger.h; NULL: nowhere */
+    bool paused;          /* the vCPUs stand still until a debugger lets it go */
     /* What to boot; the board fills in e820 and acpi_rsdp. */
     struct boot_params boot;
 };

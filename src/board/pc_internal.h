@@ -27,7 +27,7 @@ struct pc {
     bool has_devices;
     struct cpus cpus;
     struct loop_event held; /* the vCPUs stand still */
-    unsigned wired; /* of them that have their local APIC */
+    unsigned wired;         /* of them that have their local APIC */
     struct ctl ctl;
     struct debugger debugger;
     uint64_t started, ended; /* host_now_ns of pc_run */

@@ -145,10 +145,14 @@ static bool has_cause_to_run(struct cpu *cpu)
 static void sleep_halted(struct cpu *cpu)
 {
     uint64_t deadline = cpu_intc_sleep(&cpu->intc);
-    unsigned busy = CPU_BUSY;
+    unsigned busy = CPU_BUSY, asleep = CPU_ASLEEP;
+    bool in_time;
 
-    if (atomic_compare_exchange_strong(&cpu->event, &busy, CPU_ASLEEP) &&
-        !futex_wait(&cpu->event, CPU_ASLEEP, deadline))
+    if (!atomic_compare_exchange_strong(&cpu->event, &busy, CPU_ASLEEP))
+        return;
+    in_time = futex_wait(&cpu->event, CPU_ASLEEP, deadline);
+    atomic_compare_exchange_strong(&cpu->event, &asleep, CPU_BUSY); /* awake: no call to wake it */
+    if (!in_time)
         cpu_intc_slept(&cpu->intc);
 }
 

@@ -131,8 +131,8 @@ static void put_basic(struct x86_cpuid *t, const struct x86_cpuid_topology *topo
 static void put_hypervisor(struct x86_cpuid *t, const struct x86_cpuid_topology *topo)
 {
     uint32_t features = B(1) /* port accesses need no delay */ | B(3) /* kvmclock, new MSRs */ |
-                        B(24) /* and it is stable across vCPUs */ |
-                        B(7) | B(11) | B(13) /* hypercalls: kick, send IPIs, yield */;
+                        B(24) /* and it is stable across vCPUs */ | B(7) | B(11) |
+                        B(13) /* hypercalls: kick, send IPIs, yield */;
 
     put(t, 0x40000000, -1, MAX_HYPERVISOR, 0x4b4d564b, 0x564b4d56, 0x4d); /* "KVMKVMKVM" */
     put(t, 0x40000001, -1, features, 0, 0, 0);
