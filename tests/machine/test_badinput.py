@@ -57,7 +57,7 @@ def test_command_line(args, word):
     ("--timeout", ["0", "-1", "soon", "", "inf", "nan", "1e99"]),
     ("--grace", ["-1", "soon", "", "inf", "nan", "1e99"]),
     ("--name", ["", ".", "..", ".x", "-x", "a b", "a:b", "x" * 33, "/" + "x" * 120]),
-    ("--cpus", ["0", "2", "many", "-1", "99999999999999999999"]),
+    ("--cpus", ["0", "65", "many", "-1", "99999999999999999999"]),
     ("--accel", ["", "hax", "kvm:", "soft:x", "kvmkvmkvmkvmkvmkvmkvm"]),
     ("--board", ["", "q35"]),
     ("--boot", ["", "grub", "flat", "flat:0x1000", "flat:zz:real", "flat:0x1000:unreal",
