@@ -95,7 +95,7 @@ def test_end_while_paused(smp, runtime):  # noqa: F811
 
 def test_many_end_soon(flat):
     """The end of 64 that spin: all are told before the first is waited for."""
-    done = machine.run(*flat(SMP), "--cpus", 64, "--timeout", 2, "--dump-on-failure", "--stats")
+    done = machine.run(*flat(SMP), "--cpus", 64, "--timeout", 10, "--dump-on-failure", "--stats")
     assert done.status == TIMEOUT and done.out == all_came(64), done
     for n in range(64):
         assert f"vCPU {n}, last exit" in done.err
