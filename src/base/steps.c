@@ -96,8 +96,17 @@ static void put(enum step step, uint64_t from, uint64_t to)
     put_event(step, from - rec.begin, to - from, rss);
 }
 
+static __thread bool left_out;
+
+void steps_leave_out(void)
+{
+    left_out = true;
+}
+
 void steps_mark(enum step step)
 {
+    if (left_out && step < STEP_READY)
+        return;
     if (step < STEP_READY && atomic_load_explicit(&rec.entered, memory_order_relaxed))
         return;
     pthread_mutex_lock(&rec.lock);

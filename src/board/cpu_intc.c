@@ -1,5 +1,7 @@
 #include "board/cpu_intc.h"
 
+#include "board/timer.h"
+
 #include <x86intrin.h>
 
 /* ---- wiring ---- */
@@ -26,8 +28,7 @@ static void lapic_eoi_broadcast(void *user, uint8_t vector)
 }
 
 /*
- * The offset is the vCPU's; the I/O thread may read it while a guest that sets its TSC
- * changes it.
+ * The offset is the vCPU's; a machine that is restored reads it from another thread.
  */
 static uint64_t guest_tsc(void *user)
 {
@@ -48,7 +49,9 @@ int cpu_intc_init(struct cpu_intc *ci, unsigned id, struct loop *loop, struct ho
     if (ci->intc->inside)
         return 0;
     now = board_clock(clock);
-    err = board_timer_init(&ci->timer, loop, clock);
+    ci->timer.wake = ci->wake;
+    ci->timer.user = ci->user;
+    err = cpu_timer_init(&ci->timer, loop, clock);
     if (err)
         return err;
     lapic_init(&ci->lapic, id, !id, &ops, &now, &ci->timer.dev, tsc_khz);
@@ -65,7 +68,7 @@ void cpu_intc_destroy(struct cpu_intc *ci, struct loop *loop)
     if (ci->intc->inside)
         return;
     lapic_destroy(&ci->lapic);
-    board_timer_destroy(&ci->timer, loop);
+    cpu_timer_destroy(&ci->timer, loop);
 }
 
 void cpu_intc_set_lint0(struct cpu_intc *ci, int level)
@@ -77,6 +80,39 @@ void cpu_intc_set_lint0(struct cpu_intc *ci, int level)
     atomic_store(&ci->lint0, level);
     if (level)
         ci->wake(ci->user);
+}
+
+unsigned cpu_intc_send_ipi(struct cpu_intc *ci, uint32_t dest, uint32_t icr)
+{
+    const struct apic_msg msg = {
+        .dest = dest, .wide = true, .delivery_mode = icr >> 8 & 7, .vector = icr & 0xff};
+
+    return apic_bus_send(&ci->intc->bus, &ci->lapic, &msg);
+}
+
+/* ---- the timer ---- */
+
+void cpu_intc_look(struct cpu_intc *ci)
+{
+    if (!ci->intc->inside)
+        cpu_timer_look(&ci->timer);
+}
+
+void cpu_intc_run(struct cpu_intc *ci)
+{
+    if (!ci->intc->inside)
+        cpu_timer_run(&ci->timer);
+}
+
+uint64_t cpu_intc_sleep(struct cpu_intc *ci)
+{
+    return ci->intc->inside ? LOOP_TIMER_OFF : cpu_timer_sleep(&ci->timer);
+}
+
+void cpu_intc_slept(struct cpu_intc *ci)
+{
+    if (!ci->intc->inside)
+        cpu_timer_slept(&ci->timer);
 }
 
 /* ---- the vCPU's side ---- */

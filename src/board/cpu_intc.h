@@ -11,8 +11,8 @@
 #ifndef MOTE_BOARD_CPU_INTC_H
 #define MOTE_BOARD_CPU_INTC_H
 
+#include "board/cpu_timer.h"
 #include "board/intc.h"
-#include "board/timer.h"
 #include "dev/chip/lapic.h"
 #include "mem/gpa.h"
 
@@ -20,7 +20,7 @@ struct cpu_intc {
     struct intc *intc;
     atomic_int lint0;   /* inside: the level of that input */
     struct lapic lapic; /* else */
-    struct board_timer timer;
+    struct cpu_timer timer;
     const uint64_t *tsc_offset; /* guest's TSC less the host's */
     void (*wake)(void *user);   /* the vCPU has something to look at; any thread */
     void *user;
@@ -37,6 +37,16 @@ void cpu_intc_destroy(struct cpu_intc *ci, struct loop *loop);
 
 /* The PICs' output. Any thread. */
 void cpu_intc_set_lint0(struct cpu_intc *ci, int level);
+
+/* An interrupt to the APIC of that ID: mode and vector as in ICR's low half. Returns how many
+ * there are, 0 or 1. Not inside. */
+unsigned cpu_intc_send_ipi(struct cpu_intc *ci, uint32_t dest, uint32_t icr);
+
+/* The local APIC's timer, as board/cpu_timer.h has it; inside it is no matter of ours. */
+void cpu_intc_look(struct cpu_intc *ci);
+void cpu_intc_run(struct cpu_intc *ci);
+uint64_t cpu_intc_sleep(struct cpu_intc *ci);
+void cpu_intc_slept(struct cpu_intc *ci);
 
 /*
  * Is there an interrupt to inject, to a vCPU that accepts them? Inside, LINT0 may be

@@ -1,5 +1,8 @@
 #include "board/cpus.h"
 
+#include "base/err.h"
+#include "board/futex.h"
+
 int cpus_start(struct cpus *cpus)
 {
     int err = 0;
@@ -11,19 +14,42 @@ int cpus_start(struct cpus *cpus)
 
 void cpus_join(struct cpus *cpus)
 {
-    for (unsigned i = 0; i < cpus->count; i++)
-        cpu_stop(&cpus->cpu[i]);
+    cpus_hold(cpus, CPU_HOLD_END);
+    for (unsigned i = 0; i < cpus->count; i++) {
+        futex_wake(&cpus->cpu[i].hold); /* one that stood still had a holder before */
+        cpu_nudge(&cpus->cpu[i]);
+    }
     for (unsigned i = 0; i < cpus->count; i++)
         cpu_join(&cpus->cpu[i]);
 }
 
-bool cpus_hold(struct cpus *cpus, enum cpu_hold who)
-{
-    bool all = true;
+/* ---- the safe point ---- */
 
-    for (unsigned i = 0; i < cpus->count; i++)
-        all &= cpu_hold(&cpus->cpu[i], who);
-    return all;
+bool cpus_are_held(struct cpus *cpus)
+{
+    return cpus->count && atomic_load(&cpus->still) == cpus->count;
+}
+
+static void tell_held(struct cpus *cpus)
+{
+    if (cpus->held && cpus_are_held(cpus))
+        cpus->held(cpus->user);
+}
+
+void cpus_hold(struct cpus *cpus, enum cpu_hold who)
+{
+    for (unsigned i = 0; i < cpus->count; i++) {
+        /* With another holder it was told already. */
+        if (!atomic_fetch_or(&cpus->cpu[i].hold, who))
+            cpu_wake(&cpus->cpu[i]);
+    }
+    tell_held(cpus);
+}
+
+void cpu_release(struct cpu *cpu, enum cpu_hold who)
+{
+    if (!(atomic_fetch_and(&cpu->hold, ~(unsigned)who) & ~(unsigned)who))
+        futex_wake(&cpu->hold);
 }
 
 void cpus_release(struct cpus *cpus, enum cpu_hold who)
@@ -32,20 +58,34 @@ void cpus_release(struct cpus *cpus, enum cpu_hold who)
         cpu_release(&cpus->cpu[i], who);
 }
 
-bool cpus_are_held(struct cpus *cpus)
-{
-    for (unsigned i = 0; i < cpus->count; i++) {
-        if (!cpu_is_held(&cpus->cpu[i]))
-            return false;
-    }
-    return true;
-}
-
 unsigned cpus_holders(struct cpus *cpus)
 {
     unsigned who = 0;
 
     for (unsigned i = 0; i < cpus->count; i++)
-        who |= cpu_holders(&cpus->cpu[i]);
+        who |= atomic_load(&cpus->cpu[i].hold);
     return who;
+}
+
+/* CPU_HOLD_END changes the word that is waited for, so the end of life is not missed. */
+static bool must_stay(struct cpu *cpu, unsigned *hold)
+{
+    *hold = atomic_load(&cpu->hold);
+    return *hold && life_running(cpu->cpus->life);
+}
+
+void cpu_stand_still(struct cpu *cpu)
+{
+    struct cpus *cpus = cpu->cpus;
+    unsigned hold;
+
+    /* An instruction that an access is left of is finished here: devices may make us wait. */
+    if (vcpu_get(cpu->vcpu, X86_GPRS))
+        life_finish(cpus->life, LIFE_FAILED, 0, err_text());
+    atomic_fetch_add(&cpus->still, 1);
+    tell_held(cpus);
+    while (must_stay(cpu, &hold))
+        futex_wait(&cpu->hold, hold, FUTEX_FOREVER);
+    atomic_fetch_sub(&cpus->still, 1); /* before it looks for a new holder */
+    vcpu_paused(cpu->vcpu);
 }

@@ -43,11 +43,9 @@ static void answer_waiting(struct ctl *ctl, const char *answer)
     }
 }
 
-static void held_ready(void *user)
+void ctl_held(struct ctl *ctl)
 {
-    struct ctl *ctl = user;
-
-    if (cpus_are_held(ctl->cpus) && cpus_holders(ctl->cpus) & CPU_HOLD_USER)
+    if (ctl->loop && cpus_holders(ctl->cpus) & CPU_HOLD_USER)
         answer_waiting(ctl, "ok");
 }
 
@@ -84,8 +82,7 @@ static void request(void *user, struct line_client *c, const char *line)
     if (!strcmp(line, "status")) {
         status(ctl, c);
     } else if (!strcmp(line, "pause")) {
-        if (cpus_hold(ctl->cpus, CPU_HOLD_USER))
-            line_answer(c, "ok");
+        cpus_hold(ctl->cpus, CPU_HOLD_USER); /* ctl_held answers */
     } else if (!strcmp(line, "resume")) {
         resume(ctl, c);
     } else if (!strcmp(line, "poweroff")) {
@@ -136,23 +133,13 @@ static int open_named(struct ctl *ctl, const char *name)
 
 int ctl_open(struct ctl *ctl, struct loop *loop, const char *name)
 {
-    int err = loop_event_init(loop, &ctl->held, held_ready, ctl);
+    int err;
 
-    if (err)
-        return err;
     ctl->loop = loop;
     err = strchr(name, '/') ? open_socket(ctl, name, name) : open_named(ctl, name);
-    if (err) {
-        loop_event_destroy(loop, &ctl->held);
+    if (err)
         ctl->loop = NULL;
-    }
     return err;
-}
-
-void ctl_held(struct ctl *ctl)
-{
-    if (ctl->loop)
-        loop_event_set(&ctl->held);
 }
 
 void ctl_close(struct ctl *ctl)
@@ -160,6 +147,5 @@ void ctl_close(struct ctl *ctl)
     if (!ctl->loop)
         return;
     line_server_close(&ctl->server);
-    loop_event_destroy(ctl->loop, &ctl->held);
     ctl->loop = NULL;
 }

@@ -28,7 +28,6 @@ struct ctl {
 
     struct loop *loop; /* NULL: not open */
     struct line_server server;
-    struct loop_event held;
 };
 
 /*
@@ -38,7 +37,7 @@ struct ctl {
  */
 int ctl_open(struct ctl *ctl, struct loop *loop, const char *name);
 
-/* A vCPU came to stand still. Any thread; nothing happens on a ctl that is not open. */
+/* All vCPUs stand still. On the loop's thread; nothing happens on a ctl that is not open. */
 void ctl_held(struct ctl *ctl);
 
 /* Remove the socket. Fine on a zeroed ctl. */

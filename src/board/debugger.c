@@ -15,21 +15,10 @@
 
 /* ---- the vCPUs ---- */
 
-/* Afterwards look_at_cpus comes, whether they stand still already or soon. */
+/* Afterwards debugger_held comes, whether they stand still already or soon. */
 static void hold_all(struct debugger *d)
 {
-    for (unsigned i = 0; i < d->target.cpus; i++)
-        cpu_hold(&d->cpus[i], CPU_HOLD_DEBUGGER);
-    loop_event_set(&d->changed);
-}
-
-static bool all_held(struct debugger *d)
-{
-    for (unsigned i = 0; i < d->target.cpus; i++) {
-        if (!cpu_is_held(&d->cpus[i]))
-            return false;
-    }
-    return true;
+    cpus_hold(d->cpus, CPU_HOLD_DEBUGGER);
 }
 
 /* Whoever debugs decides: also a machine that began --paused goes on. */
@@ -40,41 +29,34 @@ static void let_go(struct cpu *cpu, bool of_user)
     cpu_release(cpu, CPU_HOLD_DEBUGGER);
 }
 
-static bool has_reason(struct cpu *cpu)
-{
-    return cpu_is_held(cpu) && cpu->exit.reason == VCPU_EXIT_DEBUG;
-}
-
-/* Take note of what vCPUs stopped for by themselves; the first is what is told. */
+/* What vCPUs stopped for by themselves; the first is what is told. */
 static void take_reasons(struct debugger *d)
 {
-    for (unsigned i = 0; i < d->target.cpus; i++) {
+    for (unsigned i = 0; i < d->cpus->count; i++) {
+        struct cpu *cpu = &d->cpus->cpu[i];
         struct gdb_stop stop;
 
-        if (!has_reason(&d->cpus[i]))
+        if (cpu->exit.reason != VCPU_EXIT_DEBUG)
             continue;
-        d->cpus[i].exit.reason = VCPU_EXIT_NONE;
+        cpu->exit.reason = VCPU_EXIT_NONE;
         if (debugger_reason(d, i, &stop)) {
             if (!d->stopping)
                 d->stop = stop;
             d->stopping = true;
-        } else if (!d->stopping && d->phase == DEBUGGER_ATTACHED) {
-            let_go(&d->cpus[i], false);
         }
     }
 }
 
+/* A stop that is told holds all; after an INT3 of the guest's own they go on as they were. */
 static void report_stop(struct debugger *d)
 {
     take_reasons(d);
-    if (!d->stopping)
-        return;
-    if (!all_held(d)) {
+    if (d->stopping) {
+        d->stopping = false;
         hold_all(d);
-        return;
+        gdb_stub_stopped(&d->stub, &d->stop);
     }
-    d->stopping = false;
-    gdb_stub_stopped(&d->stub, &d->stop);
+    cpus_release(d->cpus, CPU_HOLD_STOP);
 }
 
 static void clean_up(struct debugger *d)
@@ -82,8 +64,9 @@ static void clean_up(struct debugger *d)
     take_reasons(d);
     d->stopping = false;
     breakpoints_clear(&d->breaks);
-    for (unsigned i = 0; i < d->target.cpus; i++)
+    for (unsigned i = 0; i < d->cpus->count; i++)
         debugger_resume(d, i, false);
+    cpus_release(d->cpus, CPU_HOLD_STOP);
 }
 
 /* ---- the client ---- */
@@ -193,10 +176,10 @@ static void accepted(void *user, int fd)
 
 /* ---- both ---- */
 
-static void look_at_cpus(void *user)
+void debugger_held(struct debugger *d)
 {
-    struct debugger *d = user;
-
+    if (!d->open || d->phase == DEBUGGER_IDLE)
+        return;
     if (d->phase == DEBUGGER_ATTACHED) {
         if (d->stub.state == GDB_RUNNING) {
             report_stop(d);
@@ -204,8 +187,6 @@ static void look_at_cpus(void *user)
         }
         return;
     }
-    if (d->phase == DEBUGGER_IDLE || !all_held(d))
-        return;
     clean_up(d);
     if (d->phase == DEBUGGER_ATTACHING) {
         d->phase = DEBUGGER_ATTACHED;
@@ -216,14 +197,8 @@ static void look_at_cpus(void *user)
         return;
     }
     d->phase = DEBUGGER_IDLE;
-    for (unsigned i = 0; i < d->target.cpus; i++)
-        let_go(&d->cpus[i], d->unpause);
-}
-
-void debugger_held(struct debugger *d)
-{
-    if (d->open)
-        loop_event_set(&d->changed);
+    for (unsigned i = 0; i < d->cpus->count; i++)
+        let_go(&d->cpus->cpu[i], d->unpause);
 }
 
 /* ---- what the stub asks for ---- */
@@ -245,7 +220,7 @@ static void target_resume(void *user, unsigned cpu, bool step)
     struct debugger *d = user;
 
     debugger_resume(d, cpu, step);
-    let_go(&d->cpus[cpu], true);
+    let_go(&d->cpus->cpu[cpu], true);
 }
 
 static void target_interrupt(void *user)
@@ -268,22 +243,16 @@ int debugger_open(struct debugger *d, struct loop *loop, struct life *life, cons
     d->loop = loop;
     d->life = life;
     d->client.fd = -1;
-    err = loop_event_init(loop, &d->changed, look_at_cpus, d);
-    if (err)
-        return err;
     err = listener_open(&d->listener, loop, where, accepted, d);
-    if (err)
-        loop_event_destroy(loop, &d->changed);
     d->open = !err;
     return err;
 }
 
-void debugger_attach(struct debugger *d, struct guest_mem *mem, struct cpu *cpus, unsigned count,
-                     bool avx)
+void debugger_attach(struct debugger *d, struct guest_mem *mem, struct cpus *cpus, bool avx)
 {
     d->cpus = cpus;
     d->mem = d->breaks.mem = mem;
-    debugger_target_init(d, count, avx);
+    debugger_target_init(d, cpus->count, avx);
     d->target.send = target_send;
     d->target.resume = target_resume;
     d->target.interrupt = target_interrupt;
@@ -324,6 +293,5 @@ void debugger_close(struct debugger *d)
     if (d->client.fd >= 0)
         close_client(d);
     listener_close(&d->listener);
-    loop_event_destroy(d->loop, &d->changed);
     d->open = false;
 }

@@ -8,8 +8,7 @@
 #define MOTE_BOARD_DEBUGGER_H
 
 #include "board/breakpoints.h"
-#include "board/life.h"
-#include "board/vcpu.h"
+#include "board/cpus.h"
 #include "gdb/stub.h"
 #include "host/listen.h"
 
@@ -26,13 +25,12 @@ struct debugger {
     struct loop *loop;
     struct life *life;
     struct guest_mem *mem;
-    struct cpu *cpus;
+    struct cpus *cpus;
     struct listener listener;
-    struct loop_event changed; /* look at the vCPUs again */
     bool open;
 
     enum debugger_phase phase;
-    bool stopping;        /* the vCPUs are to stand still for `stop` */
+    bool stopping;        /* the client is to be told of `stop` */
     bool unpause;         /* LEAVING: the client held the machine; --paused ends with it */
     struct gdb_stop stop; /* what the client is told then */
     struct breakpoints breaks;
@@ -50,10 +48,9 @@ struct debugger {
 int debugger_open(struct debugger *d, struct loop *loop, struct life *life, const char *where);
 
 /* The machine is there. avx: its guest is offered AVX. Before the loop runs. */
-void debugger_attach(struct debugger *d, struct guest_mem *mem, struct cpu *cpus, unsigned count,
-                     bool avx);
+void debugger_attach(struct debugger *d, struct guest_mem *mem, struct cpus *cpus, bool avx);
 
-/* A vCPU came to stand still (cpu->held). Any thread. */
+/* All vCPUs stand still (cpus->held). On the loop's thread. */
 void debugger_held(struct debugger *d);
 
 /* The machine's life is over, the vCPUs' threads have ended: tell the client. */

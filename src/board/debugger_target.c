@@ -13,7 +13,7 @@ static struct vcpu *vcpu_of(void *user, unsigned cpu)
 {
     struct debugger *d = user;
 
-    return d->cpus[cpu].vcpu;
+    return d->cpus->cpu[cpu].vcpu;
 }
 
 /* ---- state and memory ---- */
@@ -28,10 +28,13 @@ static struct x86_state *target_get(void *user, unsigned cpu, unsigned groups)
 static int target_set(void *user, unsigned cpu, unsigned groups)
 {
     struct debugger *d = user;
+    struct cpu *c = &d->cpus->cpu[cpu];
 
     /* RFLAGS may say another thing now than at the last exit. */
-    d->cpus[cpu].exit.intr_ready = false;
-    return vcpu_set(vcpu_of(user, cpu), groups);
+    c->exit.intr_ready = false;
+    if (groups & X86_GPRS)
+        c->exit.rflags = c->vcpu->state->rflags;
+    return vcpu_set(c->vcpu, groups);
 }
 
 /* As much of [gva, gva + len) as lies in one page. */
@@ -148,7 +151,7 @@ static void hit_watch(struct debugger *d, unsigned watches, struct gdb_stop *sto
 bool debugger_reason(struct debugger *d, unsigned cpu, struct gdb_stop *stop)
 {
     static const struct x86_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
-    struct cpu *c = &d->cpus[cpu];
+    struct cpu *c = &d->cpus->cpu[cpu];
 
     *stop = (struct gdb_stop){.cpu = cpu, .signal = GDB_SIGTRAP};
     if (c->exit.debug.int3 && !our_int3(d, c->vcpu, stop)) {
@@ -164,9 +167,9 @@ void debugger_resume(struct debugger *d, unsigned cpu, bool step)
     struct vcpu_debug debug = {.step = step};
 
     breakpoints_apply(&d->breaks, &debug);
-    if (vcpu_set_debug(d->cpus[cpu].vcpu, &debug))
+    if (vcpu_set_debug(d->cpus->cpu[cpu].vcpu, &debug))
         life_finish(d->life, LIFE_FAILED, 0, err_text());
-    d->cpus[cpu].stepping = step;
+    d->cpus->cpu[cpu].stepping = step;
 }
 
 /* ---- monitor ---- */
@@ -192,7 +195,7 @@ static void target_monitor(void *user, unsigned cpu, const char *command, char *
     if (!out)
         return;
     if (!strcmp(command, "registers"))
-        report_print(out, vcpu_of(d, cpu), &d->cpus[cpu].exit);
+        report_print(out, vcpu_of(d, cpu), &d->cpus->cpu[cpu].exit);
     else if (!strncmp(command, "translate ", 10))
         print_translation(vcpu_of(d, cpu), command + 10, out);
     else

@@ -14,6 +14,16 @@
 
 /* ---- host side ---- */
 
+static void look_at_held(void *user)
+{
+    struct pc *pc = user;
+
+    if (!cpus_are_held(&pc->cpus))
+        return;
+    ctl_held(&pc->ctl);
+    debugger_held(&pc->debugger);
+}
+
 static int host_init(struct pc *pc)
 {
     int err = loop_init(&pc->loop);
@@ -22,7 +32,12 @@ static int host_init(struct pc *pc)
         return err;
     life_init(&pc->life, &pc->loop);
     host_clock_start(&pc->clock);
-    err = console_open(&pc->console, &pc->loop, pc->cfg.console);
+    err = loop_event_init(&pc->loop, &pc->held, look_at_held, pc);
+    if (!err) {
+        err = console_open(&pc->console, &pc->loop, pc->cfg.console);
+        if (err)
+            loop_event_destroy(&pc->loop, &pc->held);
+    }
     if (err) {
         life_destroy(&pc->life);
         loop_destroy(&pc->loop);
@@ -39,7 +54,9 @@ int pc_create(struct pc **out, const struct pc_config *cfg)
     if (!pc)
         return err_set(ENOMEM, "out of memory");
     pc->cfg = *cfg;
-    err = step_done(STEP_HOST, host_init(pc));
+    err = host_cpus_check(&cfg->pin);
+    if (!err)
+        err = step_done(STEP_HOST, host_init(pc));
     if (err) {
         free(pc);
         return err;
@@ -90,7 +107,7 @@ static int set_cpuid(struct pc *pc)
             err = vcpu_set_cpuid(pc->cpus.cpu[i].vcpu, table);
     }
     if (!err)
-        debugger_attach(&pc->debugger, &pc->machine->mem, pc->cpus.cpu, pc->cpus.count,
+        debugger_attach(&pc->debugger, &pc->machine->mem, &pc->cpus,
                         x86_cpuid_has(table, X86_FEATURE_AVX));
     free(table);
     return err;
@@ -101,18 +118,23 @@ static void wake_cpu(void *cpu)
     cpu_wake(cpu);
 }
 
+/* All vCPUs stand still; on one of their threads. */
 static void on_held(void *user)
 {
     struct pc *pc = user;
 
-    ctl_held(&pc->ctl);
-    debugger_held(&pc->debugger);
+    loop_event_set(&pc->held);
 }
 
 static int create_vcpus(struct pc *pc)
 {
     int err = 0;
 
+    pc->cpus.life = &pc->life;
+    pc->cpus.ports = &pc->devices.ports;
+    pc->cpus.mmio = &pc->devices.mmio;
+    pc->cpus.held = on_held;
+    pc->cpus.user = pc;
     while (!err && pc->cpus.count < pc->cfg.cpus) {
         err = vcpu_create(&pc->cpus.cpu[pc->cpus.count].vcpu, pc->machine, pc->cpus.count);
         pc->cpus.count += !err;
@@ -127,16 +149,13 @@ static int wire_vcpus(struct pc *pc)
         struct cpu *cpu = &pc->cpus.cpu[pc->wired];
         int err;
 
-        cpu->life = &pc->life;
-        cpu->ports = &pc->devices.ports;
-        cpu->mmio = &pc->devices.mmio;
-        cpu->held = on_held;
-        cpu->user = pc;
+        cpu->cpus = &pc->cpus;
+        cpu->pin = host_cpus_nth(&pc->cfg.pin, pc->wired);
         cpu->intc.intc = &pc->devices.intc;
         cpu->intc.tsc_offset = &cpu->vcpu->tsc_offset;
         cpu->intc.wake = wake_cpu;
         cpu->intc.user = cpu;
-        cpu->waits = pc->wired && !pc->devices.intc.inside;
+        cpu->activity = pc->wired && !pc->devices.intc.inside ? CPU_WAIT_SIPI : CPU_ACTIVE;
         err = cpu_intc_init(&cpu->intc, pc->wired, &pc->loop, &pc->clock, guest_tsc_khz(pc));
         if (err)
             return err;
@@ -243,6 +262,7 @@ void pc_destroy(struct pc *pc)
     machine_destroy(pc->machine);
     ram_free(&pc->ram);
     console_close(&pc->console);
+    loop_event_destroy(&pc->loop, &pc->held);
     life_destroy(&pc->life);
     loop_destroy(&pc->loop);
     free(pc);

@@ -11,6 +11,7 @@
 #include "board/life.h"
 #include "board/ram.h"
 #include "boot/boot.h"
+#include "host/affinity.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@ struct pc_config {
     const char *console;      /* "stdio", "none", or a file */
     unsigned cpus;            /* processors, 1 to CPUS_MAX */
     struct x86_cpu cpu;       /* what they are; all zero: "host" */
+    struct host_cpus pin;     /* host CPUs for the vCPUs' threads, --pin; none: any */
     bool control;             /* control line on COM2, board/control.h */
     bool debug_exit;          /* port 0xf4 */
     bool boot_timer;          /* page 0xd0000000, dev/chip/boot_timer.h */

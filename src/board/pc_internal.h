@@ -26,7 +26,8 @@ struct pc {
     struct devices devices;
     bool has_devices;
     struct cpus cpus;
-    unsigned wired; /* of them that have their local APIC */
+    struct loop_event held; /* the vCPUs stand still */
+    unsigned wired;         /* of them that have their local APIC */
     struct ctl ctl;
     struct debugger debugger;
     uint64_t started, ended; /* host_now_ns of pc_run */

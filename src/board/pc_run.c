@@ -122,7 +122,7 @@ int pc_run(struct pc *pc, struct pc_end *end)
     err = timers_init(pc);
     if (!err) {
         err = begin(pc);
-        if (!err && loop_run(&pc->loop))
+        if (err || loop_run(&pc->loop))
             life_finish(&pc->life, LIFE_FAILED, 0, err_text());
         tty_restore(); /* now, should ending take long */
         signals_release(&pc->signals);

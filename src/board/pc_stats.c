@@ -51,6 +51,19 @@ static uint64_t all_exits(const struct cpus *cpus, unsigned reason)
     return n;
 }
 
+static void print_vcpus(const struct cpus *cpus, FILE *out)
+{
+    for (unsigned i = 0; i < cpus->count; i++) {
+        const struct cpu *cpu = &cpus->cpu[i];
+        uint64_t n = 0;
+
+        for (unsigned reason = 0; reason < VCPU_EXIT_COUNT; reason++)
+            n += cpu->exits[reason];
+        fprintf(out, "vCPU %u: %" PRIu64 " exits, %" PRIu64 " of them halt\n", i, n,
+                cpu->exits[VCPU_EXIT_HALT]);
+    }
+}
+
 void pc_stats(struct pc *pc, FILE *out)
 {
     struct accel_stat stats[ACCEL_STATS] = {0};
@@ -69,6 +82,8 @@ void pc_stats(struct pc *pc, FILE *out)
         if (n)
             fprintf(out, "exits %-12s %" PRIu64 "\n", vcpu_exit_name(i), n);
     }
+    if (pc->cpus.count > 1)
+        print_vcpus(&pc->cpus, out);
     print_memory(pc, out);
     for (unsigned i = 0; i < count; i++)
         fprintf(out, "%s: %" PRIu64 "\n", stats[i].name, stats[i].value);

@@ -1,29 +1,37 @@
 #include "board/startup.h"
 
 #include "base/bits.h"
+#include "board/cpus.h"
+
+#include <string.h>
 
 /*
  * The state after INIT: as after RESET, but MSRs, x87 and vector state, and the caches'
- * bits of CR0 stay (SDM Vol. 3A table 9-1).
+ * bits of CR0 stay (SDM Vol. 3A table 9-1); EFER goes with the modes. kvmclock is off
+ * until the guest's next start asks for it, as its page may be another's then.
  */
 static int init(struct cpu *cpu)
 {
     struct x86_state *s = cpu->vcpu->state;
     const uint64_t kept = CR0_CD | CR0_NW;
-    struct x86_msrs msr;
-    uint64_t cr0, xcr0;
+    struct x86_state fresh;
     int err = vcpu_get(cpu->vcpu, X86_CRS | X86_MSRS);
 
     if (err)
         return err;
-    msr = s->msr;
-    msr.efer = 0;
-    cr0 = s->cr0;
-    xcr0 = s->xcr0;
-    x86_state_reset(s);
-    s->msr = msr;
-    s->xcr0 = xcr0;
-    s->cr0 = (s->cr0 & ~kept) | (cr0 & kept);
+    x86_state_reset(&fresh);
+    fresh.msr = s->msr;
+    fresh.msr.efer = 0;
+    fresh.msr.kvm_system_time = fresh.msr.kvm_wall_clock = 0;
+    fresh.xcr0 = s->xcr0;
+    fresh.cr0 = (fresh.cr0 & ~kept) | (s->cr0 & kept);
+    memcpy(fresh.xsave, s->xsave, sizeof(fresh.xsave));
+    *s = fresh;
+    cpu->activity = CPU_WAIT_SIPI;
+    cpu->exit.intr_ready = false;
+    cpu->exit.rflags = FLAG_R1;
+    cpu->exit.cr8 = 0;
+    atomic_store(&cpu->kicked, false);
     return vcpu_set(cpu->vcpu, X86_ALL & ~(unsigned)X86_FPU);
 }
 
@@ -38,6 +46,7 @@ static int start(struct cpu *cpu, uint8_t page)
     s->seg[SEG_CS].selector = (uint16_t)(page << 8);
     s->seg[SEG_CS].base = (uint64_t)page << 12;
     s->rip = 0;
+    cpu->activity = CPU_ACTIVE;
     return vcpu_set(cpu->vcpu, X86_GPRS | X86_SEGS);
 }
 
@@ -47,17 +56,13 @@ int startup_take(struct cpu *cpu)
     unsigned events = cpu_intc_take_startup(&cpu->intc, &page);
     int err = 0;
 
-    if (events & LAPIC_EVENT_INIT) {
+    if ((events & LAPIC_EVENT_INIT) && !cpu->vcpu->id) {
+        life_finish(cpu->cpus->life, LIFE_RESET, 0, NULL);
+        return 0;
+    }
+    if (events & LAPIC_EVENT_INIT)
         err = init(cpu);
-        cpu->waits = cpu->vcpu->id != 0;
-        cpu->halted = false;
-        cpu->exit.intr_ready = false;
-        cpu->exit.rflags = FLAG_R1;
-        cpu->exit.cr8 = 0;
-    }
-    if (!err && (events & LAPIC_EVENT_SIPI) && cpu->waits) {
+    if (!err && (events & LAPIC_EVENT_SIPI) && cpu->activity == CPU_WAIT_SIPI)
         err = start(cpu, page);
-        cpu->waits = false;
-    }
     return err;
 }

@@ -4,26 +4,23 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/steps.h"
+#include "board/cpu_exit.h"
+#include "board/cpus.h"
+#include "board/futex.h"
 #include "board/startup.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/syscall.h>
+#include <sys/prctl.h>
 #include <time.h>
-#include <unistd.h>
 
-/* Ends a system call (a write to a full pipe) that a vCPU's thread sleeps in. */
 #define NUDGE_SIGNAL SIGUSR2
-
-#define KVM_ENOSYS 1000 /* what Linux expects from a hypercall nobody knows */
 
 /*
  * A wake-up must not get lost between "nothing is pending" and sleeping. The
- * thread first takes the event, then looks at the controllers; a device first
- * changes a controller, then sets the event. Who sets it over CPU_BUSY kicks
+ * thread first takes the event, then looks at holders and controllers; others first
+ * change those, then set the event. Who sets it over CPU_BUSY kicks
  * the accelerator, over CPU_ASLEEP wakes the futex, over CPU_EVENT nothing.
  */
 enum cpu_event {
@@ -34,123 +31,14 @@ enum cpu_event {
 
 static __thread struct cpu *current;
 
-static void futex(atomic_uint *word, int op, unsigned value)
-{
-    syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
-}
-
 void cpu_wake(struct cpu *cpu)
 {
     unsigned old = atomic_exchange(&cpu->event, CPU_EVENT);
 
     if (old == CPU_ASLEEP)
-        futex(&cpu->event, FUTEX_WAKE, 1);
+        futex_wake(&cpu->event);
     else if (old == CPU_BUSY && cpu != current)
         vcpu_kick(cpu->vcpu);
-}
-
-/* Beside the holders' bits in cpu->hold: the vCPU stands still. */
-#define HELD 0x80000000u
-
-bool cpu_hold(struct cpu *cpu, enum cpu_hold who)
-{
-    if (atomic_fetch_or(&cpu->hold, who) & HELD)
-        return true;
-    cpu_wake(cpu);
-    return false;
-}
-
-void cpu_release(struct cpu *cpu, enum cpu_hold who)
-{
-    atomic_fetch_and(&cpu->hold, ~(unsigned)who);
-    futex(&cpu->hold, FUTEX_WAKE, 1);
-}
-
-bool cpu_is_held(struct cpu *cpu)
-{
-    return atomic_load(&cpu->hold) & HELD;
-}
-
-unsigned cpu_holders(struct cpu *cpu)
-{
-    return atomic_load(&cpu->hold) & ~HELD;
-}
-
-static void cpu_fail(struct cpu *cpu, const char *why)
-{
-    life_finish(cpu->life, LIFE_FAILED, 0, why);
-}
-
-/* Somebody holds the vCPU: wait until nobody does. To go on is one step with seeing that. */
-static void stand_still(struct cpu *cpu)
-{
-    /* An instruction that an access is left of is finished here: devices may make us wait. */
-    if (vcpu_get(cpu->vcpu, X86_GPRS))
-        cpu_fail(cpu, err_text());
-    atomic_fetch_or(&cpu->hold, HELD);
-    if (cpu->held)
-        cpu->held(cpu->user);
-    while (life_running(cpu->life)) {
-        unsigned hold = HELD;
-
-        if (atomic_compare_exchange_strong(&cpu->hold, &hold, 0)) {
-            vcpu_paused(cpu->vcpu);
-            return;
-        }
-        futex(&cpu->hold, FUTEX_WAIT, hold);
-    }
-}
-
-/* ---- accesses ---- */
-
-static int bus_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
-{
-    struct cpu *cpu = user;
-
-    if (write)
-        dev_bus_write(cpu->ports, port, size, *data);
-    else
-        *data = dev_bus_read(cpu->ports, port, size);
-    return 0;
-}
-
-static int bus_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
-{
-    struct cpu *cpu = user;
-
-    if (cpu_intc_mmio(&cpu->intc, gpa, size, write, data))
-        return 0;
-    if (write)
-        dev_bus_write(cpu->mmio, gpa.v, size, *data);
-    else
-        *data = dev_bus_read(cpu->mmio, gpa.v, size);
-    return 0;
-}
-
-static int answer_msr(struct cpu *cpu)
-{
-    bool write = cpu->exit.reason == VCPU_EXIT_WRMSR;
-    uint64_t value = write ? cpu->exit.msr.value : 0;
-    bool known = cpu_intc_msr(&cpu->intc, cpu->exit.msr.index, write, &value);
-
-    if (!known) {
-        if (write)
-            trace(TRACE_MSR, "WRMSR 0x%" PRIx32 " = 0x%" PRIx64 ": #GP", cpu->exit.msr.index,
-                  value);
-        else
-            trace(TRACE_MSR, "RDMSR 0x%" PRIx32 ": #GP", cpu->exit.msr.index);
-    }
-    return vcpu_complete_msr(cpu->vcpu, value, !known);
-}
-
-static int answer_hypercall(struct cpu *cpu)
-{
-    int err = vcpu_get(cpu->vcpu, X86_GPRS);
-
-    if (err)
-        return err;
-    cpu->vcpu->state->gpr[RAX] = (uint64_t)-KVM_ENOSYS;
-    return vcpu_set(cpu->vcpu, X86_GPRS);
 }
 
 /* ---- interrupts ---- */
@@ -232,88 +120,56 @@ static int deliver(struct cpu *cpu)
     return err;
 }
 
-/* With RFLAGS.IF clear only an NMI ends HLT; nothing but a SIPI what waits for it. */
+/* ---- sleeping ---- */
+
+/* One that is held back by an NMI's handler wakes nobody. */
+static bool takes_nmi(struct cpu *cpu)
+{
+    return cpu_intc_nmi_pending(&cpu->intc) && !vcpu_get(cpu->vcpu, X86_INTR) &&
+           !cpu->vcpu->state->intr.nmi_masked;
+}
+
+/* With RFLAGS.IF clear only an NMI or a kick ends HLT. */
 static bool has_cause_to_run(struct cpu *cpu)
 {
-    if (cpu_intc_startup_pending(&cpu->intc))
-        return true;
-    if (cpu->waits)
-        return false;
-    return cpu_intc_nmi_pending(&cpu->intc) ||
-           ((cpu->exit.rflags & FLAG_IF) && cpu_intc_pending(&cpu->intc));
-}
-
-/* Sleep until there is one. Comes back earlier when the vCPU is to stand still or to end. */
-static void wait_for_cause(struct cpu *cpu)
-{
-    while (life_running(cpu->life) && !atomic_load(&cpu->hold)) {
-        unsigned busy = CPU_BUSY;
-
-        if (has_cause_to_run(cpu)) {
-            cpu->halted = false;
-            return;
-        }
-        if (atomic_compare_exchange_strong(&cpu->event, &busy, CPU_ASLEEP)) {
-            while (atomic_load(&cpu->event) == CPU_ASLEEP)
-                futex(&cpu->event, FUTEX_WAIT, CPU_ASLEEP);
-        }
-        atomic_store(&cpu->event, CPU_BUSY);
+    switch (cpu->activity) {
+    case CPU_ACTIVE: return true;
+    case CPU_WAIT_SIPI: return false;
+    case CPU_HALTED: break;
     }
+    return ((cpu->exit.rflags & FLAG_IF) && cpu_intc_pending(&cpu->intc)) || takes_nmi(cpu) ||
+           atomic_load(&cpu->kicked);
 }
 
-/* HLT was executed. A debugger that steps need not wait for what wakes the vCPU. */
-static void halted(struct cpu *cpu)
+/* Until an event, or until the local APIC's timer is due. */
+static void sleep_halted(struct cpu *cpu)
 {
-    cpu->halted = true;
-    if (!cpu->stepping)
+    uint64_t deadline = cpu_intc_sleep(&cpu->intc);
+    unsigned busy = CPU_BUSY, asleep = CPU_ASLEEP;
+    bool in_time;
+
+    if (!atomic_compare_exchange_strong(&cpu->event, &busy, CPU_ASLEEP))
         return;
-    cpu->exit.reason = VCPU_EXIT_DEBUG;
-    cpu->exit.debug.step = true;
-    cpu->exit.debug.int3 = false;
-    cpu->exit.debug.watches = 0;
-    atomic_fetch_or(&cpu->hold, CPU_HOLD_DEBUGGER);
+    in_time = futex_wait(&cpu->event, CPU_ASLEEP, deadline);
+    atomic_compare_exchange_strong(&cpu->event, &asleep, CPU_BUSY); /* awake: no call to wake it */
+    if (!in_time)
+        cpu_intc_slept(&cpu->intc);
 }
 
 /* ---- the loop ---- */
 
-static int answer_exit(struct cpu *cpu)
-{
-    const struct accel_bus_ops bus = {bus_io, bus_mmio, cpu};
-
-    switch (cpu->exit.reason) {
-    case VCPU_EXIT_NONE:
-    case VCPU_EXIT_INTR_WINDOW:
-    case VCPU_EXIT_NMI_WINDOW:
-    case VCPU_EXIT_TPR: return 0; /* only there to come by deliver() */
-    case VCPU_EXIT_IO:
-    case VCPU_EXIT_MMIO: return vcpu_assist(cpu->vcpu, &bus);
-    case VCPU_EXIT_RDMSR:
-    case VCPU_EXIT_WRMSR: return answer_msr(cpu);
-    case VCPU_EXIT_HYPERCALL: return answer_hypercall(cpu);
-    case VCPU_EXIT_IOAPIC_EOI: intc_eoi(cpu->intc.intc, cpu->exit.eoi.vector); return 0;
-    case VCPU_EXIT_HALT: halted(cpu); return 0;
-    case VCPU_EXIT_DEBUG: atomic_fetch_or(&cpu->hold, CPU_HOLD_DEBUGGER); return 0;
-    case VCPU_EXIT_SHUTDOWN: life_finish(cpu->life, LIFE_TRIPLE_FAULT, 0, NULL); return 0;
-    case VCPU_EXIT_FAIL: return err_set(EIO, "%s", cpu->exit.fail.why);
-    default: return err_set(EIO, "unexpected exit '%s'", vcpu_exit_name(cpu->exit.reason));
-    }
-}
-
 static int run_once(struct cpu *cpu)
 {
-    int err;
+    int err = 0;
 
-    atomic_exchange(&cpu->event, CPU_BUSY); /* before looking at the controllers */
-    if (cpu_intc_startup_pending(&cpu->intc)) {
-        err = startup_take(cpu);
-        if (err || cpu->waits)
-            return err;
-    }
-    if (!cpu->stepping) {
+    if (cpu->activity == CPU_HALTED)
+        atomic_store(&cpu->kicked, false);
+    cpu->activity = CPU_ACTIVE;
+    if (!cpu->stepping)
         err = deliver(cpu);
-        if (err)
-            return err;
-    }
+    if (err)
+        return err;
+    cpu_intc_run(&cpu->intc);
     err = vcpu_run(cpu->vcpu, &cpu->exit);
     if (err)
         return err;
@@ -321,8 +177,25 @@ static int run_once(struct cpu *cpu)
     trace(TRACE_EXITS, "%s", vcpu_exit_name(cpu->exit.reason));
     if (!cpu->intc.intc->inside)
         cpu_intc_set_cr8(&cpu->intc, cpu->exit.cr8);
-    err = answer_exit(cpu);
+    err = cpu_answer_exit(cpu);
     return err ? err : sync_cr8(cpu);
+}
+
+/* One turn: whatever comes first of what there is to do. */
+static int turn(struct cpu *cpu)
+{
+    atomic_exchange(&cpu->event, CPU_BUSY);
+    cpu_intc_look(&cpu->intc);
+    if (atomic_load(&cpu->hold)) {
+        cpu_stand_still(cpu);
+        return 0;
+    }
+    if (cpu_intc_startup_pending(&cpu->intc))
+        return startup_take(cpu);
+    if (has_cause_to_run(cpu))
+        return run_once(cpu);
+    sleep_halted(cpu);
+    return 0;
 }
 
 static void *cpu_main(void *arg)
@@ -332,64 +205,73 @@ static void *cpu_main(void *arg)
 
     snprintf(name, sizeof(name), "vcpu%u", cpu->vcpu->id);
     pthread_setname_np(pthread_self(), name);
+    prctl(PR_SET_TIMERSLACK, 1); /* or each timer of a halted guest is 50 us late */
     current = cpu;
+    if (cpu->vcpu->id)
+        steps_leave_out(); /* the boot processor's are the machine's */
     step_end(STEP_THREAD);
-    while (life_running(cpu->life)) {
-        if (atomic_load(&cpu->hold))
-            stand_still(cpu);
-        else if ((cpu->halted || cpu->waits) && !has_cause_to_run(cpu))
-            wait_for_cause(cpu);
-        else if (run_once(cpu))
-            cpu_fail(cpu, err_text());
+    while (life_running(cpu->cpus->life)) {
+        if (turn(cpu))
+            life_finish(cpu->cpus->life, LIFE_FAILED, 0, err_text());
     }
     return NULL;
 }
 
-static void nudge(int sig)
+static void nudged(int sig)
 {
+}
+
+static int create_thread(struct cpu *cpu)
+{
+    pthread_attr_t attr;
+    cpu_set_t set;
+    int err;
+
+    CPU_ZERO(&set);
+    if (cpu->pin >= 0)
+        CPU_SET(cpu->pin, &set);
+    pthread_attr_init(&attr);
+    if (cpu->pin >= 0)
+        pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+    err = pthread_create(&cpu->thread, &attr, cpu_main, cpu);
+    pthread_attr_destroy(&attr);
+    return err;
 }
 
 int cpu_start(struct cpu *cpu)
 {
-    struct sigaction act = {.sa_handler = nudge}; /* no SA_RESTART: that is the point */
+    struct sigaction act = {.sa_handler = nudged}; /* no SA_RESTART: that is the point */
     int err;
 
     sigaction(NUDGE_SIGNAL, &act, NULL);
     atomic_init(&cpu->event, CPU_BUSY);
-    err = pthread_create(&cpu->thread, NULL, cpu_main, cpu);
+    err = create_thread(cpu);
     if (err)
         return err_sys(err, "cannot start a vCPU's thread");
     cpu->started = true;
     return 0;
 }
 
-void cpu_stop(struct cpu *cpu)
+void cpu_nudge(struct cpu *cpu)
 {
-    if (!cpu->started)
-        return;
-    atomic_store(&cpu->event, CPU_EVENT);
-    futex(&cpu->event, FUTEX_WAKE, 1);
-    futex(&cpu->hold, FUTEX_WAKE, 1);
-    vcpu_kick(cpu->vcpu);
-    pthread_kill(cpu->thread, NUDGE_SIGNAL);
+    if (cpu->started)
+        pthread_kill(cpu->thread, NUDGE_SIGNAL);
 }
 
 void cpu_join(struct cpu *cpu)
 {
-    if (!cpu->started)
-        return;
-    for (;;) {
+    while (cpu->started) {
         struct timespec until;
 
-        cpu_stop(cpu);
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += 10000000;
         if (until.tv_nsec >= 1000000000) {
             until.tv_nsec -= 1000000000;
             until.tv_sec++;
         }
-        if (!pthread_timedjoin_np(cpu->thread, NULL, &until))
-            break;
+        if (!pthread_clockjoin_np(cpu->thread, NULL, CLOCK_MONOTONIC, &until))
+            cpu->started = false;
+        else
+            cpu_nudge(cpu); /* the signal may have come just before a system call */
     }
-    cpu->started = false;
 }

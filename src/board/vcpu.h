@@ -1,68 +1,58 @@
 /*
- * A vCPU's thread: it runs the guest, answers its exits from the buses and the
- * interrupt controllers, and sleeps while the guest is halted.
+ * A vCPU's thread: it runs the guest, has its exits answered (board/cpu_exit.h), delivers
+ * interrupts, and sleeps while the guest is halted. How it is brought to stand still is in
+ * board/cpus.h.
  */
 #ifndef MOTE_BOARD_VCPU_H
 #define MOTE_BOARD_VCPU_H
 
 #include "accel/accel.h"
 #include "board/cpu_intc.h"
-#include "board/life.h"
-#include "dev/dev.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Who wants the vCPU to stand still. It runs when nobody does. */
-enum cpu_hold {
-    CPU_HOLD_USER = 1,
-    CPU_HOLD_DEBUGGER = 2,
+struct cpus;
+
+/* What a processor does (SDM Vol. 3C 24.4.2, the activity state). */
+enum cpu_activity {
+    CPU_ACTIVE,
+    CPU_HALTED,    /* HLT was executed and nothing woke it yet */
+    CPU_WAIT_SIPI, /* for a start-up message, before which nothing is executed */
 };
 
 struct cpu {
     struct vcpu *vcpu;
-    struct life *life;
-    const struct dev_bus *ports, *mmio;
+    struct cpus *cpus; /* all of them */
     struct cpu_intc intc;
-    void (*held)(void *user); /* the vCPU came to stand still; on its thread; may be NULL */
-    void *user;
+    int pin; /* the host CPU its thread keeps to; -1: any */
     pthread_t thread;
     bool started;
-    atomic_uint event; /* enum cpu_event, a futex */
-    atomic_uint hold;  /* enum cpu_hold bits and whether it stands still, a futex */
-    bool halted;       /* HLT was executed and nothing woke it yet */
-    bool waits;        /* for a start-up message (SIPI), before which nothing is executed */
-    bool stepping;     /* a debugger's step: no interrupts, and HLT is one; its holder's to set */
+    atomic_uint event;  /* enum cpu_event, a futex */
+    atomic_uint hold;   /* enum cpu_hold bits, a futex */
+    atomic_bool kicked; /* by a hypercall: the HLT under way, or the next, ends at once */
+    enum cpu_activity activity;
+    bool stepping; /* a debugger's step: no interrupts, and HLT is one; its holder's to set */
     struct vcpu_exit exit;
     uint64_t exits[VCPU_EXIT_COUNT]; /* for --stats */
 };
 
-/* Fields up to user are filled in before, and waits; cpu_hold may have been called. */
+/*
+ * vcpu, cpus, intc, pin and activity are filled in before; it may have holders. -EINVAL: the
+ * process may not use the host CPU of that number.
+ */
 int cpu_start(struct cpu *cpu);
 
-/* life_finish was called before: make the thread see it, and wait for its end. */
-void cpu_stop(struct cpu *cpu);
+/* Wait for the end of the thread. It was told before, by CPU_HOLD_END. */
 void cpu_join(struct cpu *cpu);
 
 /*
- * An interrupt may be pending for this vCPU: look at the controllers again.
- * What made it pending is visible before the call. Any thread, any locks held.
+ * The vCPU has something new to look at: an interrupt, a holder. What it is, is visible
+ * before the call. Any thread, any locks held.
  */
 void cpu_wake(struct cpu *cpu);
 
-/*
- * Let the vCPU stand still until cpu_release. True: it does already; else
- * held() is called once it does. From then on its holder may get and set its
- * state, from one thread at a time. A debug exit holds the vCPU by itself for
- * CPU_HOLD_DEBUGGER; cpu->exit is that exit then. Any thread but the vCPU's.
- */
-bool cpu_hold(struct cpu *cpu, enum cpu_hold who);
-void cpu_release(struct cpu *cpu, enum cpu_hold who);
-
-/* Does it stand still? Its end is no standing still. */
-bool cpu_is_held(struct cpu *cpu);
-
-/* Who holds it, or waits for it to stand still: enum cpu_hold bits. */
-unsigned cpu_holders(struct cpu *cpu);
+/* End a system call (a write to a full pipe) that its thread may sleep in. */
+void cpu_nudge(struct cpu *cpu);
 
 #endif

@@ -53,7 +53,7 @@ static int run(struct pc *pc, const struct run_options *opt, bool *orderly)
         return cmd_fail(STATUS_FAILED, "%s", err_text());
     *orderly = guest_ended(end.end) && !end.console_failed;
     status = explain(&end, opt);
-    if (opt->dump && guest_failed(end.end))
+    if (opt->dump ? guest_failed(end.end) : end.end == LIFE_FAILED)
         pc_report(pc, stderr);
     if (opt->stats)
         pc_stats(pc, stderr);

@@ -28,6 +28,7 @@ enum {
     OPT_MEMORY,
     OPT_CPUS,
     OPT_CPU,
+    OPT_PIN,
     OPT_ACCEL,
     OPT_BOARD,
     OPT_CONSOLE,
@@ -55,6 +56,7 @@ static const struct option options[] = {
     {"memory", required_argument, NULL, OPT_MEMORY},
     {"cpus", required_argument, NULL, OPT_CPUS},
     {"cpu", required_argument, NULL, OPT_CPU},
+    {"pin", required_argument, NULL, OPT_PIN},
     {"accel", required_argument, NULL, OPT_ACCEL},
     {"board", required_argument, NULL, OPT_BOARD},
     {"console", required_argument, NULL, OPT_CONSOLE},
@@ -110,6 +112,8 @@ static const char help[] =
     "                      what the guest sees for a processor: host (the default), or\n"
     "                      x86-64-v2, x86-64-v3 or x86-64-v4, the same on every host, for\n"
     "                      guests that move; help lists models and features\n"
+    "  --pin LIST          keep processor n on the n-th host CPU of a list such as 0,2-3;\n"
+    "                      after the last comes the first again\n"
     "  --accel NAME        what runs the guest's code: kvm, kvm:DEVICE, soft (mote's own\n"
     "                      engine), or auto (the default; see 'mote info')\n"
     "  --board pc          the kind of machine\n"
@@ -205,6 +209,13 @@ static int set_cpu(struct run_options *opt, const char *text)
 {
     if (x86_cpu_parse(&opt->pc.cpu, text))
         return cmd_usage("run", "--cpu: '%.200s': %s", text, err_text());
+    return STATUS_OK;
+}
+
+static int set_pin(struct run_options *opt, const char *text)
+{
+    if (host_cpus_parse(text, &opt->pc.pin))
+        return cmd_usage("run", "--pin: '%s', expected numbers of host CPUs such as 0,2-3", text);
     return STATUS_OK;
 }
 
@@ -321,6 +332,7 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_MEMORY: return memory_option_parse(&opt->pc.memory, text);
     case OPT_CPUS: return set_cpus(opt, text);
     case OPT_CPU: return set_cpu(opt, text);
+    case OPT_PIN: return set_pin(opt, text);
     case OPT_ACCEL: return set_accel(opt, text);
     case OPT_BOARD:
         if (strcmp(text, "pc"))

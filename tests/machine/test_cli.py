@@ -23,7 +23,7 @@ def test_help():
 def test_help_of_run_tells_every_option_and_status():
     done = machine.mote("run", "--help")
     assert done.status == OFF and done.err == "", done
-    for option in ("kernel initrd cmdline memory cpus accel board console debug-exit timeout "
+    for option in ("kernel initrd cmdline memory cpus pin accel board console debug-exit timeout "
                    "dump-on-failure trace boot module control stats grace name timings repeat "
                    "boot-timer cpu help").split():
         assert f"--{option}" in done.out, option
