@@ -16,11 +16,20 @@
 
 struct pc;
 
+/* Which interrupt chips are the accelerator's. */
+enum pc_irqchip {
+    PC_IRQCHIP_AUTO,  /* what is best there: split, where it can do that */
+    PC_IRQCHIP_FULL,  /* all, and the PIT */
+    PC_IRQCHIP_SPLIT, /* the local APICs */
+    PC_IRQCHIP_NONE,
+};
+
 /* Strings and modules must outlive the machine. */
 struct pc_config {
     uint64_t memory;     /* bytes, PC_MEMORY_MIN or more, whole pages */
     const char *console; /* "stdio", "none", or a file */
     unsigned cpus;       /* processors, 1 to CPUS_MAX */
+    enum pc_irqchip irqchip;
     bool control;        /* control line on COM2, board/control.h */
     bool debug_exit;     /* port 0xf4 */
     bool boot_timer;     /* page 0xd0000000, dev/chip/boot_timer.h */
@@ -36,7 +45,10 @@ struct pc_config {
 /* Host resources: RAM, event loop, console. */
 int pc_create(struct pc **out, const struct pc_config *cfg);
 
-/* The accelerator's machine with the devices around it; device NULL: the default. */
+/*
+ * The accelerator's machine with the devices around it; device NULL: the default. -ENOTSUP:
+ * it does not have the interrupt chips that the configuration asks for.
+ */
 int pc_attach(struct pc *pc, const struct accel *accel, const char *device);
 
 /* The kernel and what belongs to it; ACPI tables. */

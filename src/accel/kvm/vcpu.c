@@ -67,6 +67,7 @@ int kvm_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
         goto fail;
     }
     step_end(STEP_RUN_PAGE);
+    k->activity = m->caps & ACCEL_CAP_LAPIC && id ? X86_UNINITIALIZED : X86_ACTIVE;
     if (km->sync_regs)
         k->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
     err = km->msr_count ? 0 : step_done(STEP_MSRS, kvm_find_msrs(k, km));
@@ -129,6 +130,10 @@ static int run_once(struct kvm_vcpu *k)
     atomic_store(&k->tid, 0);
     k->regs_fresh = k->run->kvm_valid_regs & KVM_SYNC_X86_REGS;
     k->msrs_fresh = false;
+    k->activity = KVM_ACTIVITY_UNKNOWN;
+    /* An exit for all that (api.rst 5, KVM_EXIT_MEMORY_FAULT). */
+    if ((err == -EFAULT || err == -EHWPOISON) && k->run->exit_reason == KVM_EXIT_MEMORY_FAULT)
+        return 0;
     if (!err || err == -EINTR || err == -EAGAIN) /* EAGAIN: a processor awaiting its SIPI woke */
         return err == -EAGAIN ? -EINTR : err;
     return err_sys(-err, KVM_DEVICE ": KVM_RUN");
