@@ -49,7 +49,7 @@ struct machine_config {
 /*
  * A doorbell: a write of the guest's that signals an eventfd, and does nothing else. It is
  * an access of this size at this very address; one that begins elsewhere and reaches over
- * it is none, nor are the parts of a larger one. Reads go to the board as ever.
+ * it is none, but what crosses a page is two accesses. Reads go to the board as ever.
  */
 struct machine_ioeventfd {
     bool mmio;        /* else a port */

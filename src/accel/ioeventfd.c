@@ -103,8 +103,9 @@ static int answer_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_
 }
 
 /*
- * The value is known only to an assist, which is tried where there is one access: were a
- * second one not ours, the first would be repeated. The rest comes by vcpu_assist.
+ * The value is known only to an assist, which is tried where no other access can follow:
+ * were a second one not ours, the first would be repeated. So nothing that may be the
+ * first part of a larger store or go on in the next page; that comes by vcpu_assist.
  */
 bool ioeventfds_answer(struct vcpu *v, const struct vcpu_exit *exit)
 {
@@ -112,8 +113,8 @@ bool ioeventfds_answer(struct vcpu *v, const struct vcpu_exit *exit)
     bool mmio = exit->reason == VCPU_EXIT_MMIO, single;
 
     if (mmio)
-        single = exit->mem.write && exit->mem.size && exit->mem.size <= 8 &&
-                 (exit->mem.gpa.v & PAGE_MASK) + exit->mem.size <= PAGE_SIZE;
+        single = exit->mem.write && exit->mem.size && exit->mem.size <= 4 &&
+                 (exit->mem.gpa.v & PAGE_MASK) + exit->mem.size < PAGE_SIZE;
     else
         single = exit->reason == VCPU_EXIT_IO && !exit->io.in && !exit->io.string;
     return single && is_there(v, mmio, mmio ? exit->mem.gpa.v : exit->io.port) &&
