@@ -242,7 +242,8 @@ int machine_irq_line(struct machine *m, unsigned gsi, int level);
 
 /*
  * With ACCEL_CAP_IRQCHIP (else -ENODEV): the state of the chips inside. The machine stands
- * still. `now` is the time on the clock that pit_state.loaded_ns counts on, in ns.
+ * still. `now` is the time on the clock that pit_state.loaded_ns counts on, in ns. KVM's
+ * counters begin their counts anew when they are set, and know none that waits for one.
  */
 int machine_get_irqchip(struct machine *m, uint64_t now, struct irqchip_state *out);
 int machine_set_irqchip(struct machine *m, uint64_t now, const struct irqchip_state *in);
