@@ -28,8 +28,8 @@ enum {
     ACCEL_CAP_LAPIC = 1,        /* local APICs inside; PICs and IOAPIC are the board's */
     ACCEL_CAP_CLOCK = 2,        /* kvmclock: the guest may be offered its CPUID bits */
     ACCEL_CAP_TSC_DEADLINE = 4, /* the inside LAPIC has the TSC-deadline timer */
-    ACCEL_CAP_IRQCHIP = 8,      /* with LAPIC: PICs, IOAPIC, PIT and port 0x61 are inside, too */
-    ACCEL_CAP_IRQFD = 16,       /* with LAPIC: machine_irqfd_add */
+    ACCEL_CAP_IRQCHIP = 8,      /* PICs, IOAPIC, PIT and port 0x61 inside; has LAPIC and IRQFD */
+    ACCEL_CAP_IRQFD = 16,       /* machine_irqfd_add; has LAPIC */
     ACCEL_CAP_IOEVENTFD = 32,   /* doorbells ring in the accelerator, not on the vCPU's thread */
 };
 

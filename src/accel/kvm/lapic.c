@@ -33,29 +33,32 @@ static bool has_all(int vm, const int *caps, unsigned count)
 #define HAS_ALL(vm, ...)                                                                           \
     has_all(vm, (const int[]){__VA_ARGS__}, ARRAY_SIZE(((const int[]){__VA_ARGS__})))
 
+static unsigned chips_offered(const struct kvm_machine *m, unsigned want)
+{
+    bool irqfd = HAS_ALL(m->vm, KVM_CAP_IRQFD, KVM_CAP_IRQFD_RESAMPLE) &&
+                 kvm_cap(m->vm, KVM_CAP_IRQ_ROUTING) >= MACHINE_GSIS;
+
+    if (!(want & ACCEL_CAP_LAPIC) || !HAS_ALL(m->vm, KVM_CAP_SIGNAL_MSI, KVM_CAP_IRQ_ROUTING))
+        return 0;
+    if ((want & ACCEL_CAP_IRQCHIP) && irqfd &&
+        HAS_ALL(m->vm, KVM_CAP_IRQCHIP, KVM_CAP_PIT2, KVM_CAP_PIT_STATE2))
+        return ACCEL_CAP_LAPIC | ACCEL_CAP_IRQCHIP | ACCEL_CAP_IRQFD;
+    if (!kvm_cap(m->vm, KVM_CAP_SPLIT_IRQCHIP))
+        return 0;
+    return ACCEL_CAP_LAPIC | (irqfd ? want & ACCEL_CAP_IRQFD : 0);
+}
+
 void kvm_lapic_offer(struct kvm_machine *m, unsigned want)
 {
-    unsigned has = 0;
+    unsigned caps = chips_offered(m, want);
 
     if (kvm_cap(m->vm, KVM_CAP_ADJUST_CLOCK))
-        has |= ACCEL_CAP_CLOCK;
+        caps |= want & ACCEL_CAP_CLOCK;
+    if ((caps & ACCEL_CAP_LAPIC) && kvm_cap(m->vm, KVM_CAP_TSC_DEADLINE_TIMER))
+        caps |= want & ACCEL_CAP_TSC_DEADLINE;
     if (HAS_ALL(m->vm, KVM_CAP_IOEVENTFD, KVM_CAP_IOEVENTFD_ANY_LENGTH))
-        has |= ACCEL_CAP_IOEVENTFD;
-    if ((want & ACCEL_CAP_LAPIC) && HAS_ALL(m->vm, KVM_CAP_SIGNAL_MSI, KVM_CAP_IRQ_ROUTING)) {
-        if ((want & ACCEL_CAP_IRQCHIP) &&
-            HAS_ALL(m->vm, KVM_CAP_IRQCHIP, KVM_CAP_PIT2, KVM_CAP_PIT_STATE2))
-            has |= ACCEL_CAP_LAPIC | ACCEL_CAP_IRQCHIP;
-        else if (kvm_cap(m->vm, KVM_CAP_SPLIT_IRQCHIP))
-            has |= ACCEL_CAP_LAPIC;
-    }
-    if (has & ACCEL_CAP_LAPIC) {
-        if (kvm_cap(m->vm, KVM_CAP_TSC_DEADLINE_TIMER))
-            has |= ACCEL_CAP_TSC_DEADLINE;
-        if (HAS_ALL(m->vm, KVM_CAP_IRQFD, KVM_CAP_IRQFD_RESAMPLE) &&
-            kvm_cap(m->vm, KVM_CAP_IRQ_ROUTING) >= MACHINE_GSIS)
-            has |= ACCEL_CAP_IRQFD;
-    }
-    m->m.caps |= has & want;
+        caps |= want & ACCEL_CAP_IOEVENTFD;
+    m->m.caps = caps;
 }
 
 int kvm_lapic_enable(struct kvm_machine *m)
