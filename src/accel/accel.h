@@ -174,11 +174,11 @@ struct vcpu {
     const struct accel *accel;
     struct machine *machine;
     unsigned id;
-    unsigned valid;          /* X86_* groups of *state that equal the engine's */
-    unsigned dirty;          /* X86_* groups of *state to hand over before the next run */
-    uint64_t tsc_offset;     /* guest's TSC less the host's, without ACCEL_CAP_LAPIC */
-    uint64_t rescued;        /* instructions that the interpreter did, as the engine could not */
-    struct x86_state *state; /* the shared page; see vcpu_get and vcpu_set */
+    unsigned valid;           /* X86_* groups of *state that equal the engine's */
+    unsigned dirty;           /* X86_* groups of *state to hand over before the next run */
+    uint64_t tsc_offset;      /* guest's TSC less the host's, without ACCEL_CAP_LAPIC */
+    uint64_t rescued;         /* instructions that the interpreter did, as the engine could not */
+    struct x86_state *state;  /* the shared page; see vcpu_get and vcpu_set */
     struct accel_bus_ops ops; /* the last assist's */
     struct vcpu *next;        /* of the machine's */
     atomic_bool rings;        /* looks through the machine's doorbells */
@@ -308,8 +308,8 @@ void vcpu_kick(struct vcpu *v);
  * instruction's accesses through ops and the rest of it on the vCPU's state.
  * What ops points to must live until the vCPU's next run or get: one
  * instruction may access several times. Doorbells are answered by the seam. A
- * callback's error leaves the exit unanswered. What nobody answers reads as all ones at the next run, unless
- * X86_GPRS was set: then the run starts from that state.
+ * callback's error leaves the exit unanswered. What nobody answers reads as all ones at the next
+ * run, unless X86_GPRS was set: then the run starts from that state.
  */
 int vcpu_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 

@@ -44,8 +44,8 @@ static unsigned find(const struct ioeventfd_table *t, bool mmio, uint64_t addres
 static const struct machine_ioeventfd *find_match(const struct ioeventfd_table *t, bool mmio,
                                                   uint64_t address, unsigned size, uint64_t data)
 {
-    for (unsigned i = find(t, mmio, address);
-         i < t->count && !compare(&t->entry[i], mmio, address); i++) {
+    for (unsigned i = find(t, mmio, address); i < t->count && !compare(&t->entry[i], mmio, address);
+         i++) {
         const struct machine_ioeventfd *e = &t->entry[i];
 
         if ((!e->size || e->size == size) && (!e->match || e->data == (data & mask_bytes(size))))

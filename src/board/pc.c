@@ -179,7 +179,8 @@ static int create_machine(struct pc *pc, const struct accel *accel, const char *
 
     if (err || pc->cfg.irqchip == PC_IRQCHIP_AUTO || !(chips & ~pc->machine->caps))
         return err;
-    return err_set(ENOTSUP, "%s: the interrupt chips inside cannot be '%s' here, expected auto or none",
+    return err_set(ENOTSUP,
+                   "%s: the interrupt chips inside cannot be '%s' here, expected auto or none",
                    accel->name, irqchips[pc->cfg.irqchip].name);
 }
 

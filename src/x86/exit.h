@@ -29,7 +29,7 @@
     X(CPUID, "cpuid")           /* only by capability */                                           \
     X(MONITOR, "monitor")       /* only by capability */                                           \
     X(MWAIT, "mwait")           /* only by capability */                                           \
-    X(SYSTEM, "system")         /* the guest asked the accelerator for the machine's end */       \
+    X(SYSTEM, "system")         /* the guest asked the accelerator for the machine's end */        \
     X(FAIL, "fail")             /* the accelerator cannot go on; exit.fail says why */
 
 enum vcpu_exit_reason {

@@ -14,16 +14,10 @@
 #define SPEAKER_GATE 1
 #define SPEAKER_DATA 2
 
-/* KVM's PIT otherwise makes up for ticks that the guest had no time for; mote's does not. */
-static int no_reinjection(struct kvm_machine *m)
-{
-    struct kvm_reinject_control control = {.pit_reinject = 0};
-
-    return kvm_cap(m->vm, KVM_CAP_REINJECT_CONTROL)
-               ? KVM_CALL(m->vm, KVM_REINJECT_CONTROL, &control)
-               : 0;
-}
-
+/*
+ * Unlike mote's, KVM's PIT makes up for ticks that the guest had no time for. To tell it not
+ * to (KVM_REINJECT_CONTROL) waits for a grace period before the guest has begun.
+ */
 int kvm_irqchip_create(struct kvm_machine *m)
 {
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY}; /* port 0x61 */
@@ -31,8 +25,6 @@ int kvm_irqchip_create(struct kvm_machine *m)
 
     if (err >= 0)
         err = KVM_CALL(m->vm, KVM_CREATE_PIT2, &pit);
-    if (err >= 0)
-        err = no_reinjection(m);
     return err < 0 ? err : kvm_routes_set(m);
 }
 

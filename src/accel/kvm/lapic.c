@@ -124,8 +124,8 @@ void kvm_lapic_to(struct kvm_lapic_state *out, const struct lapic_state *in)
         le32_put(&out->regs[16 * i], in->reg[i]);
     if (is_x2apic(in->apic_base))
         le32_put(&out->regs[16 * REG_ID], in->reg[REG_ID] << 24);
-    le32_put(&out->regs[16 * REG_CURRENT], (uint32_t)MIN((in->timer_left + tick - 1) / tick,
-                                                         (uint64_t)UINT32_MAX));
+    le32_put(&out->regs[16 * REG_CURRENT],
+             (uint32_t)MIN((in->timer_left + tick - 1) / tick, (uint64_t)UINT32_MAX));
 }
 
 struct msr_list {
@@ -174,7 +174,8 @@ int kvm_get_lapic(struct vcpu *v, struct lapic_state *out)
     return err;
 }
 
-/* The mode first: it says what the page means. The deadline last: the page says whether it counts. */
+/* The mode first: it says what the page means. The deadline last: the page says whether it counts.
+ */
 int kvm_set_lapic(struct vcpu *v, const struct lapic_state *in)
 {
     struct kvm_vcpu *k = kvm_vcpu(v);

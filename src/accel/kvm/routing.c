@@ -127,8 +127,7 @@ int kvm_ioeventfd(struct machine *m, const struct machine_ioeventfd *e, bool add
         .len = e->size,
         .fd = e->fd,
         .datamatch = e->data,
-        .flags = (add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN) |
-                 (e->mmio ? 0 : KVM_IOEVENTFD_FLAG_PIO) |
+        .flags = (add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN) | (e->mmio ? 0 : KVM_IOEVENTFD_FLAG_PIO) |
                  (e->match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0),
     };
 

@@ -82,11 +82,10 @@ static void chip_init(struct lapic *l)
 /* Those that both model alike: but versions, and PPR and IDs, which follow from others. */
 static void assert_same(const struct lapic_state *a, const struct lapic_state *b)
 {
-    static const uint8_t regs[] = {ID,  TPR,     LDR,     SVR,     0x10, 0x11, 0x12, 0x13, 0x14,
-                                   0x15, 0x16,   0x17,    0x18,    0x19, 0x1a, 0x1b, 0x1c, 0x1d,
-                                   0x1e, 0x1f,   0x20,    0x21,    0x22, 0x23, 0x24, 0x25, 0x26,
-                                   0x27, ICR,    ICR + 1, LVT,     0x33, 0x34, 0x35, 0x36, 0x37,
-                                   INITIAL, DIVIDE};
+    static const uint8_t regs[] = {
+        ID,   TPR,  LDR,  SVR,     0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16,    0x17,  0x18,
+        0x19, 0x1a, 0x1b, 0x1c,    0x1d, 0x1e, 0x1f, 0x20, 0x21, 0x22, 0x23,    0x24,  0x25,
+        0x26, 0x27, ICR,  ICR + 1, LVT,  0x33, 0x34, 0x35, 0x36, 0x37, INITIAL, DIVIDE};
 
     for (unsigned i = 0; i < ARRAY_SIZE(regs); i++) {
         if (a->reg[regs[i]] != b->reg[regs[i]])
@@ -439,12 +438,9 @@ static void starts_before_it_ever_ran(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(local_apic_in_x2apic_mode),
-        cmocka_unit_test(local_apic_with_a_deadline),
-        cmocka_unit_test(local_apic_after_reset),
-        cmocka_unit_test(chips_of_the_machine),
-        cmocka_unit_test(awaits_its_start),
-        cmocka_unit_test(starts_before_it_ever_ran),
+        cmocka_unit_test(local_apic_in_x2apic_mode), cmocka_unit_test(local_apic_with_a_deadline),
+        cmocka_unit_test(local_apic_after_reset),    cmocka_unit_test(chips_of_the_machine),
+        cmocka_unit_test(awaits_its_start),          cmocka_unit_test(starts_before_it_ever_ran),
     };
 
     return fixture_run_all("chips", tests, ARRAY_SIZE(tests));

@@ -100,8 +100,7 @@ static void what_nobody_asked_for(void **state)
     struct vcpu_exit exit;
 
     fails(KVM_EXIT_TPR_ACCESS, "KVM: an access to the TPR, which nobody asked it to report");
-    fails(KVM_EXIT_HYPERV,
-          "KVM: a call of Hyper-V's interface, which the guest was not offered");
+    fails(KVM_EXIT_HYPERV, "KVM: a call of Hyper-V's interface, which the guest was not offered");
     fails(KVM_EXIT_XEN, "KVM: a call of Xen's interface, which the guest was not offered");
     page.run.fail_entry.hardware_entry_failure_reason = 0x80000021;
     page.run.fail_entry.cpu = 3;

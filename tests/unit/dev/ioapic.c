@@ -245,7 +245,7 @@ static void entries_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(registers), TEST(edges), TEST(levels), TEST(end_is_told),
+        TEST(registers),   TEST(edges),          TEST(levels),           TEST(end_is_told),
         TEST(end_is_told), TEST(state_survives), TEST(entries_are_told),
     };
 
