@@ -404,6 +404,23 @@ GUEST(starter, 16,
       "mov $0x830,%ecx; mov $1,%edx; mov $0x4500,%eax; wrmsr; mov $0x4602,%eax; wrmsr\n"
       "out %al,$0x81; hlt")
 
+/* Where the ID is depends on the mode. */
+static void check_id(void)
+{
+    struct lapic_state s;
+
+    assert_int_equal(vcpu_get_lapic(second, &s), 0);
+    assert_int_equal(s.apic_base, 0xfee00800);
+    assert_int_equal(s.reg[ID], 1u << 24);
+    s.apic_base |= BIT(10);
+    s.reg[ID] = 1;
+    assert_int_equal(vcpu_set_lapic(second, &s), 0);
+    assert_int_equal(vcpu_get_lapic(second, &s), 0);
+    assert_int_equal(s.apic_base, 0xfee00c00);
+    assert_int_equal(s.reg[ID], 1);
+    assert_int_equal(s.reg[LDR], 2);
+}
+
 static void starts_before_it_ever_ran(void **state)
 {
     static const uint8_t out_hlt[] = {0xe6, 0x80, 0xf4}; /* out %al,$0x80 */
@@ -431,6 +448,7 @@ static void starts_before_it_ever_ran(void **state)
     assert_int_equal(activity(second), X86_ACTIVE);
     assert_int_equal(vcpu_get(second, X86_SEGS), 0);
     assert_int_equal(second->state->seg[SEG_CS].base, 0x2000);
+    check_id();
     vcpu_destroy(second);
     fixture_destroy(&f);
 }

@@ -1,6 +1,9 @@
 /* Doorbells: the accelerator's own and the seam's must be the same to the guest and to us. */
 #include "fixture.h"
 
+#include "accel/backends.h"
+#include "accel/ioeventfd.h"
+#include "accel/kvm/kvm.h"
 #include "base/bits.h"
 
 #include <errno.h>
@@ -394,6 +397,28 @@ static void kick_while_it_rings(void **state)
     }
 }
 
+/* What KVM leaves to the interpreter does not come by KVM's own doorbells. */
+static void a_rescued_write(void **state)
+{
+    struct vcpu_exit exit;
+    struct rig r;
+
+    if (*state != &accel_kvm)
+        return;
+    rig_create(&r, state, ACCEL_CAP_IOEVENTFD);
+    add(&r, port(&r, 0, 1));
+    RUN_REAL(&r.f, ringing);
+    r.f.v->state->gpr[RDX] = PORT;
+    r.f.v->state->rip += 3; /* at OUT */
+    assert_int_equal(kvm_rescue(kvm_vcpu(r.f.v), &exit), 0);
+    assert_int_equal(exit.reason, VCPU_EXIT_IO);
+    assert_true(ioeventfds_answer(r.f.v, &exit));
+    assert_int_equal(rung(&r, 0), 1);
+    assert_int_equal(vcpu_get(r.f.v, X86_GPRS), 0);
+    assert_int_equal(r.f.v->state->rip, CODE + 4);
+    rig_destroy(&r);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -408,6 +433,7 @@ int main(void)
         cmocka_unit_test(removal_while_it_rings),
         cmocka_unit_test(removal_leaves_the_count),
         cmocka_unit_test(kick_while_it_rings),
+        cmocka_unit_test(a_rescued_write),
     };
 
     return fixture_run_all("ioeventfd", tests, ARRAY_SIZE(tests));
