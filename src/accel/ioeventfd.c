@@ -48,7 +48,7 @@ static const struct machine_ioeventfd *find_match(const struct ioeventfd_table *
          i++) {
         const struct machine_ioeventfd *e = &t->entry[i];
 
-        if ((!e->size || e->size == size) && (!e->match || e->data == (data & mask_bytes(size))))
+        if ((!e->size || e->size == size) && (!e->match || e->data == data))
             return e;
     }
     return NULL;

@@ -34,8 +34,6 @@ struct kvm_memory_fault {
 /* The most entries msr.c moves. */
 #define KVM_MSRS 48
 
-#define KVM_ACTIVITY_UNKNOWN 0xff /* it has run */
-
 /* What a GSI sends where no chip of KVM's is behind it; address 0: nothing. */
 struct kvm_route {
     uint64_t address;
@@ -95,7 +93,6 @@ struct kvm_vcpu {
     uint64_t debug_linear; /* ditto, linear */
     bool msrs_fresh;       /* msr_value is what KVM holds */
     uint64_t msr_value[KVM_MSRS];
-    uint8_t activity;           /* enum x86_activity that KVM has; KVM_ACTIVITY_UNKNOWN */
     struct x86_cpuid cpuid;     /* the guest's, for the interpreter */
     struct kvm_rescue *rescuer; /* NULL: not needed so far */
 };

@@ -256,23 +256,21 @@ static int get_activity(struct kvm_vcpu *k)
         if (activities[i].theirs == mp.mp_state)
             *activity = activities[i].ours;
     }
-    k->activity = *activity;
     return err;
 }
 
-/* What KVM has already is not set: a start-up message may be about to end a processor's wait. */
+/* A start-up message that has come meanwhile is not lost: the next run takes it. */
 static int set_activity(struct kvm_vcpu *k)
 {
     uint8_t activity = k->v.state->intr.activity;
     struct kvm_mp_state mp;
 
-    if (!(k->v.machine->caps & ACCEL_CAP_LAPIC) || activity == k->activity)
+    if (!(k->v.machine->caps & ACCEL_CAP_LAPIC))
         return 0;
     for (unsigned i = 0; i < ARRAY_SIZE(activities); i++) {
         if (activities[i].ours != activity)
             continue;
         mp.mp_state = activities[i].theirs;
-        k->activity = activity;
         return KVM_CALL(k->fd, KVM_SET_MP_STATE, &mp);
     }
     return err_set(EINVAL, "vCPU %u: no activity %u", k->v.id, activity);

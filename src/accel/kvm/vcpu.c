@@ -67,7 +67,6 @@ int kvm_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
         goto fail;
     }
     step_end(STEP_RUN_PAGE);
-    k->activity = m->caps & ACCEL_CAP_LAPIC && id ? X86_UNINITIALIZED : X86_ACTIVE;
     if (km->sync_regs)
         k->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
     err = km->msr_count ? 0 : step_done(STEP_MSRS, kvm_find_msrs(k, km));
@@ -130,7 +129,6 @@ static int run_once(struct kvm_vcpu *k)
     atomic_store(&k->tid, 0);
     k->regs_fresh = k->run->kvm_valid_regs & KVM_SYNC_X86_REGS;
     k->msrs_fresh = false;
-    k->activity = KVM_ACTIVITY_UNKNOWN;
     /* An exit for all that (api.rst 5, KVM_EXIT_MEMORY_FAULT). */
     if ((err == -EFAULT || err == -EHWPOISON) && k->run->exit_reason == KVM_EXIT_MEMORY_FAULT)
         return 0;

@@ -62,6 +62,7 @@ static struct {
     struct irqfd msi, edge, level;
     int msi_fd, edge_fd, level_fd, resample_fd;
     struct loop_event remove;
+    bool again; /* and add the message's */
     sem_t ready, removed, came[VECTORS];
     uint8_t *ram;
 } r;
@@ -147,6 +148,8 @@ static void on_remove(void *user)
     irqfd_remove(&r.msi);
     irqfd_remove(&r.edge);
     irqfd_remove(&r.level);
+    if (r.again)
+        assert_int_equal(irqfd_add_msi(&r.irqfds, &r.msi, r.msi_fd), 0);
     sem_post(&r.removed);
 }
 
@@ -210,7 +213,9 @@ static int teardown(void **state)
     pthread_join(r.thread, NULL);
     cpu_join(&r.cpu);
     loop_event_destroy(&r.loop, &r.remove);
-    if (r.irqfds.first)
+    if (r.again)
+        irqfd_remove(&r.msi);
+    else if (r.irqfds.first)
         on_remove(NULL);
     cpu_intc_destroy(&r.cpu.intc, &r.loop);
     vcpu_destroy(r.cpu.vcpu);
@@ -350,12 +355,27 @@ static void removed(void **state)
     assert_true(readable(r.level_fd, 0));
 }
 
+/* What was removed has left no message behind. */
+static void added_again(void **state)
+{
+    assert_int_equal(irqfd_set_msi(&r.msi, MSI_BASE, MSI_A), 0);
+    r.again = true;
+    loop_event_set(&r.remove);
+    sem_wait(&r.removed);
+    raise_it(r.msi_fd);
+    expect_taken(r.msi_fd);
+    expect_none();
+    assert_int_equal(irqfd_set_msi(&r.msi, MSI_BASE, MSI_B), 0);
+    raise_it(r.msi_fd);
+    expect(MSI_B);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     static struct CMUnitTest tests[] = {TEST(a_message), TEST(an_edge), TEST(a_level),
-                                        TEST(removed)};
+                                        TEST(removed), TEST(added_again)};
     int failed = 0;
 
     for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
