@@ -280,7 +280,8 @@ int vcpu_set(struct vcpu *v, unsigned groups);
 
 /*
  * With ACCEL_CAP_LAPIC (else -ENODEV): the local APIC, while the vCPU does not run. CR8 and
- * its TPR are one. Events that are no vectors are in X86_INTR. -EINVAL: not this APIC's ID.
+ * its TPR are one. Events that are no vectors are in X86_INTR. -EINVAL: the ID
+ * is another's, in x2APIC mode, where it is read-only.
  */
 int vcpu_get_lapic(struct vcpu *v, struct lapic_state *out);
 int vcpu_set_lapic(struct vcpu *v, const struct lapic_state *in);

@@ -181,9 +181,14 @@ int kvm_set_lapic(struct vcpu *v, const struct lapic_state *in)
     struct kvm_vcpu *k = kvm_vcpu(v);
     uint64_t base = in->apic_base, deadline = in->tsc_deadline;
     struct kvm_lapic_state page;
-    int err = settle(k);
+    int err = 0;
 
+    if (is_x2apic(base) && in->reg[REG_ID] != v->id)
+        err = err_set(EINVAL, "vCPU %u: a local APIC's state with ID %" PRIu32, v->id,
+                      in->reg[REG_ID]);
     kvm_lapic_to(&page, in);
+    if (!err)
+        err = settle(k);
     if (!err)
         err = move_msr(k, true, MSR_APIC_BASE, &base);
     if (!err)

@@ -194,12 +194,11 @@ static void local_apic_after_reset(void **state)
     assert_int_equal(s.reg[TPR], 0x50);
     assert_int_equal(s.timer_left, 0);
     carry(&s, state);
-    s.reg[ID] = 5u << 24; /* KVM lets software change it in xAPIC mode; mote's chip does not */
     s.apic_base |= BIT(10);
-    s.reg[ID] = 5;
-    assert_int_equal(vcpu_set_lapic(f.v, &s), 0);
+    s.reg[ID] = 5; /* another's */
+    assert_int_equal(vcpu_set_lapic(f.v, &s), -EINVAL);
     assert_int_equal(vcpu_get_lapic(f.v, &s), 0);
-    assert_int_equal(s.reg[ID], 0); /* what x2APIC has is the vCPU's */
+    assert_int_equal(s.apic_base, 0xfee00900);
     fixture_destroy(&f);
 }
 
