@@ -1,6 +1,7 @@
 #include "accel/accel.h"
 
 #include "accel/backends.h"
+#include "accel/ioeventfd.h"
 #include "base/bits.h"
 #include "base/err.h"
 #include "x86/msi.h"
@@ -32,15 +33,20 @@ int machine_create(struct machine **out, const struct accel *accel,
 
     *out = NULL;
     err = accel->machine_create(out, cfg);
-    if (!err)
-        (*out)->accel = accel;
-    return err;
+    if (err)
+        return err;
+    (*out)->accel = accel;
+    pthread_mutex_init(&(*out)->lock, NULL);
+    return 0;
 }
 
 void machine_destroy(struct machine *m)
 {
-    if (m)
-        m->accel->machine_destroy(m);
+    if (!m)
+        return;
+    ioeventfds_free(m);
+    pthread_mutex_destroy(&m->lock);
+    m->accel->machine_destroy(m);
 }
 
 static int map_refused(int err, gpa_t gpa, uint64_t size)
@@ -77,14 +83,28 @@ int machine_unmap(struct machine *m, gpa_t gpa)
     return err ? err : guest_mem_unmap(&m->mem, gpa);
 }
 
+/* ---- interrupts ---- */
+
+static int check_cap(const struct machine *m, unsigned cap, const char *what)
+{
+    return m->caps & cap ? 0 : err_set(ENODEV, "%s: no %s inside", m->accel->name, what);
+}
+
 static int check_msi(const struct machine *m, uint64_t address)
 {
-    if (!(m->caps & ACCEL_CAP_LAPIC))
-        return err_set(ENODEV, "%s: no local APIC inside", m->accel->name);
-    if (!msi_is_address(address))
-        return err_set(EINVAL, "interrupt message to 0x%" PRIx64 ", expected 0x%" PRIx64 "+1M",
-                       address, MSI_BASE);
-    return 0;
+    int err = check_cap(m, ACCEL_CAP_LAPIC, "local APIC");
+
+    if (!err && !msi_is_address(address))
+        err = err_set(EINVAL, "interrupt message to 0x%" PRIx64 ", expected 0x%" PRIx64 "+1M",
+                      address, MSI_BASE);
+    return err;
+}
+
+static int check_gsi(unsigned gsi, unsigned first, unsigned end)
+{
+    if (gsi >= first && gsi < end)
+        return 0;
+    return err_set(EINVAL, "interrupt %u, expected one from %u to %u", gsi, first, end - 1);
 }
 
 int machine_msi(struct machine *m, uint64_t address, uint32_t data)
@@ -98,10 +118,88 @@ int machine_ioapic_route(struct machine *m, unsigned pin, uint64_t address, uint
 {
     int err = check_msi(m, address);
 
-    if (!err && pin >= IOAPIC_PINS)
-        err = err_set(EINVAL, "pin %u of the IOAPIC, expected one below %d", pin, IOAPIC_PINS);
-    return err ? err : m->accel->ioapic_route(m, pin, address, data);
+    if (!err && (m->caps & ACCEL_CAP_IRQCHIP))
+        err = err_set(ENODEV, "%s: the IOAPIC is inside", m->accel->name);
+    if (!err)
+        err = check_gsi(pin, 0, IOAPIC_PINS);
+    return err ? err : m->accel->route(m, pin, address, data);
 }
+
+int machine_msi_route(struct machine *m, unsigned gsi, uint64_t address, uint32_t data)
+{
+    int err = check_msi(m, address ? address : MSI_BASE);
+
+    if (!err)
+        err = check_gsi(gsi, IOAPIC_PINS, MACHINE_GSIS);
+    return err ? err : m->accel->route(m, gsi, address, data);
+}
+
+static int check_irqfd(const struct machine *m, const struct machine_irqfd *irqfd)
+{
+    int err = check_cap(m, ACCEL_CAP_IRQFD, "interrupts by eventfd");
+
+    if (!err)
+        err = check_gsi(irqfd->gsi, m->caps & ACCEL_CAP_IRQCHIP ? 0 : IOAPIC_PINS, MACHINE_GSIS);
+    if (!err && irqfd->gsi >= IOAPIC_PINS && irqfd->resample >= 0)
+        err = err_set(EINVAL, "interrupt %u: a message is no level", irqfd->gsi);
+    return err;
+}
+
+int machine_irqfd_add(struct machine *m, const struct machine_irqfd *irqfd)
+{
+    int err = check_irqfd(m, irqfd);
+
+    return err ? err : m->accel->irqfd(m, irqfd, true);
+}
+
+int machine_irqfd_remove(struct machine *m, const struct machine_irqfd *irqfd)
+{
+    int err = check_irqfd(m, irqfd);
+
+    return err ? err : m->accel->irqfd(m, irqfd, false);
+}
+
+int machine_irq_line(struct machine *m, unsigned gsi, int level)
+{
+    int err = check_cap(m, ACCEL_CAP_IRQCHIP, "IOAPIC");
+
+    if (!err)
+        err = check_gsi(gsi, 0, IOAPIC_PINS);
+    return err ? err : m->accel->irq_line(m, gsi, level);
+}
+
+int machine_get_irqchip(struct machine *m, uint64_t now, struct irqchip_state *out)
+{
+    int err = check_cap(m, ACCEL_CAP_IRQCHIP, "IOAPIC");
+
+    return err ? err : m->accel->get_irqchip(m, now, out);
+}
+
+int machine_set_irqchip(struct machine *m, uint64_t now, const struct irqchip_state *in)
+{
+    int err = check_cap(m, ACCEL_CAP_IRQCHIP, "IOAPIC");
+
+    return err ? err : m->accel->set_irqchip(m, now, in);
+}
+
+int vcpu_get_lapic(struct vcpu *v, struct lapic_state *out)
+{
+    int err = check_cap(v->machine, ACCEL_CAP_LAPIC, "local APIC");
+
+    return err ? err : v->accel->get_lapic(v, out);
+}
+
+int vcpu_set_lapic(struct vcpu *v, const struct lapic_state *in)
+{
+    int err = check_cap(v->machine, ACCEL_CAP_LAPIC, "local APIC");
+
+    if (!err)
+        err = v->accel->set_lapic(v, in);
+    v->valid &= v->dirty | ~(unsigned)X86_CRS; /* CR8 */
+    return err;
+}
+
+/* ---- vCPUs ---- */
 
 int machine_cpuid(struct machine *m, const struct x86_cpu *cpu,
                   const struct x86_cpuid_topology *topology, struct x86_cpuid *table)
@@ -145,6 +243,9 @@ int vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     v->id = id;
     v->state = state;
     v->valid = v->dirty = X86_ALL;
+    if ((m->caps & ACCEL_CAP_LAPIC) && id)
+        state->intr.activity = X86_UNINITIALIZED;
+    ioeventfds_join(v);
     *out = v;
     return 0;
 }
@@ -156,6 +257,7 @@ void vcpu_destroy(struct vcpu *v)
     if (!v)
         return;
     state = v->state;
+    ioeventfds_leave(v);
     v->accel->vcpu_destroy(v);
     munmap(state, sizeof(*state));
 }
@@ -201,7 +303,12 @@ void vcpu_request_window(struct vcpu *v, bool intr, bool nmi)
 
 int vcpu_run(struct vcpu *v, struct vcpu_exit *exit)
 {
-    return v->accel->run(v, exit);
+    int err;
+
+    do
+        err = v->accel->run(v, exit);
+    while (!err && ioeventfds_answer(v, exit));
+    return err;
 }
 
 void vcpu_kick(struct vcpu *v)
@@ -209,9 +316,29 @@ void vcpu_kick(struct vcpu *v)
     v->accel->kick(v);
 }
 
+/* An access of an assist's: a doorbell's, or the caller's. */
+static int assist_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
+{
+    struct vcpu *v = user;
+
+    if (write && ioeventfds_ring(v, false, port, size, *data))
+        return 0;
+    return v->ops.io ? v->ops.io(v->ops.user, port, size, write, data) : -ENOTSUP;
+}
+
+static int assist_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
+{
+    struct vcpu *v = user;
+
+    if (write && ioeventfds_ring(v, true, gpa.v, size, *data))
+        return 0;
+    return v->ops.mmio ? v->ops.mmio(v->ops.user, gpa, size, write, data) : -ENOTSUP;
+}
+
 int vcpu_assist(struct vcpu *v, const struct accel_bus_ops *ops)
 {
-    return v->accel->assist(v, ops);
+    v->ops = *ops;
+    return v->accel->assist(v, &(struct accel_bus_ops){assist_io, assist_mmio, v});
 }
 
 int vcpu_complete_msr(struct vcpu *v, uint64_t value, bool fault)

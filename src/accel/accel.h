@@ -15,6 +15,8 @@
 #include "x86/irqchip.h"
 #include "x86/state.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,6 +28,9 @@ enum {
     ACCEL_CAP_LAPIC = 1,        /* local APICs inside; PICs and IOAPIC are the board's */
     ACCEL_CAP_CLOCK = 2,        /* kvmclock: the guest may be offered its CPUID bits */
     ACCEL_CAP_TSC_DEADLINE = 4, /* the inside LAPIC has the TSC-deadline timer */
+    ACCEL_CAP_IRQCHIP = 8,      /* PICs, IOAPIC, PIT and port 0x61 inside; has LAPIC and IRQFD */
+    ACCEL_CAP_IRQFD = 16,       /* machine_irqfd_add; has LAPIC */
+    ACCEL_CAP_IOEVENTFD = 32,   /* doorbells ring in the accelerator, not on the vCPU's thread */
 };
 
 struct accel_info {
@@ -39,6 +44,38 @@ struct machine_config {
     const char *device; /* accelerator's device node, NULL for the default */
     unsigned vcpus;     /* how many will be created at most */
     unsigned want;      /* ACCEL_CAP_* to switch on where offered */
+};
+
+/*
+ * A doorbell: a write of the guest's that signals an eventfd, and does nothing else. It is
+ * an access of this size at this very address; one that begins elsewhere and reaches over
+ * it is none, but what crosses a page is two accesses. Reads go to the board as ever.
+ */
+struct machine_ioeventfd {
+    bool mmio;        /* else a port */
+    bool match;       /* only writes of `data` */
+    uint8_t size;     /* bytes: 1, 2, 4 or 8 (MMIO only); 0: any, without match */
+    uint64_t address; /* guest-physical, or a port */
+    uint64_t data;    /* below 2^(8 * size) */
+    int fd;           /* an eventfd, the caller's */
+};
+#define MACHINE_IOEVENTFDS 512 /* a machine */
+
+/*
+ * Global system interrupts: the first IOAPIC_PINS are inputs of PICs and IOAPIC, the others
+ * up to MACHINE_GSIS messages, each that of machine_msi_route.
+ */
+#define MACHINE_GSIS 1024
+
+/* An eventfd that raises an interrupt. */
+struct machine_irqfd {
+    int fd; /* an eventfd, the caller's */
+    unsigned gsi;
+    /*
+     * -1: each signal is an edge. Else the input is asserted until its interrupt's end, and
+     * then this eventfd, the caller's, is signalled. Not for messages.
+     */
+    int resample;
 };
 
 /* Callbacks of an assist: 0, or -errno to give up. data holds `size` bytes. */
@@ -92,7 +129,16 @@ struct accel {
     int (*unmap)(struct machine *m, const struct mem_slot *slot);
     /* With ACCEL_CAP_LAPIC, arguments checked. */
     int (*msi)(struct machine *m, uint64_t address, uint32_t data);
-    int (*ioapic_route)(struct machine *m, unsigned pin, uint64_t address, uint32_t data);
+    int (*route)(struct machine *m, unsigned gsi, uint64_t address, uint32_t data);
+    int (*irqfd)(struct machine *m, const struct machine_irqfd *irqfd, bool add);
+    int (*get_lapic)(struct vcpu *v, struct lapic_state *out);
+    int (*set_lapic)(struct vcpu *v, const struct lapic_state *in);
+    /* With ACCEL_CAP_IRQCHIP, arguments checked. */
+    int (*irq_line)(struct machine *m, unsigned gsi, int level);
+    int (*get_irqchip)(struct machine *m, uint64_t now, struct irqchip_state *out);
+    int (*set_irqchip)(struct machine *m, uint64_t now, const struct irqchip_state *in);
+    /* With ACCEL_CAP_IOEVENTFD, arguments checked; the seam keeps a table, too. */
+    int (*ioeventfd)(struct machine *m, const struct machine_ioeventfd *e, bool add);
     int (*vcpu_create)(struct vcpu **out, struct machine *m, unsigned id);
     void (*vcpu_destroy)(struct vcpu *v);
     int (*set_cpuid)(struct vcpu *v, const struct x86_cpuid *table);
@@ -113,22 +159,30 @@ struct accel {
     unsigned (*stats)(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]); /* NULL: none */
 };
 
+struct ioeventfd_table;
+
 struct machine {
     const struct accel *accel;
     uint64_t caps;    /* ACCEL_CAP_* that are on */
     uint32_t tsc_khz; /* guest TSC frequency, 0 unknown */
     struct guest_mem mem;
+    pthread_mutex_t lock; /* of the next two, for those who change them */
+    struct vcpu *vcpus;
+    struct ioeventfd_table *_Atomic ioeventfds; /* NULL: none */
 };
 
 struct vcpu {
     const struct accel *accel;
     struct machine *machine;
     unsigned id;
-    unsigned valid;          /* X86_* groups of *state that equal the engine's */
-    unsigned dirty;          /* X86_* groups of *state to hand over before the next run */
-    uint64_t tsc_offset;     /* guest's TSC less the host's, without ACCEL_CAP_LAPIC */
-    uint64_t rescued;        /* instructions that the interpreter did, as the engine could not */
-    struct x86_state *state; /* the shared page; see vcpu_get and vcpu_set */
+    unsigned valid;           /* X86_* groups of *state that equal the engine's */
+    unsigned dirty;           /* X86_* groups of *state to hand over before the next run */
+    uint64_t tsc_offset;      /* guest's TSC less the host's, without ACCEL_CAP_LAPIC */
+    uint64_t rescued;         /* instructions that the interpreter did, as the engine could not */
+    struct x86_state *state;  /* the shared page; see vcpu_get and vcpu_set */
+    struct accel_bus_ops ops; /* the last assist's */
+    struct vcpu *next;        /* of the machine's */
+    atomic_bool rings;        /* looks through the machine's doorbells */
 };
 
 /* The accelerators built in, best first; NULL-terminated. */
@@ -164,9 +218,46 @@ int machine_msi(struct machine *m, uint64_t address, uint32_t data);
 /*
  * This is the message that `pin` of the board's IOAPIC sends from now on. When it is
  * level-triggered, the end of its interrupt is a VCPU_EXIT_IOAPIC_EOI; so tell it
- * before the first such message. Errors as above, one thread at a time.
+ * before the first such message. Errors as above, and -ENODEV with ACCEL_CAP_IRQCHIP.
+ * Any thread.
  */
 int machine_ioapic_route(struct machine *m, unsigned pin, uint64_t address, uint32_t data);
+
+/*
+ * This is the message that `gsi` sends from now on, IOAPIC_PINS or above; address 0: none.
+ * Errors as above. Any thread. KVM takes a whole table at a time, and a grace period.
+ */
+int machine_msi_route(struct machine *m, unsigned gsi, uint64_t address, uint32_t data);
+
+/*
+ * With ACCEL_CAP_IRQFD (else -ENODEV): let an eventfd raise a message, or, with
+ * ACCEL_CAP_IRQCHIP, an input; board/irqfd.h is for all machines. Without a route a signal
+ * is lost. -EBUSY: the eventfd is in use. Any thread. To remove, fd and gsi count; after it
+ * the eventfd raises nothing.
+ */
+int machine_irqfd_add(struct machine *m, const struct machine_irqfd *irqfd);
+int machine_irqfd_remove(struct machine *m, const struct machine_irqfd *irqfd);
+
+/* With ACCEL_CAP_IRQCHIP (else -ENODEV): drive an input of PICs and IOAPIC. Any thread. */
+int machine_irq_line(struct machine *m, unsigned gsi, int level);
+
+/*
+ * With ACCEL_CAP_IRQCHIP (else -ENODEV): the state of the chips inside. The machine stands
+ * still. `now` is the time on the clock that pit_state.loaded_ns counts on, in ns. KVM's
+ * counters begin their counts anew when they are set, and know none that waits for one.
+ */
+int machine_get_irqchip(struct machine *m, uint64_t now, struct irqchip_state *out);
+int machine_set_irqchip(struct machine *m, uint64_t now, const struct irqchip_state *in);
+
+/*
+ * Doorbells; any machine, any thread. -EEXIST: a write could mean another one as well;
+ * -ENOSPC: MACHINE_IOEVENTFDS are there; -ENOENT: there is none with all these values;
+ * -EINVAL. Once removed it rings no more, and the eventfd may be closed; a ring that
+ * nobody has read stays in it. A vCPU looks them up without a lock: they are changed by
+ * replacing the table, and its predecessor goes when no vCPU looks at it any more.
+ */
+int machine_ioeventfd_add(struct machine *m, const struct machine_ioeventfd *e);
+int machine_ioeventfd_remove(struct machine *m, const struct machine_ioeventfd *e);
 
 /*
  * The CPUID table of `cpu`, as far as the accelerator can honour it, for a vCPU at its
@@ -180,6 +271,10 @@ int machine_cpuid(struct machine *m, const struct x86_cpu *cpu,
 int machine_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,
                           struct x86_cpuid *table);
 
+/*
+ * id is the APIC ID, 0 the boot processor's. With ACCEL_CAP_LAPIC the others begin as
+ * X86_UNINITIALIZED and wait in vcpu_run for the messages that start them.
+ */
 int vcpu_create(struct vcpu **out, struct machine *m, unsigned id);
 void vcpu_destroy(struct vcpu *v);
 int vcpu_set_cpuid(struct vcpu *v, const struct x86_cpuid *table);
@@ -191,6 +286,14 @@ int vcpu_set_cpuid(struct vcpu *v, const struct x86_cpuid *table);
  */
 int vcpu_get(struct vcpu *v, unsigned groups);
 int vcpu_set(struct vcpu *v, unsigned groups);
+
+/*
+ * With ACCEL_CAP_LAPIC (else -ENODEV): the local APIC, while the vCPU does not run. CR8 and
+ * its TPR are one. Events that are no vectors are in X86_INTR. -EINVAL: the ID
+ * is another's, in x2APIC mode, where it is read-only.
+ */
+int vcpu_get_lapic(struct vcpu *v, struct lapic_state *out);
+int vcpu_set_lapic(struct vcpu *v, const struct lapic_state *in);
 
 /*
  * Queue an event for delivery at the next run. An interrupt only when
@@ -214,9 +317,9 @@ void vcpu_kick(struct vcpu *v);
  * Complete the IO or MMIO exit that vcpu_run returned last: perform the
  * instruction's accesses through ops and the rest of it on the vCPU's state.
  * What ops points to must live until the vCPU's next run or get: one
- * instruction may access several times. A callback's error leaves the exit
- * unanswered. What nobody answers reads as all ones at the next run, unless
- * X86_GPRS was set: then the run starts from that state.
+ * instruction may access several times. Doorbells are answered by the seam. A
+ * callback's error leaves the exit unanswered. What nobody answers reads as all ones at the next
+ * run, unless X86_GPRS was set: then the run starts from that state.
  */
 int vcpu_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 

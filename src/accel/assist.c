@@ -4,16 +4,6 @@
 
 #include <errno.h>
 
-static int no_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
-{
-    return -ENOTSUP;
-}
-
-static int no_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
-{
-    return -ENOTSUP;
-}
-
 static int ones_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
 {
     *data = UINT64_MAX;
@@ -35,8 +25,7 @@ void assist_expect(struct assist *a)
 
 int assist_access(struct assist *a, const struct accel_bus_ops *ops)
 {
-    const struct emu_bus bus = {ops->io ? ops->io : no_io, ops->mmio ? ops->mmio : no_mmio,
-                                ops->user};
+    const struct emu_bus bus = {ops->io, ops->mmio, ops->user};
     struct emu_cpu *c = a->cpu;
     bool done;
 

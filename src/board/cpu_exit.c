@@ -67,6 +67,17 @@ static void halted(struct cpu *cpu)
     stop(cpu);
 }
 
+static void end_machine(struct cpu *cpu)
+{
+    static const enum life_end ends[] = {
+        [VCPU_SYSTEM_POWEROFF] = LIFE_POWEROFF,
+        [VCPU_SYSTEM_RESET] = LIFE_RESET,
+        [VCPU_SYSTEM_CRASH] = LIFE_PANIC,
+    };
+
+    life_finish(cpu->cpus->life, ends[cpu->exit.system], 0, NULL);
+}
+
 int cpu_answer_exit(struct cpu *cpu)
 {
     const struct accel_bus_ops bus = {bus_io, bus_mmio, cpu};
@@ -85,6 +96,7 @@ int cpu_answer_exit(struct cpu *cpu)
     case VCPU_EXIT_HALT: halted(cpu); return 0;
     case VCPU_EXIT_DEBUG: stop(cpu); return 0;
     case VCPU_EXIT_SHUTDOWN: life_finish(cpu->cpus->life, LIFE_TRIPLE_FAULT, 0, NULL); return 0;
+    case VCPU_EXIT_SYSTEM: end_machine(cpu); return 0;
     case VCPU_EXIT_FAIL: return err_set(EIO, "%s", cpu->exit.fail.why);
     default: return err_set(EIO, "unexpected exit '%s'", vcpu_exit_name(cpu->exit.reason));
     }

@@ -13,6 +13,7 @@
 static int add_intc(struct devices *d, const struct devices_config *cfg)
 {
     d->intc.machine = cfg->machine;
+    irqfds_init(&d->irqfds, cfg->loop, &d->intc, &d->irq);
     intc_init(&d->intc);
     d->has_intc = true;
     intc_route(&d->intc, &d->irq);
@@ -25,6 +26,8 @@ static int add_pit(struct devices *d, const struct devices_config *cfg)
     const struct dev_clock clock = board_clock(cfg->clock);
     int err;
 
+    if (d->intc.full)
+        return 0;
     err = board_timer_init(&d->pit_timer, cfg->loop, cfg->clock);
     if (err)
         return err;
@@ -225,6 +228,8 @@ void devices_destroy(struct devices *d)
         pit_destroy(&d->pit);
         board_timer_destroy(&d->pit_timer, d->loop);
     }
-    if (d->has_intc)
+    if (d->has_intc) {
         intc_destroy(&d->intc);
+        irqfds_destroy(&d->irqfds);
+    }
 }

@@ -6,6 +6,7 @@
 #include "board/control.h"
 #include "board/intc.h"
 #include "board/irq.h"
+#include "board/irqfd.h"
 #include "board/life.h"
 #include "board/timer.h"
 #include "dev/chip/acpi_pm.h"
@@ -35,6 +36,7 @@ struct devices {
     struct dev_bus ports, mmio;
     struct irq_router irq;
     struct intc intc;
+    struct irqfds irqfds;
     struct pit pit;
     struct board_timer pit_timer;
     struct acpi_pm pm;

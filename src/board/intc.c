@@ -1,8 +1,12 @@
 #include "board/intc.h"
 
 #include "base/bits.h"
+#include "base/err.h"
 #include "board/cpu_intc.h"
 #include "board/layout.h"
+
+#include <errno.h>
+#include <inttypes.h>
 
 /* ---- wiring ---- */
 
@@ -24,6 +28,22 @@ static void ioapic_written(void *user, unsigned pin, const struct apic_msg *msg)
         machine_ioapic_route(ic->machine, pin, apic_msg_address(msg), apic_msg_data(msg));
 }
 
+static void tell_ended(struct intc *ic, unsigned gsi)
+{
+    if (ic->ended)
+        ic->ended(ic->ended_user, gsi);
+}
+
+static void ioapic_ended(void *user, unsigned pin)
+{
+    tell_ended(user, pin == 2 ? 0 : pin); /* board/irq.h */
+}
+
+static void pic_ended(void *user, unsigned irq)
+{
+    tell_ended(user, irq);
+}
+
 static void pic_output(void *user, unsigned line, int level)
 {
     struct intc *ic = user;
@@ -33,13 +53,15 @@ static void pic_output(void *user, unsigned line, int level)
 
 void intc_init(struct intc *ic)
 {
-    const struct ioapic_ops ioapic = {ioapic_deliver, ioapic_written, ic};
+    const struct ioapic_ops ioapic = {ioapic_deliver, ioapic_written, ioapic_ended, ic};
     const struct dev_irq pic = {pic_output, ic, 0};
 
     ic->inside = ic->machine->caps & ACCEL_CAP_LAPIC;
+    ic->full = ic->machine->caps & ACCEL_CAP_IRQCHIP;
     apic_bus_init(&ic->bus);
     ioapic_init(&ic->ioapic, PC_IOAPIC_ID, &ioapic);
     pic_init(&ic->pic, &pic);
+    pic_on_ended(&ic->pic, pic_ended, ic);
 }
 
 void intc_destroy(struct intc *ic)
@@ -60,8 +82,11 @@ static void set_ioapic(void *user, unsigned line, int level)
 
 int intc_map(struct intc *ic, struct dev_bus *ports, struct dev_bus *mmio)
 {
-    int err = dev_bus_add(ports, PC_PORT_PIC0, 2, &pic_master_ops, &ic->pic);
+    int err;
 
+    if (ic->full)
+        return 0;
+    err = dev_bus_add(ports, PC_PORT_PIC0, 2, &pic_master_ops, &ic->pic);
     if (!err)
         err = dev_bus_add(ports, PC_PORT_PIC1, 2, &pic_slave_ops, &ic->pic);
     if (!err)
@@ -71,10 +96,30 @@ int intc_map(struct intc *ic, struct dev_bus *ports, struct dev_bus *mmio)
     return err;
 }
 
+static void set_inside(void *user, unsigned line, int level)
+{
+    machine_irq_line(user, line, level);
+}
+
 void intc_route(struct intc *ic, struct irq_router *router)
 {
+    *router = (struct irq_router){0};
+    if (ic->full) {
+        router->inside = (struct dev_irq){set_inside, ic->machine, 0};
+        return;
+    }
     router->pic = (struct dev_irq){set_pic, &ic->pic, 0};
     router->ioapic = (struct dev_irq){set_ioapic, &ic->ioapic, 0};
+}
+
+int intc_msi(struct intc *ic, uint64_t address, uint32_t data)
+{
+    int err;
+
+    if (ic->inside)
+        return machine_msi(ic->machine, address, data);
+    err = apic_bus_msi(&ic->bus, address, data);
+    return err < 0 ? err_set(EINVAL, "0x%" PRIx64 " is no address of a message", address) : 0;
 }
 
 void intc_eoi(struct intc *ic, uint8_t vector)

@@ -15,6 +15,7 @@ void irq_set(void *user, unsigned gsi, int level)
     if (gsi < 16)
         forward(&router->pic, gsi, level);
     forward(&router->ioapic, gsi == 0 ? 2 : gsi, level);
+    forward(&router->inside, gsi, level);
 }
 
 struct dev_irq irq_line(struct irq_router *router, unsigned gsi)

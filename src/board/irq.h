@@ -14,6 +14,7 @@ struct irq_router {
     /* set() is called with the input's number as `line`; NULL: not there. */
     struct dev_irq pic;    /* inputs 0 to 15 */
     struct dev_irq ioapic; /* pins 0 to 23 */
+    struct dev_irq inside; /* GSIs, where the accelerator has PICs and IOAPIC */
 };
 
 /* Fit for a dev_irq: user is the struct irq_router, line a GSI. Any thread. */

@@ -163,13 +163,37 @@ static int wire_vcpus(struct pc *pc)
     return 0;
 }
 
-int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
+/* In the order of enum pc_irqchip: what of the accelerator's capabilities is asked for. */
+static const struct {
+    const char *name;
+    unsigned want;
+} irqchips[] = {
+    {"auto", ACCEL_CAP_LAPIC},
+    {"full", ACCEL_CAP_LAPIC | ACCEL_CAP_IRQCHIP},
+    {"split", ACCEL_CAP_LAPIC},
+    {"none", 0},
+};
+
+static int create_machine(struct pc *pc, const struct accel *accel, const char *device)
 {
-    const struct machine_config machine = {
+    unsigned chips = irqchips[pc->cfg.irqchip].want;
+    const struct machine_config config = {
         .device = device,
         .vcpus = pc->cfg.cpus,
-        .want = ACCEL_CAP_LAPIC | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE,
+        .want = chips | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE | ACCEL_CAP_IRQFD |
+                ACCEL_CAP_IOEVENTFD,
     };
+    int err = machine_create(&pc->machine, accel, &config);
+
+    if (err || pc->cfg.irqchip == PC_IRQCHIP_AUTO || !(chips & ~pc->machine->caps))
+        return err;
+    return err_set(ENOTSUP,
+                   "%s: the interrupt chips inside cannot be '%s' here, expected auto or none",
+                   accel->name, irqchips[pc->cfg.irqchip].name);
+}
+
+int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
+{
     struct devices_config devices = {
         .loop = &pc->loop,
         .clock = &pc->clock,
@@ -179,7 +203,7 @@ int pc_attach(struct pc *pc, const struct accel *accel, const char *device)
         .debug_exit = pc->cfg.debug_exit,
         .boot_timer = pc->cfg.boot_timer,
     };
-    int err = machine_create(&pc->machine, accel, &machine);
+    int err = create_machine(pc, accel, device);
 
     if (!err)
         err = step_done(STEP_SLOT, map_ram(pc));

@@ -18,6 +18,14 @@
 
 struct pc;
 
+/* Which interrupt chips are the accelerator's. */
+enum pc_irqchip {
+    PC_IRQCHIP_AUTO,  /* what is best there: split, where it can do that */
+    PC_IRQCHIP_FULL,  /* all, and the PIT */
+    PC_IRQCHIP_SPLIT, /* the local APICs */
+    PC_IRQCHIP_NONE,
+};
+
 /* Strings and modules must outlive the machine. */
 struct pc_config {
     struct ram_config memory; /* PC_MEMORY_MIN or more */
@@ -25,14 +33,15 @@ struct pc_config {
     unsigned cpus;            /* processors, 1 to CPUS_MAX */
     struct x86_cpu cpu;       /* what they are; all zero: "host" */
     struct host_cpus pin;     /* host CPUs for the vCPUs' threads, --pin; none: any */
-    bool control;             /* control line on COM2, board/control.h */
-    bool debug_exit;          /* port 0xf4 */
-    bool boot_timer;          /* page 0xd0000000, dev/chip/boot_timer.h */
-    uint64_t timeout_ns;      /* 0: none */
-    uint64_t grace_ns;        /* for the guest to power off after SIGTERM; 0: none */
-    const char *name;         /* of the control socket, board/ctl.h; NULL: none */
-    const char *gdb;          /* where a debugger may connect, board/debugger.h; NULL: nowhere */
-    bool paused;              /* the vCPUs stand still until a debugger lets it go */
+    enum pc_irqchip irqchip;
+    bool control;        /* control line on COM2, board/control.h */
+    bool debug_exit;     /* port 0xf4 */
+    bool boot_timer;     /* page 0xd0000000, dev/chip/boot_timer.h */
+    uint64_t timeout_ns; /* 0: none */
+    uint64_t grace_ns;   /* for the guest to power off after SIGTERM; 0: none */
+    const char *name;    /* of the control socket, board/ctl.h; NULL: none */
+    const char *gdb;     /* where a debugger may connect, board/debugger.h; NULL: nowhere */
+    bool paused;         /* the vCPUs stand still until a debugger lets it go */
     /* What to boot; the board fills in e820 and acpi_rsdp. */
     struct boot_params boot;
 };
@@ -40,7 +49,10 @@ struct pc_config {
 /* Host resources: RAM, event loop, console. */
 int pc_create(struct pc **out, const struct pc_config *cfg);
 
-/* The accelerator's machine with the devices around it; device NULL: the default. */
+/*
+ * The accelerator's machine with the devices around it; device NULL: the default. -ENOTSUP:
+ * it does not have the interrupt chips that the configuration asks for.
+ */
 int pc_attach(struct pc *pc, const struct accel *accel, const char *device);
 
 /* The kernel and what belongs to it; ACPI tables. */

@@ -30,6 +30,7 @@ enum {
     OPT_CPU,
     OPT_PIN,
     OPT_ACCEL,
+    OPT_IRQCHIP,
     OPT_BOARD,
     OPT_CONSOLE,
     OPT_CONTROL,
@@ -58,6 +59,7 @@ static const struct option options[] = {
     {"cpu", required_argument, NULL, OPT_CPU},
     {"pin", required_argument, NULL, OPT_PIN},
     {"accel", required_argument, NULL, OPT_ACCEL},
+    {"irqchip", required_argument, NULL, OPT_IRQCHIP},
     {"board", required_argument, NULL, OPT_BOARD},
     {"console", required_argument, NULL, OPT_CONSOLE},
     {"control", no_argument, NULL, OPT_CONTROL},
@@ -116,6 +118,9 @@ static const char help[] =
     "                      after the last comes the first again\n"
     "  --accel NAME        what runs the guest's code: kvm, kvm:DEVICE, soft (mote's own\n"
     "                      engine), or auto (the default; see 'mote info')\n"
+    "  --irqchip WHICH     interrupt chips inside KVM: full (all, and the PIT), split (the\n"
+    "                      local APICs), none, or auto (the default: split where KVM can);\n"
+    "                      soft has none\n"
     "  --board pc          the kind of machine\n"
     "  --console WHERE     the serial port COM1 (ttyS0): stdio (the default), none, or\n"
     "                      the name of a file for its output\n"
@@ -278,6 +283,19 @@ static int set_name(struct run_options *opt, const char *text)
     return STATUS_OK;
 }
 
+static int set_irqchip(struct run_options *opt, const char *text)
+{
+    static const char *const names[] = {"auto", "full", "split", "none"}; /* enum pc_irqchip */
+
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+        if (!strcmp(text, names[i])) {
+            opt->pc.irqchip = (enum pc_irqchip)i;
+            return STATUS_OK;
+        }
+    }
+    return cmd_usage("run", "--irqchip: '%s', expected auto, full, split or none", text);
+}
+
 static int set_timings(struct run_options *opt, const char *text)
 {
     if (!text || !strcmp(text, "text")) {
@@ -334,6 +352,7 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_CPU: return set_cpu(opt, text);
     case OPT_PIN: return set_pin(opt, text);
     case OPT_ACCEL: return set_accel(opt, text);
+    case OPT_IRQCHIP: return set_irqchip(opt, text);
     case OPT_BOARD:
         if (strcmp(text, "pc"))
             return cmd_usage("run", "--board: '%s', expected pc", text);

@@ -274,7 +274,7 @@ void emu_inject(struct emu_cpu *c, const struct x86_event *event)
 
     c->op = NULL;
     c->first = NULL;
-    c->intr.halted = 0;
+    c->intr.activity = X86_ACTIVE;
     if (e.kind == X86_EVENT_EXCEPTION) {
         if (e.vector == EXC_BP || e.vector == EXC_OF)
             inject_software(c, &e);

@@ -29,6 +29,7 @@
     X(CPUID, "cpuid")           /* only by capability */                                           \
     X(MONITOR, "monitor")       /* only by capability */                                           \
     X(MWAIT, "mwait")           /* only by capability */                                           \
+    X(SYSTEM, "system")         /* the guest asked the accelerator for the machine's end */        \
     X(FAIL, "fail")             /* the accelerator cannot go on; exit.fail says why */
 
 enum vcpu_exit_reason {
@@ -36,6 +37,12 @@ enum vcpu_exit_reason {
     VCPU_EXITS(X)
 #undef X
         VCPU_EXIT_COUNT
+};
+
+enum vcpu_system_event {
+    VCPU_SYSTEM_POWEROFF,
+    VCPU_SYSTEM_RESET,
+    VCPU_SYSTEM_CRASH, /* the guest panicked */
 };
 
 struct vcpu_exit {
@@ -59,6 +66,7 @@ struct vcpu_exit {
         struct {
             uint8_t vector;
         } eoi;
+        enum vcpu_system_event system;
         struct {          /* see vcpu_set_debug */
             uint64_t rip; /* of the INT3 or the instruction to be executed next */
             bool int3;

@@ -47,4 +47,11 @@ struct pit_state {
     uint8_t pad[7];
 };
 
+/* The chips that a machine has one of. */
+struct irqchip_state {
+    struct pic_state pic[2]; /* master, slave */
+    struct ioapic_state ioapic;
+    struct pit_state pit;
+};
+
 #endif

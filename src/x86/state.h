@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#define X86_STATE_VERSION 2
+#define X86_STATE_VERSION 2 /* intr.activity was a flag before, 1 for X86_HALTED; more MSRs */
 
 /* State groups: what one get or set moves. */
 enum {
@@ -20,7 +20,7 @@ enum {
     X86_CRS = 4,   /* cr0..cr8, xcr0 */
     X86_DRS = 8,   /* dr0..dr7 */
     X86_MSRS = 16, /* the msr struct */
-    X86_INTR = 32, /* interrupt shadow, NMI mask, pending event */
+    X86_INTR = 32, /* the intr struct */
     X86_FPU = 64,  /* xsave */
     X86_ALL = 127,
 };
@@ -55,11 +55,24 @@ struct x86_event {
     uint32_t error;
 };
 
+/*
+ * What the processor is doing, numbered as the activity states of SDM Vol. 3C 24.4.2; its
+ * 2, shutdown, is an exit here. With the local APICs inside the accelerator (ACCEL_CAP_LAPIC)
+ * it is the accelerator's: a get and a set move it. Else the vCPU's thread on the board owns
+ * it (struct cpu: halted, waits), and no engine looks at this field.
+ */
+enum x86_activity {
+    X86_ACTIVE = 0,
+    X86_HALTED = 1,        /* HLT; an interrupt or NMI ends it */
+    X86_WAITS_SIPI = 3,    /* INIT came; only a SIPI ends it */
+    X86_UNINITIALIZED = 4, /* an application processor before its first INIT */
+};
+
 struct x86_intr {
     uint8_t shadow;     /* STI or MOV SS was the last instruction */
     uint8_t nmi_masked; /* an NMI handler has not run IRET yet */
     uint8_t nmi_pending;
-    uint8_t halted;
+    uint8_t activity;         /* enum x86_activity */
     struct x86_event pending; /* accepted and not yet delivered */
 };
 

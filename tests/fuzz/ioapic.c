@@ -18,7 +18,7 @@ static void deliver(void *user, const struct apic_msg *msg)
 
 static void start(void)
 {
-    ioapic_init(&ioapic, 0, &(struct ioapic_ops){deliver, NULL, NULL});
+    ioapic_init(&ioapic, 0, &(struct ioapic_ops){.deliver = deliver});
     region(IOAPIC_DEFAULT_BASE, IOAPIC_MMIO_SIZE, &ioapic_mmio_ops, &ioapic);
 }
 

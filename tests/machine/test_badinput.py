@@ -62,6 +62,7 @@ def test_command_line(args, word):
     ("--cpus", ["0", "65", "many", "-1", "99999999999999999999"]),
     ("--accel", ["", "hax", "kvm:", "soft:x", "kvmkvmkvmkvmkvmkvmkvm"]),
     ("--board", ["", "q35"]),
+    ("--irqchip", ["", "Full", "half"]),
     ("--boot", ["", "grub", "flat", "flat:0x1000", "flat:zz:real", "flat:0x1000:unreal",
                 "flat:0x1000:real:"]),
     ("--trace", ["everything-and-more"]),
@@ -70,6 +71,13 @@ def test_command_line(args, word):
 def test_option_values(option, values):
     for value in values:
         refused(USAGE, f"{option}: {value}", "run", "--kernel", SOME_KERNEL, option, value)
+
+
+@pytest.mark.parametrize("chips", ["full", "split"])
+def test_chips_that_soft_does_not_have(tmp_path, chips):
+    flat = machine.make_flat(tmp_path / "flat", b"\xf4")
+    refused(ACCEL, f"soft '{chips}' none", "run", "--accel", "soft", "--kernel", *flat,
+            "--irqchip", chips)
 
 
 @pytest.mark.parametrize("size", ["1T", "64T"])

@@ -59,6 +59,7 @@ exit 42
 # Says by which process tools/init listens to the power button.
 BUTTON = """
 while ! pidof dd >/dev/null; do sleep 0.1; done
+echo "processors: $(grep -c ^processor /proc/cpuinfo)"
 echo press me
 sleep 100
 """
@@ -109,7 +110,7 @@ def flat(nested, mode, name, *args):
                 "--memory", "4M", *args)
 
 
-def boot(nested, initrd, cmdline, *args, around='"$@"'):
+def boot(nested, initrd, cmdline, *args, around='"$@"', seconds=60):
     """
     Boot the kernel by the shell commands `around`. It may clear its port's buffer
     as it starts: it is told more than once.
@@ -118,8 +119,9 @@ def boot(nested, initrd, cmdline, *args, around='"$@"'):
     return nested.run(
         ["sh", "-c", f'while sleep 1; do echo "hello guest"; done | {{ {around}\n}}', "sh",
          "mote", "run", "--accel", "kvm", "--kernel", "/guest/vmlinuz",
-         "--initrd", f"/guest/{initrd}", "--timeout", "60", "--stats", "--cmdline", line, *args],
-        seconds=80)
+         "--initrd", f"/guest/{initrd}", "--timeout", str(seconds), "--stats", "--cmdline", line,
+         *args],
+        seconds=seconds + 20)
 
 
 # Runs its arguments, and pauses the machine "vm" once its guest asks for it.
@@ -145,6 +147,9 @@ while kill -0 $! && ! grep -q '^press me' /tmp/guest; do
 done
 mote ctl vm poweroff
 wait $!
+status=$?
+cat /tmp/guest
+exit $status
 """
 
 
@@ -339,11 +344,22 @@ def test_local_apic_is_inside(poweroff, reboot, pics):
     assert set(exits(pics.err)) <= {"io", "none", "intr-window"}, pics
 
 
-def test_level_triggered(nested):
-    """The power button's interrupt, whose EOI goes on to the IOAPIC."""
-    done = boot(nested, "button", "", "--name", "vm", around=PRESSING)
+@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("chips", ["full", "split", "none"])
+def test_interrupt_chips(nested, chips, cpus):
+    """Wherever they are. The power button's interrupt is level-triggered: its EOI goes to the IOAPIC."""
+    done = boot(nested, "button", "", "--name", "vm", "--irqchip", chips, "--cpus", str(cpus),
+                around=PRESSING, seconds=150)  # the outer processor is one, and busy
     assert done.status == OFF, done
-    assert 0 < exits(done.err)["ioapic-eoi"] < 100, done
+    assert f"processors: {cpus}\n" in done.out, done
+    got = exits(done.err)
+    if chips == "full":
+        assert set(got) <= {"io", "none"}, done
+    elif chips == "split":
+        assert set(got) <= {"io", "mmio", "none", "ioapic-eoi"}, done
+        assert 0 < got["ioapic-eoi"] < 100, done
+    else:
+        assert got["halt"] > 0 and "ioapic-eoi" not in got, done
 
 
 def test_reboots(reboot):

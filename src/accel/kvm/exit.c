@@ -90,64 +90,141 @@ static void answer_default(struct kvm_vcpu *k)
     }
 }
 
+/* ---- one reason each ---- */
+
+static void decode_io(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    const struct kvm_run *run = k->run;
+
+    exit->io.port = run->io.port;
+    exit->io.size = run->io.size;
+    exit->io.in = run->io.direction == KVM_EXIT_IO_IN;
+    exit->io.string = run->io.count != 1; /* KVM tells no more; an assist does either */
+}
+
+static void decode_mmio(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    exit->mem.gpa = GPA(k->run->mmio.phys_addr);
+    exit->mem.size = (uint8_t)k->run->mmio.len;
+    exit->mem.write = k->run->mmio.is_write;
+}
+
+static void decode_msr(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    exit->msr.index = k->run->msr.index;
+    exit->msr.value = k->run->msr.data;
+}
+
+static void decode_step(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    k->step_due = k->debug.step;
+}
+
+static void decode_window(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    k->run->request_interrupt_window = 0;
+}
+
+static void decode_eoi(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    exit->eoi.vector = k->run->eoi.vector;
+}
+
+static void decode_fail_entry(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    exit->fail.detail[0] = k->run->fail_entry.hardware_entry_failure_reason;
+    exit->fail.detail[1] = k->run->fail_entry.cpu;
+}
+
+static void decode_unknown(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    exit->fail.detail[0] = k->run->hw.hardware_exit_reason;
+}
+
+static void decode_memory_fault(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    const struct kvm_memory_fault *fault = (const void *)&k->run->padding;
+
+    exit->fail.detail[0] = fault->gpa;
+    exit->fail.detail[1] = fault->size;
+}
+
+/* Events that a guest makes by Hyper-V's registers. Others are of other architectures. */
+static void decode_system(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    switch (k->run->system_event.type) {
+    case KVM_SYSTEM_EVENT_SHUTDOWN: exit->system = VCPU_SYSTEM_POWEROFF; break;
+    case KVM_SYSTEM_EVENT_RESET: exit->system = VCPU_SYSTEM_RESET; break;
+    case KVM_SYSTEM_EVENT_CRASH: exit->system = VCPU_SYSTEM_CRASH; break;
+    default: fail(exit, "KVM: unexpected system event", k->run->system_event.type, 0);
+    }
+}
+
+/* The guest kept the processor without a break; it goes on unless its state was lost. */
+static void decode_notify(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    if (k->run->notify.flags & KVM_NOTIFY_CONTEXT_INVALID)
+        fail(exit, "KVM: the vCPU's state was lost in a loop without interrupt window", 0, 0);
+}
+
+/* KVM's reasons of x86 (api.rst 5); the others belong to other architectures. */
+static const struct row {
+    enum vcpu_exit_reason reason;
+    void (*decode)(struct kvm_vcpu *k, struct vcpu_exit *exit);
+    const char *why; /* of VCPU_EXIT_FAIL */
+} rows[] = {
+    [KVM_EXIT_UNKNOWN] = {VCPU_EXIT_FAIL, decode_unknown, "KVM: unknown hardware exit"},
+    [KVM_EXIT_EXCEPTION] = {VCPU_EXIT_FAIL, NULL, "KVM: unexpected exception in the guest"},
+    [KVM_EXIT_IO] = {VCPU_EXIT_IO, decode_io, NULL},
+    [KVM_EXIT_HYPERCALL] = {VCPU_EXIT_HYPERCALL, NULL, NULL},
+    [KVM_EXIT_DEBUG] = {VCPU_EXIT_DEBUG, kvm_debug_decode, NULL},
+    [KVM_EXIT_HLT] = {VCPU_EXIT_HALT, decode_step, NULL},
+    [KVM_EXIT_MMIO] = {VCPU_EXIT_MMIO, decode_mmio, NULL},
+    [KVM_EXIT_IRQ_WINDOW_OPEN] = {VCPU_EXIT_INTR_WINDOW, decode_window, NULL},
+    [KVM_EXIT_SHUTDOWN] = {VCPU_EXIT_SHUTDOWN, NULL, NULL},
+    [KVM_EXIT_FAIL_ENTRY] = {VCPU_EXIT_FAIL, decode_fail_entry,
+                             "KVM: the processor refused to enter the guest"},
+    [KVM_EXIT_INTR] = {VCPU_EXIT_NONE, NULL, NULL},
+    [KVM_EXIT_SET_TPR] = {VCPU_EXIT_TPR, decode_step, NULL},
+    [KVM_EXIT_TPR_ACCESS] = {VCPU_EXIT_FAIL, NULL,
+                             "KVM: an access to the TPR, which nobody asked it to report"},
+    [KVM_EXIT_NMI] = {VCPU_EXIT_FAIL, NULL, "KVM: unexpected NMI exit"},
+    [KVM_EXIT_INTERNAL_ERROR] = {VCPU_EXIT_FAIL, internal_error, "KVM internal error"},
+    [KVM_EXIT_WATCHDOG] = {VCPU_EXIT_FAIL, NULL, "KVM: unexpected watchdog exit"},
+    [KVM_EXIT_SYSTEM_EVENT] = {VCPU_EXIT_SYSTEM, decode_system, NULL},
+    [KVM_EXIT_IOAPIC_EOI] = {VCPU_EXIT_IOAPIC_EOI, decode_eoi, NULL},
+    [KVM_EXIT_HYPERV] = {VCPU_EXIT_FAIL, NULL,
+                         "KVM: a call of Hyper-V's interface, which the guest was not offered"},
+    [KVM_EXIT_X86_RDMSR] = {VCPU_EXIT_RDMSR, decode_msr, NULL},
+    [KVM_EXIT_X86_WRMSR] = {VCPU_EXIT_WRMSR, decode_msr, NULL},
+    [KVM_EXIT_DIRTY_RING_FULL] = {VCPU_EXIT_DIRTY_FULL, NULL, NULL},
+    [KVM_EXIT_AP_RESET_HOLD] = {VCPU_EXIT_FAIL, NULL,
+                                "KVM: an encrypted guest's wait for its start"},
+    [KVM_EXIT_X86_BUS_LOCK] = {VCPU_EXIT_NONE, NULL, NULL}, /* the instruction is done */
+    [KVM_EXIT_XEN] = {VCPU_EXIT_FAIL, NULL,
+                      "KVM: a call of Xen's interface, which the guest was not offered"},
+    [KVM_EXIT_NOTIFY] = {VCPU_EXIT_NONE, decode_notify, NULL},
+    [KVM_EXIT_MEMORY_FAULT] = {VCPU_EXIT_FAIL, decode_memory_fault,
+                               "KVM cannot reach the host's memory behind the guest's"},
+    [KVM_EXIT_TDX] = {VCPU_EXIT_FAIL, NULL, "KVM: a call of an encrypted guest's"},
+};
+
 static void decode_reason(struct kvm_vcpu *k, struct vcpu_exit *exit)
 {
-    struct kvm_run *run = k->run;
+    static const struct row none;
+    uint32_t reason = k->run->exit_reason;
+    const struct row *row = reason < ARRAY_SIZE(rows) ? &rows[reason] : &none;
 
-    switch (run->exit_reason) {
-    case KVM_EXIT_IO:
-        exit->reason = VCPU_EXIT_IO;
-        exit->io.port = run->io.port;
-        exit->io.size = run->io.size;
-        exit->io.in = run->io.direction == KVM_EXIT_IO_IN;
-        exit->io.string = run->io.count != 1; /* KVM tells no more; an assist does either */
-        break;
-    case KVM_EXIT_MMIO:
-        exit->reason = VCPU_EXIT_MMIO;
-        exit->mem.gpa = GPA(run->mmio.phys_addr);
-        exit->mem.size = (uint8_t)run->mmio.len;
-        exit->mem.write = run->mmio.is_write;
-        break;
-    case KVM_EXIT_X86_RDMSR:
-    case KVM_EXIT_X86_WRMSR:
-        exit->reason = run->exit_reason == KVM_EXIT_X86_RDMSR ? VCPU_EXIT_RDMSR : VCPU_EXIT_WRMSR;
-        exit->msr.index = run->msr.index;
-        exit->msr.value = run->msr.data;
-        break;
-    case KVM_EXIT_INTR: exit->reason = VCPU_EXIT_NONE; break;
-    case KVM_EXIT_HLT:
-        exit->reason = VCPU_EXIT_HALT;
-        k->step_due = k->debug.step;
-        break;
-    case KVM_EXIT_SHUTDOWN: exit->reason = VCPU_EXIT_SHUTDOWN; break;
-    case KVM_EXIT_IRQ_WINDOW_OPEN:
-        exit->reason = VCPU_EXIT_INTR_WINDOW;
-        run->request_interrupt_window = 0;
-        break;
-    case KVM_EXIT_SET_TPR:
-        exit->reason = VCPU_EXIT_TPR;
-        k->step_due = k->debug.step;
-        break;
-    case KVM_EXIT_IOAPIC_EOI:
-        exit->reason = VCPU_EXIT_IOAPIC_EOI;
-        exit->eoi.vector = run->eoi.vector;
-        break;
-    case KVM_EXIT_HYPERCALL: exit->reason = VCPU_EXIT_HYPERCALL; break;
-    case KVM_EXIT_DEBUG: kvm_debug_decode(k, exit); break;
-    case KVM_EXIT_DIRTY_RING_FULL: exit->reason = VCPU_EXIT_DIRTY_FULL; break;
-    case KVM_EXIT_INTERNAL_ERROR: internal_error(k, exit); break;
-    case KVM_EXIT_FAIL_ENTRY:
-        fail(exit, "KVM: the processor refused to enter the guest",
-             run->fail_entry.hardware_entry_failure_reason, run->fail_entry.cpu);
-        break;
-    case KVM_EXIT_UNKNOWN:
-        fail(exit, "KVM: unknown hardware exit", run->hw.hardware_exit_reason, 0);
-        break;
-    case KVM_EXIT_SYSTEM_EVENT:
-        fail(exit, "KVM: unexpected system event", run->system_event.type, 0);
-        break;
-    default: fail(exit, "KVM: unexpected exit reason", run->exit_reason, 0);
+    if (row->reason == VCPU_EXIT_NONE && !row->decode && reason != KVM_EXIT_INTR &&
+        reason != KVM_EXIT_X86_BUS_LOCK) {
+        fail(exit, "KVM: unexpected exit reason", reason, 0);
+        return;
     }
+    exit->reason = row->reason;
+    if (row->why)
+        fail(exit, row->why, 0, 0);
+    if (row->decode)
+        row->decode(k, exit);
 }
 
 void kvm_exit_decode(struct kvm_vcpu *k, struct vcpu_exit *exit)

@@ -9,9 +9,23 @@
 #include "accel/accel.h"
 
 #include <linux/kvm.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #define KVM_DEVICE "/dev/kvm"
+
+/* Newer than the oldest headers that mote is built with. */
+#ifndef KVM_EXIT_MEMORY_FAULT
+#define KVM_EXIT_MEMORY_FAULT 39
+#endif
+#ifndef KVM_EXIT_TDX
+#define KVM_EXIT_TDX 40
+#endif
+
+/* kvm_run's, of KVM_EXIT_MEMORY_FAULT */
+struct kvm_memory_fault {
+    uint64_t flags, gpa, size;
+};
 
 /* Where Intel's real-mode task lives: below the BIOS, apart from all memory (api.rst 4.30). */
 #define KVM_IDENTITY_MAP 0xfffbc000u
@@ -20,7 +34,7 @@
 /* The most entries msr.c moves. */
 #define KVM_MSRS 64
 
-/* What a pin of the IOAPIC sends; data 0: nothing yet. */
+/* What a GSI sends where no chip of KVM's is behind it; address 0: nothing. */
 struct kvm_route {
     uint64_t address;
     uint32_t data;
@@ -38,7 +52,9 @@ struct kvm_machine {
         gpa_t gpa;
         uint64_t size; /* 0: free */
     } slot[GUEST_MEM_SLOTS];
-    struct kvm_route route[IOAPIC_PINS];
+    pthread_mutex_t route_lock;
+    unsigned routes; /* GSIs from this on have none */
+    struct kvm_route route[MACHINE_GSIS];
     unsigned msr_count;
     uint8_t msr[KVM_MSRS]; /* the entries of x86_msr_list that this KVM has */
 };
@@ -114,10 +130,27 @@ int kvm_unmap(struct machine *m, const struct mem_slot *slot);
 void kvm_lapic_offer(struct kvm_machine *m, unsigned want);
 /* Switch on what was offered, before the first vCPU. */
 int kvm_lapic_enable(struct kvm_machine *m);
-/* Does the exit's access belong to a local APIC inside KVM? */
-bool kvm_lapic_has(const struct machine *m, const struct vcpu_exit *exit);
+/* The chip inside KVM that the exit's access belongs to, NULL: none. */
+const char *kvm_chip_of(const struct machine *m, const struct vcpu_exit *exit);
+int kvm_get_lapic(struct vcpu *v, struct lapic_state *out);
+int kvm_set_lapic(struct vcpu *v, const struct lapic_state *in);
+/* Between struct lapic_state's register page and KVM's, by the mode in apic_base. */
+void kvm_lapic_from(struct lapic_state *out, const struct kvm_lapic_state *in);
+void kvm_lapic_to(struct kvm_lapic_state *out, const struct lapic_state *in);
+
+/* irqchip.c: PICs, IOAPIC and PIT inside KVM. */
+int kvm_irqchip_create(struct kvm_machine *m);
+int kvm_get_irqchip(struct machine *m, uint64_t now, struct irqchip_state *out);
+int kvm_set_irqchip(struct machine *m, uint64_t now, const struct irqchip_state *in);
+
+/* routing.c: messages, and what a GSI means. */
 int kvm_msi(struct machine *m, uint64_t address, uint32_t data);
-int kvm_ioapic_route(struct machine *m, unsigned pin, uint64_t address, uint32_t data);
+int kvm_irq_line(struct machine *m, unsigned gsi, int level);
+int kvm_route(struct machine *m, unsigned gsi, uint64_t address, uint32_t data);
+int kvm_irqfd(struct machine *m, const struct machine_irqfd *irqfd, bool add);
+int kvm_ioeventfd(struct machine *m, const struct machine_ioeventfd *e, bool add);
+/* Hand the whole table over; lock held, or the machine not in use yet. */
+int kvm_routes_set(struct kvm_machine *m);
 
 /* cpuid.c */
 int kvm_default_cpuid(struct machine *m, const struct x86_cpuid_topology *topology,

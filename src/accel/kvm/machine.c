@@ -29,13 +29,25 @@ static int exit_on_failed_emulation(struct kvm_machine *m)
     return m->exit_on_failure ? KVM_CALL(m->vm, KVM_ENABLE_CAP, &cap) : 0;
 }
 
+/* IDs go from 0, the boot processor's (KVM's default), and are below their number. */
+static int check_vcpus(struct kvm_machine *m, unsigned vcpus)
+{
+    int max = kvm_cap(m->vm, KVM_CAP_MAX_VCPUS), ids = kvm_cap(m->vm, KVM_CAP_MAX_VCPU_ID);
+
+    if (ids > 0)
+        max = MIN(max, ids);
+    if (max > 0 && vcpus > (unsigned)max)
+        return err_set(EINVAL, KVM_DEVICE ": %u vCPUs, expected at most %d", vcpus, max);
+    return 0;
+}
+
 static int vm_setup(struct kvm_machine *m, const struct machine_config *cfg)
 {
     uint64_t identity = KVM_IDENTITY_MAP;
-    int ret, max = kvm_cap(m->vm, KVM_CAP_MAX_VCPUS);
+    int ret = check_vcpus(m, cfg->vcpus);
 
-    if (max > 0 && cfg->vcpus > (unsigned)max)
-        return err_set(EINVAL, KVM_DEVICE ": %u vCPUs, expected at most %d", cfg->vcpus, max);
+    if (ret)
+        return ret;
     ret = KVM_CALL(m->dev, KVM_GET_VCPU_MMAP_SIZE, 0);
     if (ret < 0)
         return ret;
@@ -71,6 +83,7 @@ int kvm_machine_create(struct machine **out, const struct machine_config *cfg)
     if (!m)
         return err_set(ENOMEM, KVM_DEVICE ": out of memory");
     guest_mem_init(&m->m.mem);
+    pthread_mutex_init(&m->route_lock, NULL);
     m->vm = -1;
     m->dev = err = step_done(STEP_OPEN, kvm_open(cfg->device));
     if (err < 0)
@@ -96,6 +109,7 @@ void kvm_machine_destroy(struct machine *m)
         close(k->vm);
     if (k->dev >= 0)
         close(k->dev);
+    pthread_mutex_destroy(&k->route_lock);
     free(k);
 }
 

@@ -192,14 +192,15 @@ static int exit_taken(struct kvm_vcpu *k, struct vcpu_exit *exit)
     struct kvm_rescue *r = k->rescuer;
     bool inside = k->v.machine->caps & ACCEL_CAP_LAPIC;
     enum vcpu_exit_reason reason = r->cpu.exit.reason;
+    const char *chip = kvm_chip_of(k->v.machine, &r->cpu.exit);
     int err;
 
     if (reason == VCPU_EXIT_FAIL)
         return give_up(k, exit, r->cpu.exit.fail.why);
-    if (kvm_lapic_has(k->v.machine, &r->cpu.exit))
-        return give_up(k, exit, "KVM cannot emulate an access to the local APIC inside it");
+    if (chip)
+        return give_up(k, exit, chip);
     if (inside && reason == VCPU_EXIT_HALT) {
-        k->v.state->intr.halted = 1;
+        k->v.state->intr.activity = X86_HALTED;
         vcpu_set(&k->v, X86_INTR);
     }
     err = state_flush(k);

@@ -2,7 +2,10 @@
 #include "accel/kvm/kvm.h"
 
 #include "base/bits.h"
+#include "base/err.h"
 #include "base/steps.h"
+
+#include <errno.h>
 
 /* Groups that share struct kvm_sregs: EFER is one of the MSRs. */
 #define SREGS_GROUPS (X86_SEGS | X86_CRS | X86_MSRS)
@@ -229,12 +232,54 @@ static void pending_set(struct kvm_vcpu_events *e, const struct x86_event *p)
     }
 }
 
-/* Only a controller inside keeps a halted vCPU in KVM; else `halted` is the board's note. */
+/* KVM's SIPI_RECEIVED is gone by the time that it tells: the processor runs. */
+static const struct {
+    uint8_t ours, theirs;
+} activities[] = {
+    {X86_ACTIVE, KVM_MP_STATE_RUNNABLE},
+    {X86_HALTED, KVM_MP_STATE_HALTED},
+    {X86_WAITS_SIPI, KVM_MP_STATE_INIT_RECEIVED},
+    {X86_UNINITIALIZED, KVM_MP_STATE_UNINITIALIZED},
+};
+
+static int get_activity(struct kvm_vcpu *k)
+{
+    uint8_t *activity = &k->v.state->intr.activity;
+    struct kvm_mp_state mp;
+    int err;
+
+    *activity = X86_ACTIVE;
+    if (!(k->v.machine->caps & ACCEL_CAP_LAPIC))
+        return 0;
+    err = KVM_CALL(k->fd, KVM_GET_MP_STATE, &mp);
+    for (unsigned i = 0; i < ARRAY_SIZE(activities) && err >= 0; i++) {
+        if (activities[i].theirs == mp.mp_state)
+            *activity = activities[i].ours;
+    }
+    return err;
+}
+
+/* A start-up message that has come meanwhile is not lost: the next run takes it. */
+static int set_activity(struct kvm_vcpu *k)
+{
+    uint8_t activity = k->v.state->intr.activity;
+    struct kvm_mp_state mp;
+
+    if (!(k->v.machine->caps & ACCEL_CAP_LAPIC))
+        return 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(activities); i++) {
+        if (activities[i].ours != activity)
+            continue;
+        mp.mp_state = activities[i].theirs;
+        return KVM_CALL(k->fd, KVM_SET_MP_STATE, &mp);
+    }
+    return err_set(EINVAL, "vCPU %u: no activity %u", k->v.id, activity);
+}
+
 static int get_intr(struct kvm_vcpu *k)
 {
     struct x86_intr *intr = &k->v.state->intr;
     struct kvm_vcpu_events events;
-    struct kvm_mp_state mp;
     int err = KVM_CALL(k->fd, KVM_GET_VCPU_EVENTS, &events);
 
     if (err < 0)
@@ -243,26 +288,7 @@ static int get_intr(struct kvm_vcpu *k)
     intr->nmi_masked = events.nmi.masked;
     intr->nmi_pending = !!events.nmi.pending;
     pending_get(&intr->pending, &events);
-    if (!(k->v.machine->caps & ACCEL_CAP_LAPIC))
-        return 0;
-    err = KVM_CALL(k->fd, KVM_GET_MP_STATE, &mp);
-    if (err >= 0)
-        intr->halted = mp.mp_state == KVM_MP_STATE_HALTED;
-    return err;
-}
-
-/* A processor that waits for INIT or SIPI keeps waiting. */
-static int set_halted(struct kvm_vcpu *k, bool halted)
-{
-    struct kvm_mp_state mp;
-    int err = KVM_CALL(k->fd, KVM_GET_MP_STATE, &mp);
-
-    if (err < 0)
-        return err;
-    if (mp.mp_state != (halted ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_HALTED))
-        return 0;
-    mp.mp_state = halted ? KVM_MP_STATE_HALTED : KVM_MP_STATE_RUNNABLE;
-    return KVM_CALL(k->fd, KVM_SET_MP_STATE, &mp);
+    return get_activity(k);
 }
 
 static int set_intr(struct kvm_vcpu *k)
@@ -283,9 +309,7 @@ static int set_intr(struct kvm_vcpu *k)
     if (intr->pending.kind == X86_EVENT_INTR || intr->shadow)
         k->intr_ready = false;
     err = KVM_CALL(k->fd, KVM_SET_VCPU_EVENTS, &events);
-    if (err < 0 || !(k->v.machine->caps & ACCEL_CAP_LAPIC))
-        return err;
-    return set_halted(k, intr->halted);
+    return err < 0 ? err : set_activity(k);
 }
 
 static int get_fpu(struct kvm_vcpu *k)

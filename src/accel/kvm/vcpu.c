@@ -129,6 +129,9 @@ static int run_once(struct kvm_vcpu *k)
     atomic_store(&k->tid, 0);
     k->regs_fresh = k->run->kvm_valid_regs & KVM_SYNC_X86_REGS;
     k->msrs_fresh = false;
+    /* An exit for all that (api.rst 5, KVM_EXIT_MEMORY_FAULT). */
+    if ((err == -EFAULT || err == -EHWPOISON) && k->run->exit_reason == KVM_EXIT_MEMORY_FAULT)
+        return 0;
     if (!err || err == -EINTR || err == -EAGAIN) /* EAGAIN: a processor awaiting its SIPI woke */
         return err == -EAGAIN ? -EINTR : err;
     return err_sys(-err, KVM_DEVICE ": KVM_RUN");

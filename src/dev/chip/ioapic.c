@@ -85,15 +85,36 @@ void ioapic_set_pin(struct ioapic *io, unsigned pin, int level)
     outbox_send(io, &out);
 }
 
+static bool is_ended(const struct ioapic *io, unsigned pin, uint8_t vector)
+{
+    return (uint8_t)io->s.redir[pin] == vector && (io->s.redir[pin] & REDIR_REMOTE_IRR);
+}
+
+static void tell_ended(struct ioapic *io, uint8_t vector)
+{
+    uint32_t pins = 0;
+
+    pthread_mutex_lock(&io->lock);
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+        pins |= (uint32_t)is_ended(io, pin, vector) << pin;
+    pthread_mutex_unlock(&io->lock);
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+        if (pins & 1u << pin)
+            io->ops.ended(io->ops.user, pin);
+    }
+}
+
 void ioapic_eoi(struct ioapic *io, uint8_t vector)
 {
     struct outbox out = {0};
 
+    if (io->ops.ended)
+        tell_ended(io, vector);
     pthread_mutex_lock(&io->lock);
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
         uint64_t *redir = &io->s.redir[pin];
 
-        if ((uint8_t)*redir != vector || !(*redir & REDIR_REMOTE_IRR))
+        if (!is_ended(io, pin, vector))
             continue;
         *redir &= ~REDIR_REMOTE_IRR;
         if (io->s.irr & 1u << pin)

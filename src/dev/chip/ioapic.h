@@ -27,6 +27,11 @@ struct ioapic_ops {
      * With the lock held, before it does; may be NULL.
      */
     void (*written)(void *user, unsigned pin, const struct apic_msg *msg);
+    /*
+     * The interrupt of the level-triggered pin ended, before it is sent again: who drives
+     * the pin may release it. Without the lock; may be NULL.
+     */
+    void (*ended)(void *user, unsigned pin);
     void *user;
 };
 

@@ -104,10 +104,28 @@ static void chip_accept(struct pic_state *c, unsigned input)
         c->irr &= (uint8_t)~bit;
 }
 
+/* Inputs of chip n that went out of service or, with automatic EOI, never got into it. */
+static void tell_ended(struct pic *pic, unsigned n, uint8_t inputs)
+{
+    if (!pic->ended || !inputs)
+        return;
+    pthread_mutex_unlock(&pic->lock);
+    for (unsigned i = 0; i < 8; i++) {
+        if (inputs & 1u << i)
+            pic->ended(pic->ended_user, 8 * n + i);
+    }
+    pthread_mutex_lock(&pic->lock);
+}
+
+static uint8_t ended_at_once(const struct pic_state *c, int input)
+{
+    return c->auto_eoi && input >= 0 ? (uint8_t)(1u << input) : 0;
+}
+
 uint8_t pic_acknowledge(struct pic *pic)
 {
     struct pic_state *master = &pic->chip[0], *slave = &pic->chip[1];
-    int input, slave_input;
+    int input, slave_input = -1;
     uint8_t vector;
 
     pthread_mutex_lock(&pic->lock);
@@ -123,6 +141,8 @@ uint8_t pic_acknowledge(struct pic *pic)
     } else {
         vector = master->irq_base + 7; /* spurious: nothing gets into service */
     }
+    tell_ended(pic, 0, ended_at_once(master, input));
+    tell_ended(pic, 1, ended_at_once(slave, slave_input));
     output_update(pic);
     pthread_mutex_unlock(&pic->lock);
     return vector;
@@ -202,8 +222,10 @@ static void data_write(struct pic_state *c, uint8_t value)
 static void chip_write(struct pic *pic, unsigned n, unsigned reg, uint8_t value)
 {
     struct pic_state *c = &pic->chip[n];
+    uint8_t serving;
 
     pthread_mutex_lock(&pic->lock);
+    serving = c->isr;
     if (reg & 1)
         data_write(c, value);
     else if (value & ICW1)
@@ -212,6 +234,7 @@ static void chip_write(struct pic *pic, unsigned n, unsigned reg, uint8_t value)
         ocw3_write(c, value);
     else
         ocw2_write(c, value);
+    tell_ended(pic, n, serving & (uint8_t)~c->isr);
     output_update(pic);
     pthread_mutex_unlock(&pic->lock);
 }
@@ -317,6 +340,12 @@ void pic_init(struct pic *pic, const struct dev_irq *intr)
     pic->intr = *intr;
     for (unsigned i = 0; i < 2; i++)
         pic->chip[i].elcr_mask = elcr_masks[i];
+}
+
+void pic_on_ended(struct pic *pic, void (*ended)(void *user, unsigned irq), void *user)
+{
+    pic->ended = ended;
+    pic->ended_user = user;
 }
 
 void pic_destroy(struct pic *pic)

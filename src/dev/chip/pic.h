@@ -21,6 +21,8 @@
 struct pic {
     pthread_mutex_t lock;
     struct dev_irq intr; /* to the boot processor: LINT0, or INTR itself */
+    void (*ended)(void *user, unsigned irq);
+    void *ended_user;
     struct pic_state chip[2];
     int output;
 };
@@ -30,6 +32,13 @@ extern const struct dev_region_ops pic_master_ops, pic_slave_ops, pic_elcr_ops;
 
 void pic_init(struct pic *pic, const struct dev_irq *intr);
 void pic_destroy(struct pic *pic);
+
+/*
+ * Have ended called when an input's interrupt ended, before it is reported again: who
+ * drives a level may release it. On the thread of the guest's access, without the lock.
+ * Set before the machine runs.
+ */
+void pic_on_ended(struct pic *pic, void (*ended)(void *user, unsigned irq), void *user);
 
 /* Drive input 0 to 15, from any thread. Input 2 and others are ignored. */
 void pic_set_irq(struct pic *pic, unsigned irq, int level);

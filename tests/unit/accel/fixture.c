@@ -73,9 +73,15 @@ void fixture_create(struct fixture *f, const struct accel *accel)
 
 void fixture_create_with(struct fixture *f, const struct accel *accel, unsigned want)
 {
+    fixture_create_cpus(f, accel, want, 1);
+}
+
+void fixture_create_cpus(struct fixture *f, const struct accel *accel, unsigned want,
+                         unsigned vcpus)
+{
     static struct x86_cpuid cpuid;
-    const struct x86_cpuid_topology topology = {.vcpus = 1};
-    const struct machine_config config = {.vcpus = 1, .want = want};
+    const struct x86_cpuid_topology topology = {.vcpus = vcpus};
+    const struct machine_config config = {.vcpus = vcpus, .want = want};
 
     f->accel = accel;
     f->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

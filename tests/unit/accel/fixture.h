@@ -82,6 +82,9 @@ void *kick_later(void *v);
 /* Abort the test on failure. The vCPU has the default CPUID and no state changed. */
 void fixture_create(struct fixture *f, const struct accel *accel);
 void fixture_create_with(struct fixture *f, const struct accel *accel, unsigned want);
+/* There may be so many vCPUs; the first is made. */
+void fixture_create_cpus(struct fixture *f, const struct accel *accel, unsigned want,
+                         unsigned vcpus);
 void fixture_destroy(struct fixture *f);
 
 /* Put code at CODE and point the vCPU there: real mode with all segments 0, or

@@ -75,7 +75,7 @@ static struct vcpu_exit sleep_until_kicked(struct fixture *f)
     assert_int_equal(exit.reason, VCPU_EXIT_NONE);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(vcpu_get(f->v, X86_INTR), 0);
-    assert_true(f->v->state->intr.halted);
+    assert_int_equal(f->v->state->intr.activity, X86_HALTED);
     return exit;
 }
 

@@ -404,13 +404,13 @@ static void leaves_the_local_apic_to_kvm(void **state)
     assert_int_equal(kvm_rescue(kvm_vcpu(v), &exit), 1);
     v->valid = 0;
     assert_int_equal(vcpu_get(v, X86_INTR), 0);
-    assert_int_equal(v->state->intr.halted, 1);
+    assert_int_equal(v->state->intr.activity, X86_HALTED);
 
     /* Who waits for a window is asked again, as KVM would sleep. */
     vcpu_request_window(v, true, false);
     assert_int_equal(vcpu_get(v, X86_GPRS | X86_INTR), 0);
     v->state->rip--;
-    v->state->intr.halted = 0;
+    v->state->intr.activity = X86_ACTIVE;
     assert_int_equal(vcpu_set(v, X86_GPRS | X86_INTR), 0);
     assert_int_equal(kvm_rescue(kvm_vcpu(v), &exit), 1);
     alarm(60);

@@ -40,7 +40,7 @@ static void on_wake(void *user)
     wakes++;
 }
 
-static const struct accel recorder = {.msi = on_msi, .ioapic_route = on_route};
+static const struct accel recorder = {.msi = on_msi, .route = on_route};
 static struct machine inside = {.accel = &recorder, .caps = ACCEL_CAP_LAPIC};
 
 static int setup(void **state)

@@ -36,6 +36,20 @@ static void on_written(void *user, unsigned pin, const struct apic_msg *msg)
     told.msg = *msg;
 }
 
+static struct {
+    unsigned count, pin, sent;
+} ended;
+static bool release;
+
+static void on_ended(void *user, unsigned pin)
+{
+    ended.count++;
+    ended.pin = pin;
+    ended.sent = sent;
+    if (release)
+        ioapic_set_pin(&io, pin, 0);
+}
+
 static void put(uint8_t index, uint32_t value)
 {
     ioapic_mmio_ops.write(&io, 0, 4, index);
@@ -50,9 +64,10 @@ static uint32_t get(uint8_t index)
 
 static int setup(void **state)
 {
-    struct ioapic_ops ops = {on_deliver, on_written, NULL};
+    struct ioapic_ops ops = {on_deliver, on_written, on_ended, NULL};
 
-    sent = told.count = 0;
+    sent = told.count = ended.count = 0;
+    release = false;
     ioapic_init(&io, 2, &ops);
     return 0;
 }
@@ -112,6 +127,31 @@ static void edges(void **state)
     assert_false(last.level);
     ioapic_eoi(&io, 0x41);
     assert_int_equal(sent, 1);
+}
+
+/* Its driver is told before the pin would be sent again, and may release it. */
+static void end_is_told(void **state)
+{
+    put(0x20, 0x08052);
+    put(0x22, 0x00053);
+    ioapic_set_pin(&io, 9, 1); /* an edge */
+    ioapic_eoi(&io, 0x53);
+    assert_int_equal(ended.count, 0);
+    ioapic_set_pin(&io, 8, 1);
+    assert_int_equal(sent, 2);
+    ioapic_eoi(&io, 0x51);
+    assert_int_equal(ended.count, 0);
+    ioapic_eoi(&io, 0x52);
+    assert_int_equal(ended.count, 1);
+    assert_int_equal(ended.pin, 8);
+    assert_int_equal(ended.sent, 2);
+    assert_int_equal(sent, 3);
+    release = true;
+    ioapic_eoi(&io, 0x52);
+    assert_int_equal(ended.count, 2);
+    assert_int_equal(sent, 3);
+    ioapic_set_pin(&io, 8, 1);
+    assert_int_equal(sent, 4);
 }
 
 static void levels(void **state)
@@ -205,7 +245,8 @@ static void entries_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(registers), TEST(edges), TEST(levels), TEST(state_survives), TEST(entries_are_told),
+        TEST(registers),   TEST(edges),          TEST(levels),           TEST(end_is_told),
+        TEST(end_is_told), TEST(state_survives), TEST(entries_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,7 @@ static void on_intr(void *user, unsigned line, int level)
 static int setup(void **state)
 {
     struct lapic_ops ops = {on_kick, on_send, on_eoi, on_tsc, NULL};
-    struct ioapic_ops io_ops = {apic_bus_deliver, NULL, &bus};
+    struct ioapic_ops io_ops = {.deliver = apic_bus_deliver, .user = &bus};
 
     sem_init(&kicked, 0, 0);
     apic_bus_init(&bus);

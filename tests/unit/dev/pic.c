@@ -195,6 +195,39 @@ static void special_modes_and_poll(void **state)
     assert_int_equal(pic_acknowledge(&pic), 0x39);
 }
 
+static unsigned ended, ended_irq;
+
+static void on_ended(void *user, unsigned irq)
+{
+    ended++;
+    ended_irq = irq;
+    pic_set_irq(&pic, irq, 0);
+}
+
+/* Its driver is told before the input would be reported again, and may release it. */
+static void end_is_told(void **state)
+{
+    ended = 0;
+    pic_on_ended(&pic, on_ended, NULL);
+    out8(&pic_elcr_ops, &pic, 1, 0x02); /* 9 is a level */
+    pic_set_irq(&pic, 9, 1);
+    assert_int_equal(pic_acknowledge(&pic), 0x39);
+    assert_int_equal(ended, 0);
+    s(0, 0x20);
+    assert_int_equal(ended, 1);
+    assert_int_equal(ended_irq, 9);
+    m(0, 0x20);
+    assert_int_equal(ended_irq, 2); /* the cascade's, which nobody drives */
+    assert_false(pic_pending(&pic));
+    m(0, 0x20); /* nothing is in service */
+    assert_int_equal(ended, 2);
+    program(3); /* automatic EOI */
+    pulse(5);
+    assert_int_equal(pic_acknowledge(&pic), 0x35);
+    assert_int_equal(ended, 3);
+    assert_int_equal(ended_irq, 5);
+}
+
 static void state_survives(void **state)
 {
     struct pic_state a[2], b[2];
@@ -234,6 +267,7 @@ int main(void)
         TEST(level_triggered),
         TEST(rotation_and_auto_eoi),
         TEST(special_modes_and_poll),
+        TEST(end_is_told),
         TEST(state_survives),
     };
 

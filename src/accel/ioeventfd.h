@@ -1,0 +1,23 @@
+/*
+ * The table of a machine's doorbells, which every vCPU looks at on its way. It is the same
+ * on all accelerators, and the only one where an accelerator has none of its own or leaves
+ * an instruction to the interpreter.
+ */
+#ifndef MOTE_ACCEL_IOEVENTFD_H
+#define MOTE_ACCEL_IOEVENTFD_H
+
+#include "accel/accel.h"
+
+void ioeventfds_free(struct machine *m);
+
+/* A vCPU of which a change of the table must know. */
+void ioeventfds_join(struct vcpu *v);
+void ioeventfds_leave(struct vcpu *v);
+
+/* A write of `size` bytes: true when it was a doorbell's, which rang. The vCPU's thread. */
+bool ioeventfds_ring(struct vcpu *v, bool mmio, uint64_t address, unsigned size, uint64_t data);
+
+/* Answer an exit that is nothing but a doorbell's. false: it is somebody else's. */
+bool ioeventfds_answer(struct vcpu *v, const struct vcpu_exit *exit);
+
+#endif
