@@ -25,13 +25,14 @@ struct intc {
     struct apic_bus bus;   /* else they are here */
     struct cpu_intc *boot; /* where the PICs' output goes */
     struct machine *machine;
+    uint32_t *page; /* the IOAPIC's registers, mapped for the guest to read */
 };
 
 /* machine is set before. */
 void intc_init(struct intc *ic);
 void intc_destroy(struct intc *ic);
 
-/* Their ports and the IOAPIC's page. */
+/* Their ports and the IOAPIC's page, which is a slot of guest memory, too. No vCPU runs. */
 int intc_map(struct intc *ic, struct dev_bus *ports, struct dev_bus *mmio);
 
 /* Make the inputs of PIC and IOAPIC the router's outputs. */
