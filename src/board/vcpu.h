@@ -22,7 +22,7 @@ enum cpu_hold {
 struct cpu {
     struct vcpu *vcpu;
     struct life *life;
-    const struct dev_bus *ports, *mmio;
+    struct dev_bus *ports, *mmio;
     struct cpu_intc intc;
     void (*held)(void *user); /* the vCPU came to stand still; on its thread; may be NULL */
     void *user;
