@@ -196,6 +196,23 @@ static void rtc(const char *periodic, const char *alarm, const char *flags)
     rtc_stop();
 }
 
+/* Reads need no exit where the board maps the registers as memory. */
+static void ioapic_reads(void)
+{
+    uint32_t low;
+
+    IOAPIC(0) = 1;
+    ROW2("IOAPIC: register select, version", IOAPIC(0), IOAPIC(0x10), 1, 0x170020);
+    ioapic_pin(8, LVT_MASKED | VECTOR);
+    IOAPIC(0x10) = LVT_MASKED | 0x8000 | VECTOR;
+    low = IOAPIC(0x10);
+    IOAPIC(0) = 0x21;
+    IOAPIC(0x10) = 0x05000000;
+    ROW2("IOAPIC: an entry reads back", low, IOAPIC(0x10), LVT_MASKED | 0x8000 | VECTOR,
+         0x05000000);
+    ioapic_pin(8, LVT_MASKED);
+}
+
 static void by_ioapic(void)
 {
     ioapic_pin(2, VECTOR);
@@ -241,6 +258,7 @@ void rows_timers(void)
     APIC(0x350) = LVT_MASKED | LVT_EXTINT;
     pit_stop();
     lapic_timer();
+    ioapic_reads();
     by_ioapic();
     by_pic();
     trap_hook = 0;
