@@ -27,7 +27,7 @@ enum cpu_hold {
 
 struct cpus {
     struct life *life;
-    const struct dev_bus *ports, *mmio;
+    struct dev_bus *ports, *mmio;
     /* All stand still; any thread. It may be called again for the same safe point. */
     void (*held)(void *user);
     void *user;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 /* ---- wiring ---- */
 
@@ -68,6 +69,7 @@ void intc_destroy(struct intc *ic)
 {
     pic_destroy(&ic->pic);
     ioapic_destroy(&ic->ioapic);
+    free(ic->page);
 }
 
 static void set_pic(void *user, unsigned line, int level)
@@ -78,6 +80,20 @@ static void set_pic(void *user, unsigned line, int level)
 static void set_ioapic(void *user, unsigned line, int level)
 {
     ioapic_set_pin(user, line, level);
+}
+
+/* Reading the IOAPIC's registers is no exit, where the accelerator maps memory for reading only. */
+static int show_ioapic(struct intc *ic)
+{
+    int err;
+
+    ic->page = aligned_alloc(PAGE_SIZE, IOAPIC_MMIO_SIZE);
+    if (!ic->page)
+        return err_set(ENOMEM, "no memory for the IOAPIC's page");
+    memset(ic->page, 0, IOAPIC_MMIO_SIZE);
+    ioapic_show(&ic->ioapic, ic->page);
+    err = machine_map(ic->machine, GPA(PC_IOAPIC), IOAPIC_MMIO_SIZE, ic->page, MEM_READ);
+    return err == -ENOTSUP ? 0 : err;
 }
 
 int intc_map(struct intc *ic, struct dev_bus *ports, struct dev_bus *mmio)
@@ -93,7 +109,7 @@ int intc_map(struct intc *ic, struct dev_bus *ports, struct dev_bus *mmio)
         err = dev_bus_add(ports, PC_PORT_ELCR, 2, &pic_elcr_ops, &ic->pic);
     if (!err)
         err = dev_bus_add(mmio, PC_IOAPIC, IOAPIC_MMIO_SIZE, &ioapic_mmio_ops, &ic->ioapic);
-    return err;
+    return err ? err : show_ioapic(ic);
 }
 
 static void set_inside(void *user, unsigned line, int level)

@@ -30,13 +30,15 @@ struct intc {
     /* The interrupt of a level-triggered GSI ended; may be NULL. Any thread, no locks held. */
     void (*ended)(void *user, unsigned gsi);
     void *ended_user;
+    uint32_t *page; /* the IOAPIC's registers, mapped for the guest to read */
 };
 
 /* machine is set before, and ended. */
 void intc_init(struct intc *ic);
 void intc_destroy(struct intc *ic);
 
-/* Their ports and the IOAPIC's page, unless they are inside. */
+/* Their ports and the IOAPIC's page, which is a slot of guest memory too, unless they are inside.
+ * No vCPU runs. */
 int intc_map(struct intc *ic, struct dev_bus *ports, struct dev_bus *mmio);
 
 /* Make the inputs of PIC and IOAPIC, or of those inside, the router's outputs. */

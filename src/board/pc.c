@@ -249,8 +249,6 @@ static int build_acpi(struct pc *pc, gpa_t *rsdp)
         .com1_irq = PC_GSI_COM1,
         .rtc_port = PC_PORT_RTC,
         .rtc_irq = PC_GSI_RTC,
-        .i8042 = true,
-        .i8042_irq = PC_GSI_KEYBOARD,
         .pvpanic_port = PC_PORT_PVPANIC,
     };
 

@@ -64,6 +64,25 @@ static void print_vcpus(const struct cpus *cpus, FILE *out)
     }
 }
 
+static void print_counts(FILE *out, const char *bus, uint64_t base, const struct dev_counts *counts)
+{
+    if (counts->reads || counts->writes)
+        fprintf(out, "%s 0x%" PRIx64 ": %" PRIu64 " reads, %" PRIu64 " writes\n", bus, base,
+                counts->reads, counts->writes);
+}
+
+/* Accesses that came to the board, by the start of the device's range. */
+static void print_bus(FILE *out, const struct dev_bus *bus)
+{
+    const struct dev_counts *none = &bus->unassigned;
+
+    for (unsigned i = 0; i < bus->count; i++)
+        print_counts(out, bus->name, bus->region[i].base, &bus->region[i].counts);
+    if (none->reads || none->writes)
+        fprintf(out, "%s without a device: %" PRIu64 " reads, %" PRIu64 " writes\n", bus->name,
+                none->reads, none->writes);
+}
+
 void pc_stats(struct pc *pc, FILE *out)
 {
     struct accel_stat stats[ACCEL_STATS] = {0};
@@ -84,6 +103,8 @@ void pc_stats(struct pc *pc, FILE *out)
     }
     if (pc->cpus.count > 1)
         print_vcpus(&pc->cpus, out);
+    print_bus(out, &pc->devices.ports);
+    print_bus(out, &pc->devices.mmio);
     print_memory(pc, out);
     for (unsigned i = 0; i < count; i++)
         fprintf(out, "%s: %" PRIu64 "\n", stats[i].name, stats[i].value);

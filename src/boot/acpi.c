@@ -25,7 +25,6 @@
 #define FADT_TMR_VAL_EXT    BIT(8)
 #define FADT_RESET_REG_SUP  BIT(10)
 #define IAPC_LEGACY_DEVICES 0x01
-#define IAPC_8042           0x02
 #define IAPC_NO_VGA         0x04
 #define IAPC_NO_CMOS_RTC    0x20
 #define MADT_PCAT_COMPAT    1 /* there are two 8259 */
@@ -100,7 +99,7 @@ static void gas_put(uint8_t *at, uint16_t port, uint8_t bytes)
 
 /* id: of EISA's kind if it has 7 characters, else a string (6.1.5). */
 static void dsdt_device(struct aml *a, const char *name, const char *id, struct aml_ports ports,
-                        struct aml_ports more, int irq)
+                        int irq)
 {
     aml_device_begin(a, name);
     aml_name(a, "_HID");
@@ -112,14 +111,12 @@ static void dsdt_device(struct aml *a, const char *name, const char *id, struct 
     aml_int(a, 1);
     aml_name(a, "_STA");
     aml_int(a, 0xf); /* present, enabled, shown, working */
-    aml_crs(a, ports, more, irq);
+    aml_crs(a, ports, irq);
     aml_end(a);
 }
 
 static void dsdt_body(struct aml *a, const struct acpi_config *c)
 {
-    const struct aml_ports none = {0, 0};
-
     aml_name(a, "_S5_");
     aml_package_begin(a, 4);
     for (unsigned i = 0; i < 4; i++)
@@ -138,14 +135,11 @@ static void dsdt_body(struct aml *a, const struct acpi_config *c)
         aml_end(a);
     }
     if (c->com1_port)
-        dsdt_device(a, "COM1", "PNP0501", (struct aml_ports){c->com1_port, 8}, none, c->com1_irq);
+        dsdt_device(a, "COM1", "PNP0501", (struct aml_ports){c->com1_port, 8}, c->com1_irq);
     if (c->rtc_port)
-        dsdt_device(a, "RTC_", "PNP0B00", (struct aml_ports){c->rtc_port, 2}, none, c->rtc_irq);
-    if (c->i8042)
-        dsdt_device(a, "KBD_", "PNP0303", (struct aml_ports){0x60, 1}, (struct aml_ports){0x64, 1},
-                    c->i8042_irq);
+        dsdt_device(a, "RTC_", "PNP0B00", (struct aml_ports){c->rtc_port, 2}, c->rtc_irq);
     if (c->pvpanic_port)
-        dsdt_device(a, "PVPN", "QEMU0001", (struct aml_ports){c->pvpanic_port, 1}, none, -1);
+        dsdt_device(a, "PVPN", "QEMU0001", (struct aml_ports){c->pvpanic_port, 1}, -1);
     aml_end(a);
 }
 
@@ -213,8 +207,7 @@ static uint64_t fadt_put(struct tables *t, uint64_t facs, uint64_t dsdt)
     le16_put(f + 96, 101);           /* above 100 us: no C2 */
     le16_put(f + 98, 1001);          /* above 1000 us: no C3 */
     f[108] = c->rtc_port ? 0x32 : 0; /* CMOS index of the century */
-    le16_put(f + 109, IAPC_LEGACY_DEVICES | IAPC_NO_VGA | (c->i8042 ? IAPC_8042 : 0) |
-                          (c->rtc_port ? 0 : IAPC_NO_CMOS_RTC));
+    le16_put(f + 109, IAPC_LEGACY_DEVICES | IAPC_NO_VGA | (c->rtc_port ? 0 : IAPC_NO_CMOS_RTC));
     le32_put(f + 112, fadt_flags(c));
     gas_put(f + 116, c->reset_port, 1);
     f[128] = c->reset_value;

@@ -10,7 +10,10 @@
 #define ACPI_AREA      0xe0000u
 #define ACPI_AREA_SIZE 0x20000u
 
-/* Ports and interrupts as the board wired them. A port of 0: there is no such thing. */
+/*
+ * Ports and interrupts as the board wired them. A port of 0: there is no such thing. The
+ * tables say that there is no keyboard controller: nobody types, and probing one is long.
+ */
 struct acpi_config {
     unsigned cpu_count;
     const uint32_t *apic_ids; /* by processor; NULL: 0 to cpu_count - 1 */
@@ -30,8 +33,6 @@ struct acpi_config {
     uint8_t com1_irq;
     uint16_t rtc_port; /* index and data */
     uint8_t rtc_irq;
-    bool i8042; /* ports 0x60 and 0x64 */
-    uint8_t i8042_irq;
     uint16_t pvpanic_port; /* QEMU's pvpanic, 1 byte */
 };
 

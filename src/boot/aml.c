@@ -154,17 +154,16 @@ static void put_io(struct aml *a, struct aml_ports ports)
     put(a, io, sizeof(io));
 }
 
-void aml_crs(struct aml *a, struct aml_ports ports, struct aml_ports more, int irq)
+void aml_crs(struct aml *a, struct aml_ports ports, int irq)
 {
     uint8_t res_irq[3] = {RES_IRQ}, end[2] = {RES_END, 0}; /* checksum 0: not checked */
-    uint64_t len = (ports.len ? 8 : 0) + (more.len ? 8 : 0) + (irq >= 0 ? 3 : 0) + sizeof(end);
+    uint64_t len = (ports.len ? 8 : 0) + (irq >= 0 ? 3 : 0) + sizeof(end);
 
     aml_name(a, "_CRS");
     put_byte(a, OP_BUFFER);
     body_begin(a);
     aml_int(a, len);
     put_io(a, ports);
-    put_io(a, more);
     if (irq >= 0) {
         le16_put(res_irq + 1, (uint16_t)(1u << irq));
         put(a, res_irq, sizeof(res_irq));

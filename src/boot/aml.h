@@ -38,11 +38,11 @@ void aml_string(struct aml *a, const char *s);
 void aml_eisa_id(struct aml *a, const char *id);
 
 /* Name (_CRS, ResourceTemplate () {IO ...; IRQNoFlags}): ports [base, base+len)
- * twice (len 0: none), one edge-triggered interrupt below 16 (negative: none). */
+ * (len 0: none), one edge-triggered interrupt below 16 (negative: none). */
 struct aml_ports {
     uint16_t base;
     uint8_t len;
 };
-void aml_crs(struct aml *a, struct aml_ports ports, struct aml_ports more, int irq);
+void aml_crs(struct aml *a, struct aml_ports ports, int irq);
 
 #endif

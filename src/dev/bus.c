@@ -46,7 +46,7 @@ int dev_bus_add(struct dev_bus *bus, uint64_t base, uint64_t size, const struct 
         return err_set(ENOSPC, "%s 0x%" PRIx64 ": all %d regions are in use", bus->name, base,
                        DEV_BUS_REGIONS);
     memmove(&bus->region[i + 1], &bus->region[i], (bus->count - i) * sizeof(bus->region[0]));
-    bus->region[i] = (struct dev_region){base, size, ops, dev};
+    bus->region[i] = (struct dev_region){.base = base, .size = size, .ops = ops, .dev = dev};
     bus->count++;
     return 0;
 }
@@ -55,11 +55,11 @@ int dev_bus_add(struct dev_bus *bus, uint64_t base, uint64_t size, const struct 
  * The region that holds all of [addr, addr + size). NULL otherwise, and then
  * *touched says whether a part of the access meets a region.
  */
-static const struct dev_region *region_find(const struct dev_bus *bus, uint64_t addr, unsigned size,
-                                            bool *touched)
+static struct dev_region *region_find(struct dev_bus *bus, uint64_t addr, unsigned size,
+                                      bool *touched)
 {
     unsigned i = region_after(bus, addr);
-    const struct dev_region *r = &bus->region[i];
+    struct dev_region *r = &bus->region[i];
 
     *touched = false;
     if (i == bus->count)
@@ -70,15 +70,24 @@ static const struct dev_region *region_find(const struct dev_bus *bus, uint64_t 
     return NULL;
 }
 
-uint64_t dev_bus_read(const struct dev_bus *bus, uint64_t addr, unsigned size)
+/* Several vCPUs' threads may access at once. */
+static void count(uint64_t *counter)
+{
+    __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+uint64_t dev_bus_read(struct dev_bus *bus, uint64_t addr, unsigned size)
 {
     bool touched;
-    const struct dev_region *r = region_find(bus, addr, size, &touched);
+    struct dev_region *r = region_find(bus, addr, size, &touched);
     uint64_t value = 0;
 
-    if (r)
+    if (r) {
+        count(&r->counts.reads);
         return r->ops->read(r->dev, addr - r->base, size) & mask_bytes(size);
+    }
     if (!touched || size == 1) {
+        count(&bus->unassigned.reads);
         trace(TRACE_UNASSIGNED, "%s read of %u at 0x%" PRIx64, bus->name, size, addr);
         return mask_bytes(size);
     }
@@ -87,17 +96,19 @@ uint64_t dev_bus_read(const struct dev_bus *bus, uint64_t addr, unsigned size)
     return value;
 }
 
-void dev_bus_write(const struct dev_bus *bus, uint64_t addr, unsigned size, uint64_t value)
+void dev_bus_write(struct dev_bus *bus, uint64_t addr, unsigned size, uint64_t value)
 {
     bool touched;
-    const struct dev_region *r = region_find(bus, addr, size, &touched);
+    struct dev_region *r = region_find(bus, addr, size, &touched);
 
     value &= mask_bytes(size);
     if (r) {
+        count(&r->counts.writes);
         r->ops->write(r->dev, addr - r->base, size, value);
         return;
     }
     if (!touched || size == 1) {
+        count(&bus->unassigned.writes);
         trace(TRACE_UNASSIGNED, "%s write of %u at 0x%" PRIx64 ": 0x%" PRIx64, bus->name, size,
               addr, value);
         return;

@@ -62,10 +62,16 @@ struct dev_region_ops {
 
 #define DEV_BUS_REGIONS 32
 
+/* Accesses so far, for people who tune. */
+struct dev_counts {
+    uint64_t reads, writes;
+};
+
 struct dev_region {
     uint64_t base, size;
     const struct dev_region_ops *ops;
     void *dev;
+    struct dev_counts counts;
 };
 
 /* An address space of devices: ports, or MMIO. */
@@ -73,6 +79,7 @@ struct dev_bus {
     const char *name; /* "port" or "mmio", for --trace unassigned */
     unsigned count;
     struct dev_region region[DEV_BUS_REGIONS]; /* sorted by base, no overlaps */
+    struct dev_counts unassigned;              /* where nothing lives */
 };
 
 void dev_bus_init(struct dev_bus *bus, const char *name);
@@ -86,7 +93,7 @@ int dev_bus_add(struct dev_bus *bus, uint64_t base, uint64_t size, const struct 
  * swallowed, and TRACE_UNASSIGNED says so. An access that straddles the end of
  * a region is split into bytes.
  */
-uint64_t dev_bus_read(const struct dev_bus *bus, uint64_t addr, unsigned size);
-void dev_bus_write(const struct dev_bus *bus, uint64_t addr, unsigned size, uint64_t value);
+uint64_t dev_bus_read(struct dev_bus *bus, uint64_t addr, unsigned size);
+void dev_bus_write(struct dev_bus *bus, uint64_t addr, unsigned size, uint64_t value);
 
 #endif

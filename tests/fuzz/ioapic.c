@@ -16,9 +16,14 @@ static void deliver(void *user, const struct apic_msg *msg)
     }
 }
 
+/* What the guest reads without an exit. */
+static uint32_t page[IOAPIC_MMIO_SIZE / 4];
+
 static void start(void)
 {
     ioapic_init(&ioapic, 0, &(struct ioapic_ops){.deliver = deliver});
+    memset(page, 0, sizeof(page));
+    ioapic_show(&ioapic, page);
     region(IOAPIC_DEFAULT_BASE, IOAPIC_MMIO_SIZE, &ioapic_mmio_ops, &ioapic);
 }
 
@@ -44,6 +49,8 @@ static void event(void)
         dev_bus_read(&bus, IOAPIC_DEFAULT_BASE + 0x10, 4);
         break;
     }
+    check(page[0] == ioapic_mmio_ops.read(&ioapic, 0, 4));
+    check(page[4] == ioapic_mmio_ops.read(&ioapic, 0x10, 4));
 }
 
 static void save(void *state)

@@ -1,5 +1,10 @@
 """What the benchmarks make of recordings; nothing is measured."""
 import json
+import os
+import re
+import subprocess
+
+import pytest
 
 import machine
 
@@ -35,3 +40,23 @@ def test_steps_from_a_file_without_any(tmp_path):
     path.write_text('{"other": 1}\n')
     done = machine.execute([STEPS, "--from", path])
     assert done.status == 1 and "no recording" in done.err, done
+
+
+def test_exits_are_counted(tmp_path):
+    """What bench/exits puts into a VMM counts what mote's own --stats count."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("no usable /dev/kvm")
+    library, counts = tmp_path / "count.so", tmp_path / "counts"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library,
+                    machine.TREE / "bench/exits-count.c"], check=True)
+    done = machine.execute(
+        ["env", f"LD_PRELOAD={library}", f"EXITS_FILE={counts}", machine.MOTE, "run", "--accel",
+         "kvm", "--debug-exit", "--stats", "--timeout", "30", "--kernel",
+         machine.TREE / "build/release/guests/first-byte/first-byte-exit"])
+    if "ERROR: ld.so" in done.err or "AddressSanitizer" in done.err:
+        pytest.skip("a sanitizer's library must come first")
+    lines = [line.split() for line in counts.read_text().splitlines()]
+    io = sorted((where, write, count) for _, reason, where, write, count in lines
+                if reason == "2")
+    assert io == [("0x3f8", "1", "1"), ("0xf4", "1", "1")], (done, lines)
+    assert re.search(r"^exits io +2$", done.err, re.M), done

@@ -65,6 +65,36 @@ static void pin_deliver(struct ioapic *io, unsigned pin, struct outbox *out)
     out->redir[out->count++] = *redir;
 }
 
+static uint32_t window_read(const struct ioapic *io)
+{
+    unsigned index = io->s.ioregsel, pin = (index - INDEX_REDIR) / 2;
+
+    if (index == INDEX_ID || index == INDEX_ARB)
+        return io->s.id << 24;
+    if (index == INDEX_VERSION)
+        return VERSION_VALUE;
+    if (index < INDEX_REDIR || pin >= IOAPIC_PINS)
+        return UINT32_MAX;
+    return (uint32_t)(io->s.redir[pin] >> (index & 1 ? 32 : 0));
+}
+
+/* With the lock held, after every change: the page says what a read would. */
+static void show(struct ioapic *io)
+{
+    if (!io->page)
+        return;
+    __atomic_store_n(&io->page[REG_SELECT / 4], io->s.ioregsel, __ATOMIC_RELAXED);
+    __atomic_store_n(&io->page[REG_WINDOW / 4], window_read(io), __ATOMIC_RELEASE);
+}
+
+void ioapic_show(struct ioapic *io, uint32_t *page)
+{
+    pthread_mutex_lock(&io->lock);
+    io->page = page;
+    show(io);
+    pthread_mutex_unlock(&io->lock);
+}
+
 void ioapic_set_pin(struct ioapic *io, unsigned pin, int level)
 {
     struct outbox out = {0};
@@ -81,6 +111,7 @@ void ioapic_set_pin(struct ioapic *io, unsigned pin, int level)
         io->s.irr |= bit;
         pin_deliver(io, pin, &out);
     }
+    show(io);
     pthread_mutex_unlock(&io->lock);
     outbox_send(io, &out);
 }
@@ -120,21 +151,9 @@ void ioapic_eoi(struct ioapic *io, uint8_t vector)
         if (io->s.irr & 1u << pin)
             pin_deliver(io, pin, &out);
     }
+    show(io);
     pthread_mutex_unlock(&io->lock);
     outbox_send(io, &out);
-}
-
-static uint32_t window_read(const struct ioapic *io)
-{
-    unsigned index = io->s.ioregsel, pin = (index - INDEX_REDIR) / 2;
-
-    if (index == INDEX_ID || index == INDEX_ARB)
-        return io->s.id << 24;
-    if (index == INDEX_VERSION)
-        return VERSION_VALUE;
-    if (index < INDEX_REDIR || pin >= IOAPIC_PINS)
-        return UINT32_MAX;
-    return (uint32_t)(io->s.redir[pin] >> (index & 1 ? 32 : 0));
 }
 
 static void tell(struct ioapic *io, unsigned pin)
@@ -204,6 +223,7 @@ static void mmio_write(void *dev, uint64_t offset, unsigned size, uint64_t value
         io->s.ioregsel = (uint8_t)value;
     else if (offset == REG_WINDOW && size >= 4)
         window_write(io, (uint32_t)value, &out);
+    show(io);
     pthread_mutex_unlock(&io->lock);
     outbox_send(io, &out);
 }
@@ -250,6 +270,7 @@ int ioapic_restore(struct ioapic *io, const struct ioapic_state *in)
     io->s.pad = 0;
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
         tell(io, pin);
+    show(io);
     pthread_mutex_unlock(&io->lock);
     return 0;
 }

@@ -39,6 +39,7 @@ struct ioapic {
     pthread_mutex_t lock;
     struct ioapic_ops ops;
     struct ioapic_state s;
+    uint32_t *page; /* NULL: none; see ioapic_show */
 };
 
 /* IOAPIC_MMIO_SIZE bytes; dev is the struct ioapic. */
@@ -46,6 +47,13 @@ extern const struct dev_region_ops ioapic_mmio_ops;
 
 void ioapic_init(struct ioapic *io, uint8_t id, const struct ioapic_ops *ops);
 void ioapic_destroy(struct ioapic *io);
+
+/*
+ * From now on keep `page`, zeroed, equal to what reads of the registers would give, so that
+ * a board can map it for reading: a guest reads the window some 300 times as it sets the
+ * pins up and tears them down. It lives until ioapic_destroy; NULL: no more.
+ */
+void ioapic_show(struct ioapic *io, uint32_t *page);
 
 /* Assert or release a pin, from any thread. A pin that does not exist is ignored. */
 void ioapic_set_pin(struct ioapic *io, unsigned pin, int level);

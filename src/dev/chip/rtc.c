@@ -277,6 +277,7 @@ static uint8_t cmos_read(struct rtc *rtc, unsigned index)
         rtc_update(rtc);
         value = rtc->s.cmos[REG_C];
         rtc->s.cmos[REG_C] = 0;
+        dev_irq_set(&rtc->irq, 0); /* an edge, if the next event is due already */
         rtc_update(rtc);
         return value;
     }

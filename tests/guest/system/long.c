@@ -162,5 +162,6 @@ void long_main(void)
     rows_transfer();
     rows_debug();
     rows_code();
+    rows_timers();
     finish();
 }

@@ -127,5 +127,6 @@ void rows_control(void);
 void rows_transfer(void);
 void rows_debug(void);
 void rows_code(void);
+void rows_timers(void);
 
 #endif

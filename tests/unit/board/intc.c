@@ -1,8 +1,10 @@
 /* The interrupt controllers beside a local APIC inside the accelerator, here a recorder. */
 #include "board/cpu_intc.h"
 
+#include "base/bits.h"
 #include "board/layout.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -17,6 +19,7 @@ struct write {
 
 static struct write sent, routed;
 static unsigned wakes;
+static int map_error;
 static struct intc intc;
 static struct cpu_intc cpu;
 static struct irq_router router;
@@ -35,12 +38,17 @@ static int on_route(struct machine *m, unsigned pin, uint64_t address, uint32_t 
     return 0;
 }
 
+static int on_map(struct machine *m, const struct mem_slot *slot)
+{
+    return map_error;
+}
+
 static void on_wake(void *user)
 {
     wakes++;
 }
 
-static const struct accel recorder = {.msi = on_msi, .route = on_route};
+static const struct accel recorder = {.msi = on_msi, .route = on_route, .map = on_map};
 static struct machine inside = {.accel = &recorder, .caps = ACCEL_CAP_LAPIC};
 
 static int setup(void **state)
@@ -50,6 +58,8 @@ static int setup(void **state)
     memset(&intc, 0, sizeof(intc));
     memset(&cpu, 0, sizeof(cpu));
     wakes = 0;
+    map_error = 0;
+    guest_mem_init(&inside.mem);
     dev_bus_init(&ports, "port");
     dev_bus_init(&mmio, "mmio");
     intc.machine = &inside;
@@ -73,6 +83,46 @@ static void put(unsigned index, uint32_t value)
 {
     dev_bus_write(&mmio, PC_IOAPIC, 4, index);
     dev_bus_write(&mmio, PC_IOAPIC + 0x10, 4, value);
+}
+
+static uint32_t read_slot(uint64_t offset)
+{
+    uint32_t value = 0xcccccccc;
+
+    assert_int_equal(guest_mem_read(&inside.mem, GPA(PC_IOAPIC + offset), &value, 4), 0);
+    return value;
+}
+
+/* The guest reads the IOAPIC's registers out of a slot that it cannot write. */
+static void ioapic_is_read_as_memory(void **state)
+{
+    put(0x2f, 0x03000000);
+    put(0x2e, 0x8045);
+    assert_int_equal(read_slot(0), 0x2e);
+    assert_int_equal(read_slot(0x10), 0x8045);
+    dev_bus_write(&mmio, PC_IOAPIC, 4, 1);
+    assert_int_equal(read_slot(0x10), 0x00170020);
+    assert_non_null(guest_mem_at(&inside.mem, GPA(PC_IOAPIC), PAGE_SIZE, MEM_READ));
+    assert_null(guest_mem_at(&inside.mem, GPA(PC_IOAPIC), 4, MEM_WRITE));
+    assert_null(guest_mem_at(&inside.mem, GPA(PC_IOAPIC), 4, MEM_EXEC));
+}
+
+/* An accelerator that cannot map for reading only exits for reads. */
+static void or_by_exits(void **state)
+{
+    struct intc second = {.machine = &inside};
+    struct dev_bus ports2, mmio2;
+
+    guest_mem_init(&inside.mem);
+    dev_bus_init(&ports2, "port");
+    dev_bus_init(&mmio2, "mmio");
+    intc_init(&second);
+    map_error = -ENOTSUP;
+    assert_int_equal(intc_map(&second, &ports2, &mmio2), 0);
+    assert_null(guest_mem_find(&inside.mem, GPA(PC_IOAPIC)));
+    dev_bus_write(&mmio2, PC_IOAPIC, 4, 1);
+    assert_int_equal(dev_bus_read(&mmio2, PC_IOAPIC + 0x10, 4), 0x00170020);
+    intc_destroy(&second);
 }
 
 static void an_edge_is_a_message(void **state)
@@ -142,10 +192,9 @@ static void the_local_apic_is_not_ours(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        TEST(an_edge_is_a_message),
-        TEST(a_level_is_told_sent_and_ended),
-        TEST(the_pics_are_left_to_inject),
-        TEST(the_local_apic_is_not_ours),
+        TEST(an_edge_is_a_message),        TEST(a_level_is_told_sent_and_ended),
+        TEST(the_pics_are_left_to_inject), TEST(the_local_apic_is_not_ours),
+        TEST(ioapic_is_read_as_memory),    TEST(or_by_exits),
     };
 
     return cmocka_run_group_tests_name("intc", tests, NULL, NULL);

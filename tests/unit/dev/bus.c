@@ -77,11 +77,32 @@ static void routes_and_splits(void **state)
     dev_bus_write(&bus, 0x3000, 8, 0);
 }
 
+static void counts_accesses(void **state)
+{
+    struct dev_bus bus;
+    struct bytes b = {{0}, 0, 0};
+
+    dev_bus_init(&bus, "port");
+    assert_int_equal(dev_bus_add(&bus, 0x100, 4, &ops, &b), 0);
+    dev_bus_read(&bus, 0x100, 4);
+    dev_bus_write(&bus, 0x102, 2, 0);
+    dev_bus_write(&bus, 0x101, 1, 0);
+    dev_bus_read(&bus, 0x200, 4);
+    assert_int_equal(bus.region[0].counts.reads, 1);
+    assert_int_equal(bus.region[0].counts.writes, 2);
+    assert_int_equal(bus.unassigned.reads, 1);
+    assert_int_equal(bus.unassigned.writes, 0);
+    dev_bus_read(&bus, 0x102, 4); /* by bytes: half of it is there */
+    assert_int_equal(bus.region[0].counts.reads, 3);
+    assert_int_equal(bus.unassigned.reads, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_bad_regions),
         cmocka_unit_test(routes_and_splits),
+        cmocka_unit_test(counts_accesses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

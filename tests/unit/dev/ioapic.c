@@ -78,6 +78,51 @@ static int teardown(void **state)
     return 0;
 }
 
+static uint32_t page[IOAPIC_MMIO_SIZE / 4];
+
+/* Does reading the page give what reading the registers gives? */
+static void assert_shown(void)
+{
+    for (unsigned at = 0; at < IOAPIC_MMIO_SIZE; at += 4)
+        assert_int_equal(page[at / 4], (uint32_t)ioapic_mmio_ops.read(&io, at, 4));
+}
+
+/* Each way by which what a guest reads can change, the window's entry selected. */
+static void page_shows_the_registers(void **state)
+{
+    struct ioapic_state saved;
+
+    memset(page, 0, sizeof(page));
+    put(0x13, 0x05000000);
+    ioapic_show(&io, page);
+    assert_int_equal(page[0], 0x13);
+    assert_int_equal(page[4], 0x05000000);
+    for (unsigned index = 0; index < 0x100; index++) {
+        ioapic_mmio_ops.write(&io, 0, 4, index);
+        assert_int_equal(page[0], index);
+        assert_shown();
+    }
+    put(0x12, 0x8031); /* level-triggered */
+    assert_int_equal(page[4], 0x8031);
+    ioapic_set_pin(&io, 1, 1);
+    assert_int_equal(page[4], 0xc031); /* remote IRR */
+    ioapic_save(&io, &saved);
+    ioapic_set_pin(&io, 1, 0);
+    ioapic_eoi(&io, 0x31);
+    assert_int_equal(page[4], 0x8031);
+    assert_int_equal(ioapic_restore(&io, &saved), 0);
+    assert_int_equal(page[4], 0xc031);
+    ioapic_mmio_ops.write(&io, 0x40, 4, 0x31); /* the EOI register; asserted: sent again */
+    assert_int_equal(page[4], 0xc031);
+    ioapic_set_pin(&io, 1, 0);
+    ioapic_mmio_ops.write(&io, 0x40, 4, 0x31);
+    assert_int_equal(page[4], 0x8031);
+    assert_shown();
+    ioapic_show(&io, NULL);
+    put(0x12, 0x10000);
+    assert_int_equal(page[4], 0x8031);
+}
+
 static void registers(void **state)
 {
     assert_int_equal(get(0), 0x02000000);
@@ -245,8 +290,13 @@ static void entries_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(registers),   TEST(edges),          TEST(levels),           TEST(end_is_told),
-        TEST(end_is_told), TEST(state_survives), TEST(entries_are_told),
+        TEST(registers),
+        TEST(edges),
+        TEST(levels),
+        TEST(end_is_told),
+        TEST(page_shows_the_registers),
+        TEST(state_survives),
+        TEST(entries_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

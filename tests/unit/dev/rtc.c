@@ -171,6 +171,37 @@ static void periodic_interrupt(void **state)
     assert_true(timer.deadline == DEV_TIMER_OFF);
 }
 
+/* A clock of which every look takes so long. */
+static uint64_t look_takes;
+
+static uint64_t slow_now(void *user)
+{
+    now += look_takes;
+    return now;
+}
+
+/* Reading C lets the line fall, even if it rises again before the read is over. */
+static void a_read_of_c_is_an_edge(void **state)
+{
+    const uint64_t period = S / 1024 + 1;
+    struct rtc_wall wall = {wall_now, NULL};
+
+    rtc_destroy(&rtc);
+    rtc_init(&rtc, &FAKE_IRQ(&lines, 8), &(struct dev_clock){slow_now, NULL}, &timer.timer, &wall);
+    look_takes = 0;
+    put(0x0b, 0x42);
+    fake_advance(&timer, &now, now + period);
+    assert_int_equal(lines.rises[8], 1);
+    out8(&rtc_ops, &rtc, 0, 0x0c);
+    look_takes = period;
+    assert_int_equal(in8(&rtc_ops, &rtc, 1) & 0xc0, 0xc0);
+    look_takes = 0;
+    assert_int_equal(lines.level[8], 1);
+    assert_int_equal(lines.rises[8], 2);
+    assert_int_equal(get(0x0c) & 0xc0, 0xc0);
+    assert_int_equal(lines.level[8], 0);
+}
+
 static void state_survives(void **state)
 {
     struct rtc_state a, b, bad;
@@ -237,7 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(formats),          TEST(setting_is_an_offset), TEST(update_in_progress),
         TEST(update_interrupt), TEST(alarm_interrupt),      TEST(periodic_interrupt),
-        TEST(state_survives),   TEST(survives_rubbish),
+        TEST(state_survives),   TEST(survives_rubbish),     TEST(a_read_of_c_is_an_edge),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
