@@ -249,10 +249,8 @@ static void wait_for_cause(struct cpu *cpu)
     while (life_running(cpu->life) && !atomic_load(&cpu->hold)) {
         unsigned busy = CPU_BUSY;
 
-        if (has_cause_to_run(cpu)) {
-            cpu->halted = false;
+        if (has_cause_to_run(cpu))
             return;
-        }
         if (atomic_compare_exchange_strong(&cpu->event, &busy, CPU_ASLEEP)) {
             while (atomic_load(&cpu->event) == CPU_ASLEEP)
                 futex(&cpu->event, FUTEX_WAIT, CPU_ASLEEP);
@@ -314,6 +312,7 @@ static int run_once(struct cpu *cpu)
         if (err)
             return err;
     }
+    cpu->halted = false;
     err = vcpu_run(cpu->vcpu, &cpu->exit);
     if (err)
         return err;
