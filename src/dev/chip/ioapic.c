@@ -24,12 +24,6 @@
 #define REDIR_DEST_SHIFT 56
 #define REDIR_BITS       (UINT64_C(0xff) << REDIR_DEST_SHIFT | 0x1ffff)
 
-/* Messages to send once the lock is released. */
-struct outbox {
-    unsigned count;
-    uint64_t redir[IOAPIC_PINS];
-};
-
 static struct apic_msg message(uint64_t redir)
 {
     return (struct apic_msg){
@@ -41,19 +35,11 @@ static struct apic_msg message(uint64_t redir)
     };
 }
 
-static void outbox_send(struct ioapic *io, const struct outbox *out)
-{
-    for (unsigned i = 0; i < out->count; i++) {
-        const struct apic_msg msg = message(out->redir[i]);
-
-        io->ops.deliver(io->ops.user, &msg);
-    }
-}
-
-/* Have the pin's interrupt sent, unless it is masked or, as a level, under way already. */
-static void pin_deliver(struct ioapic *io, unsigned pin, struct outbox *out)
+/* Send the pin's interrupt, unless it is masked or, as a level, under way already. */
+static void pin_deliver(struct ioapic *io, unsigned pin)
 {
     uint64_t *redir = &io->s.redir[pin];
+    struct apic_msg msg;
 
     if (*redir & REDIR_MASKED)
         return;
@@ -62,12 +48,12 @@ static void pin_deliver(struct ioapic *io, unsigned pin, struct outbox *out)
             return;
         *redir |= REDIR_REMOTE_IRR;
     }
-    out->redir[out->count++] = *redir;
+    msg = message(*redir);
+    io->ops.deliver(io->ops.user, &msg);
 }
 
 void ioapic_set_pin(struct ioapic *io, unsigned pin, int level)
 {
-    struct outbox out = {0};
     uint32_t bit;
 
     if (pin >= IOAPIC_PINS)
@@ -79,16 +65,13 @@ void ioapic_set_pin(struct ioapic *io, unsigned pin, int level)
     } else if (!(io->s.irr & bit)) {
         /* An edge on a masked pin is lost (82093AA, 3.2.4, interrupt mask). */
         io->s.irr |= bit;
-        pin_deliver(io, pin, &out);
+        pin_deliver(io, pin);
     }
     pthread_mutex_unlock(&io->lock);
-    outbox_send(io, &out);
 }
 
 void ioapic_eoi(struct ioapic *io, uint8_t vector)
 {
-    struct outbox out = {0};
-
     pthread_mutex_lock(&io->lock);
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
         uint64_t *redir = &io->s.redir[pin];
@@ -97,10 +80,9 @@ void ioapic_eoi(struct ioapic *io, uint8_t vector)
             continue;
         *redir &= ~REDIR_REMOTE_IRR;
         if (io->s.irr & 1u << pin)
-            pin_deliver(io, pin, &out);
+            pin_deliver(io, pin);
     }
     pthread_mutex_unlock(&io->lock);
-    outbox_send(io, &out);
 }
 
 static uint32_t window_read(const struct ioapic *io)
@@ -124,8 +106,7 @@ static void tell(struct ioapic *io, unsigned pin)
         io->ops.written(io->ops.user, pin, &msg);
 }
 
-static void redir_write(struct ioapic *io, unsigned pin, bool high, uint32_t value,
-                        struct outbox *out)
+static void redir_write(struct ioapic *io, unsigned pin, bool high, uint32_t value)
 {
     const uint64_t kept = REDIR_STATUS | REDIR_REMOTE_IRR;
     uint64_t old = io->s.redir[pin], new;
@@ -141,17 +122,17 @@ static void redir_write(struct ioapic *io, unsigned pin, bool high, uint32_t val
     io->s.redir[pin] = new;
     tell(io, pin);
     if ((new &REDIR_LEVEL) && (io->s.irr & 1u << pin))
-        pin_deliver(io, pin, out);
+        pin_deliver(io, pin);
 }
 
-static void window_write(struct ioapic *io, uint32_t value, struct outbox *out)
+static void window_write(struct ioapic *io, uint32_t value)
 {
     unsigned index = io->s.ioregsel, pin = (index - INDEX_REDIR) / 2;
 
     if (index == INDEX_ID)
         io->s.id = value >> 24 & 0xf;
     else if (index >= INDEX_REDIR && pin < IOAPIC_PINS)
-        redir_write(io, pin, index & 1, value, out);
+        redir_write(io, pin, index & 1, value);
 }
 
 static uint64_t mmio_read(void *dev, uint64_t offset, unsigned size)
@@ -172,7 +153,6 @@ static uint64_t mmio_read(void *dev, uint64_t offset, unsigned size)
 static void mmio_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
     struct ioapic *io = dev;
-    struct outbox out = {0};
 
     if (offset == REG_EOI) {
         ioapic_eoi(io, (uint8_t)value);
@@ -182,9 +162,8 @@ static void mmio_write(void *dev, uint64_t offset, unsigned size, uint64_t value
     if (offset == REG_SELECT)
         io->s.ioregsel = (uint8_t)value;
     else if (offset == REG_WINDOW && size >= 4)
-        window_write(io, (uint32_t)value, &out);
+        window_write(io, (uint32_t)value);
     pthread_mutex_unlock(&io->lock);
-    outbox_send(io, &out);
 }
 
 const struct dev_region_ops ioapic_mmio_ops = {mmio_read, mmio_write};
