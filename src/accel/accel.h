@@ -15,6 +15,7 @@
 #include "x86/irqchip.h"
 #include "x86/state.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -123,9 +124,10 @@ struct vcpu {
     const struct accel *accel;
     struct machine *machine;
     unsigned id;
-    unsigned valid;          /* X86_* groups of *state that equal the engine's */
-    unsigned dirty;          /* X86_* groups of *state to hand over before the next run */
-    uint64_t tsc_offset;     /* guest's TSC less the host's, without ACCEL_CAP_LAPIC */
+    unsigned valid; /* X86_* groups of *state that equal the engine's */
+    unsigned dirty; /* X86_* groups of *state to hand over before the next run */
+    /* Guest's TSC less the host's, without ACCEL_CAP_LAPIC; any thread may read it. */
+    _Atomic uint64_t tsc_offset;
     uint64_t rescued;        /* instructions that the interpreter did, as the engine could not */
     struct x86_state *state; /* the shared page; see vcpu_get and vcpu_set */
 };

@@ -52,7 +52,7 @@ static void op_flush_line(struct emu_cpu *c, const struct emu_op *op)
 /* 0F AE E8 LFENCE, F0 MFENCE, F8 SFENCE */
 static void op_fence(struct emu_cpu *c, const struct emu_op *op)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __asm__ volatile("mfence" ::: "memory");
 }
 
 /* 0F AE: the rest is XSAVE's and the FS and GS bases'. */
