@@ -175,9 +175,10 @@ struct vcpu {
     const struct accel *accel;
     struct machine *machine;
     unsigned id;
-    unsigned valid;           /* X86_* groups of *state that equal the engine's */
-    unsigned dirty;           /* X86_* groups of *state to hand over before the next run */
-    uint64_t tsc_offset;      /* guest's TSC less the host's, without ACCEL_CAP_LAPIC */
+    unsigned valid;              /* X86_* groups of *state that equal the engine's */
+    unsigned dirty;              /* X86_* groups of *state to hand over before the next run */
+    _Atomic uint64_t tsc_offset; /* guest's TSC less the host's, without ACCEL_CAP_LAPIC; any
+                                    thread may read it */
     uint64_t rescued;         /* instructions that the interpreter did, as the engine could not */
     struct x86_state *state;  /* the shared page; see vcpu_get and vcpu_set */
     struct accel_bus_ops ops; /* the last assist's */

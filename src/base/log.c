@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,7 +16,7 @@ const struct trace_info trace_info[TRACE_COUNT] = {
 };
 
 unsigned trace_mask;
-static bool raw_terminal;
+static atomic_bool raw_terminal; /* the loop's thread changes it */
 
 static void print_line(const char *prefix, const char *fmt, va_list ap)
 {

@@ -34,7 +34,7 @@ static uint64_t guest_tsc(void *user)
 {
     struct cpu_intc *ci = user;
 
-    return __rdtsc() + __atomic_load_n(ci->tsc_offset, __ATOMIC_RELAXED);
+    return __rdtsc() + atomic_load_explicit(ci->tsc_offset, memory_order_relaxed);
 }
 
 int cpu_intc_init(struct cpu_intc *ci, unsigned id, struct loop *loop, struct host_clock *clock,

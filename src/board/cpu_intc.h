@@ -21,8 +21,8 @@ struct cpu_intc {
     atomic_int lint0;   /* inside: the level of that input */
     struct lapic lapic; /* else */
     struct cpu_timer timer;
-    const uint64_t *tsc_offset; /* guest's TSC less the host's */
-    void (*wake)(void *user);   /* the vCPU has something to look at; any thread */
+    const _Atomic uint64_t *tsc_offset; /* guest's TSC less the host's */
+    void (*wake)(void *user);           /* the vCPU has something to look at; any thread */
     void *user;
 };
 

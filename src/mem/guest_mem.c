@@ -7,6 +7,19 @@
 
 #define GPA_LIMIT (UINT64_C(1) << 52)
 
+/*
+ * vCPUs race with each other and with mote on guest memory, as processors do: those
+ * races are the guest's, and ThreadSanitizer need not tell them.
+ */
+#ifdef __SANITIZE_THREAD__
+void AnnotateBenignRaceSized(const char *file, int line, const volatile void *at, size_t size,
+                             const char *what);
+#define RACES_ARE_THE_GUESTS(at, size)                                                             \
+    AnnotateBenignRaceSized(__FILE__, __LINE__, at, size, "guest memory")
+#else
+#define RACES_ARE_THE_GUESTS(at, size) ((void)0)
+#endif
+
 void guest_mem_init(struct guest_mem *mem)
 {
     memset(mem, 0, sizeof(*mem));
@@ -29,6 +42,7 @@ int guest_mem_map(struct guest_mem *mem, gpa_t gpa, uint64_t size, void *hva, un
     memmove(&mem->slot[at + 1], &mem->slot[at], (mem->count - at) * sizeof(mem->slot[0]));
     mem->slot[at] = (struct mem_slot){gpa, size, hva, rights};
     mem->count++;
+    RACES_ARE_THE_GUESTS(hva, size);
     return 0;
 }
 

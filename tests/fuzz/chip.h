@@ -22,7 +22,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define STATE_MAX 1024
+#define STATE_MAX 2048
 
 /* What a target says of its chip. The functions may take() operands from the input. */
 struct chip {
@@ -101,8 +101,11 @@ static inline void access_registers(bool write)
         check((dev_bus_read(&bus, addr, size) & ~mask_bytes(size)) == 0);
 }
 
-/* The shortest period that a chip may ask for is 20 us; two timers' worth is allowed. */
-#define FIRES_MAX(ns) (4 + (ns) / 10000)
+/* The shortest period that a timer may have is 20 us; at least two timers' worth is allowed. */
+#ifndef TIMERS
+#define TIMERS 2
+#endif
+#define FIRES_MAX(ns) (2 * TIMERS + TIMERS * (ns) / 20000)
 
 /* Time passes, and the timer fires when it is due, or (late) after all of it. */
 static inline void pass(uint64_t ns, bool late)

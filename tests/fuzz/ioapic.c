@@ -1,19 +1,13 @@
-/* The I/O APIC, with a processor that ends some interrupts at once. */
+/* The I/O APIC. */
 #include "dev/chip/ioapic.h"
 
 #include "chip.h"
 
 static struct ioapic ioapic;
-static unsigned depth;
 
 static void deliver(void *user, const struct apic_msg *msg)
 {
     check(msg->delivery_mode < 8);
-    if (msg->level && (msg->vector & 1) && depth < 3) {
-        depth++;
-        ioapic_eoi(&ioapic, msg->vector);
-        depth--;
-    }
 }
 
 /* What the guest reads without an exit. */

@@ -12,8 +12,16 @@ sys.path += [str(machine.TREE / "tests" / folder) for folder in ("nested", "gues
 import intel
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--threads", action="store_true",
+                     help="of tests that boot Debian's kernel, test_threads only")
+
+
+def pytest_collection_modifyitems(config, items):
     """memtest86+ mostly waits: it starts before all others and is looked at last."""
+    if config.getoption("--threads"):
+        items[:] = [item for item in items if "kernel" not in item.fixturenames or
+                    item.path.name == "test_threads.py"]
     order = {"test_memtest_starts": 0, "test_memtest_passes": 2}
     items.sort(key=lambda item: order.get(item.name, 1))
 

@@ -13,8 +13,9 @@ import time
 TREE = pathlib.Path(__file__).resolve().parents[2]
 MOTE = pathlib.Path(os.environ.get("MOTE", TREE / "build/release/mote")).absolute()
 
-# A boot takes seconds; this is for a loaded host, and for a guest that hangs.
-BOOT_SECONDS = 90
+# A boot takes seconds; this is for a loaded host, and for a guest that hangs. MOTE_PATIENCE
+# is how many times slower MOTE is (ThreadSanitizer's).
+BOOT_SECONDS = 90 * int(os.environ.get("MOTE_PATIENCE", 1))
 
 # The statuses of mote run --help.
 OFF, FAILED, USAGE, INPUT, ACCEL, RESET, TRIPLE_FAULT, TIMEOUT, QUIT, PANIC = range(10)

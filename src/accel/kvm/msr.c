@@ -48,7 +48,8 @@ static int msrs_read(struct kvm_vcpu *k, const struct kvm_machine *m, unsigned f
     for (int i = 0; i < done; i++) {
         k->msr_value[first + (unsigned)i] = list.entry[i].data;
         if (list.entry[i].index == MSR_TSC)
-            k->v.tsc_offset = list.entry[i].data - __rdtsc();
+            atomic_store_explicit(&k->v.tsc_offset, list.entry[i].data - __rdtsc(),
+                                  memory_order_relaxed);
     }
     return done;
 }

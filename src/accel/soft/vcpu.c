@@ -51,6 +51,12 @@ static uint64_t tsc(void *user)
     return __rdtsc();
 }
 
+/* The offset is the interpreter's to change; others see it as of the last exit. */
+static void tell_tsc_offset(struct soft_vcpu *s)
+{
+    atomic_store_explicit(&s->vcpu.tsc_offset, s->cpu.msr.tsc, memory_order_relaxed);
+}
+
 static const struct emu_ops run_ops = {
     .page_has_code = page_has_code,
     .code_written = code_written,
@@ -77,8 +83,9 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     }
     emu_default_cpuid(&topology, &s->cpuid);
     emu_init(&s->cpu, &m->mem, &s->cpuid, &run_ops, s);
-    s->cpu.msr.tsc = s->vcpu.tsc_offset = -((struct soft_machine *)m)->start_tsc;
     code_peer_init(&s->peer, code_map(s), id, &s->cpu, &s->attention, SOFT_INBOX);
+    s->cpu.msr.tsc = -((struct soft_machine *)m)->start_tsc;
+    tell_tsc_offset(s);
     s->assist = (struct assist){&s->vcpu, &s->cpu, false};
     ((struct soft_machine *)m)->vcpu[id] = s;
     *out = &s->vcpu;
@@ -126,7 +133,7 @@ int soft_set(struct vcpu *v, unsigned groups)
         soft(v)->cpu.msr.tsc = offset;
     if (groups & X86_GPRS)
         soft(v)->assist.unanswered = false; /* rip may be elsewhere now */
-    v->tsc_offset = soft(v)->cpu.msr.tsc;
+    tell_tsc_offset(soft(v));
     return 0;
 }
 
@@ -363,7 +370,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     emu_debug_moved(&s->cpu);
     v->valid = 0;
     s->cpu.op = NULL;
-    v->tsc_offset = s->cpu.msr.tsc;
+    tell_tsc_offset(s);
     *exit = s->cpu.exit;
     if (exit->reason == VCPU_EXIT_FAIL) {
         memcpy(exit->fail.insn, s->cpu.bytes, sizeof(exit->fail.insn));

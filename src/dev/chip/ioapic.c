@@ -24,12 +24,6 @@
 #define REDIR_DEST_SHIFT 56
 #define REDIR_BITS       (UINT64_C(0xff) << REDIR_DEST_SHIFT | 0x1ffff)
 
-/* Messages to send once the lock is released. */
-struct outbox {
-    unsigned count;
-    uint64_t redir[IOAPIC_PINS];
-};
-
 static struct apic_msg message(uint64_t redir)
 {
     return (struct apic_msg){
@@ -41,19 +35,11 @@ static struct apic_msg message(uint64_t redir)
     };
 }
 
-static void outbox_send(struct ioapic *io, const struct outbox *out)
-{
-    for (unsigned i = 0; i < out->count; i++) {
-        const struct apic_msg msg = message(out->redir[i]);
-
-        io->ops.deliver(io->ops.user, &msg);
-    }
-}
-
-/* Have the pin's interrupt sent, unless it is masked or, as a level, under way already. */
-static void pin_deliver(struct ioapic *io, unsigned pin, struct outbox *out)
+/* Send the pin's interrupt, unless it is masked or, as a level, under way already. */
+static void pin_deliver(struct ioapic *io, unsigned pin)
 {
     uint64_t *redir = &io->s.redir[pin];
+    struct apic_msg msg;
 
     if (*redir & REDIR_MASKED)
         return;
@@ -62,7 +48,8 @@ static void pin_deliver(struct ioapic *io, unsigned pin, struct outbox *out)
             return;
         *redir |= REDIR_REMOTE_IRR;
     }
-    out->redir[out->count++] = *redir;
+    msg = message(*redir);
+    io->ops.deliver(io->ops.user, &msg);
 }
 
 static uint32_t window_read(const struct ioapic *io)
@@ -97,7 +84,6 @@ void ioapic_show(struct ioapic *io, uint32_t *page)
 
 void ioapic_set_pin(struct ioapic *io, unsigned pin, int level)
 {
-    struct outbox out = {0};
     uint32_t bit;
 
     if (pin >= IOAPIC_PINS)
@@ -109,11 +95,10 @@ void ioapic_set_pin(struct ioapic *io, unsigned pin, int level)
     } else if (!(io->s.irr & bit)) {
         /* An edge on a masked pin is lost (82093AA, 3.2.4, interrupt mask). */
         io->s.irr |= bit;
-        pin_deliver(io, pin, &out);
+        pin_deliver(io, pin);
     }
     show(io);
     pthread_mutex_unlock(&io->lock);
-    outbox_send(io, &out);
 }
 
 static bool is_ended(const struct ioapic *io, unsigned pin, uint8_t vector)
@@ -137,8 +122,6 @@ static void tell_ended(struct ioapic *io, uint8_t vector)
 
 void ioapic_eoi(struct ioapic *io, uint8_t vector)
 {
-    struct outbox out = {0};
-
     if (io->ops.ended)
         tell_ended(io, vector);
     pthread_mutex_lock(&io->lock);
@@ -149,11 +132,10 @@ void ioapic_eoi(struct ioapic *io, uint8_t vector)
             continue;
         *redir &= ~REDIR_REMOTE_IRR;
         if (io->s.irr & 1u << pin)
-            pin_deliver(io, pin, &out);
+            pin_deliver(io, pin);
     }
     show(io);
     pthread_mutex_unlock(&io->lock);
-    outbox_send(io, &out);
 }
 
 static void tell(struct ioapic *io, unsigned pin)
@@ -164,8 +146,7 @@ static void tell(struct ioapic *io, unsigned pin)
         io->ops.written(io->ops.user, pin, &msg);
 }
 
-static void redir_write(struct ioapic *io, unsigned pin, bool high, uint32_t value,
-                        struct outbox *out)
+static void redir_write(struct ioapic *io, unsigned pin, bool high, uint32_t value)
 {
     const uint64_t kept = REDIR_STATUS | REDIR_REMOTE_IRR;
     uint64_t old = io->s.redir[pin], new;
@@ -181,17 +162,17 @@ static void redir_write(struct ioapic *io, unsigned pin, bool high, uint32_t val
     io->s.redir[pin] = new;
     tell(io, pin);
     if ((new &REDIR_LEVEL) && (io->s.irr & 1u << pin))
-        pin_deliver(io, pin, out);
+        pin_deliver(io, pin);
 }
 
-static void window_write(struct ioapic *io, uint32_t value, struct outbox *out)
+static void window_write(struct ioapic *io, uint32_t value)
 {
     unsigned index = io->s.ioregsel, pin = (index - INDEX_REDIR) / 2;
 
     if (index == INDEX_ID)
         io->s.id = value >> 24 & 0xf;
     else if (index >= INDEX_REDIR && pin < IOAPIC_PINS)
-        redir_write(io, pin, index & 1, value, out);
+        redir_write(io, pin, index & 1, value);
 }
 
 static uint64_t mmio_read(void *dev, uint64_t offset, unsigned size)
@@ -212,7 +193,6 @@ static uint64_t mmio_read(void *dev, uint64_t offset, unsigned size)
 static void mmio_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
 {
     struct ioapic *io = dev;
-    struct outbox out = {0};
 
     if (offset == REG_EOI) {
         ioapic_eoi(io, (uint8_t)value);
@@ -222,10 +202,9 @@ static void mmio_write(void *dev, uint64_t offset, unsigned size, uint64_t value
     if (offset == REG_SELECT)
         io->s.ioregsel = (uint8_t)value;
     else if (offset == REG_WINDOW && size >= 4)
-        window_write(io, (uint32_t)value, &out);
+        window_write(io, (uint32_t)value);
     show(io);
     pthread_mutex_unlock(&io->lock);
-    outbox_send(io, &out);
 }
 
 const struct dev_region_ops ioapic_mmio_ops = {mmio_read, mmio_write};

@@ -3,8 +3,8 @@
  * version 0x20 (ICH family data sheets). Pin polarity is stored and ignored:
  * ioapic_set_pin is told whether the pin is asserted.
  *
- * Locking: one lock of its own, never held while deliver is called, so that
- * delivery may lead to anything, ioapic_eoi included.
+ * Locking: one lock of its own, held while a message is sent: a pin that has been
+ * masked sends no more. Whoever receives messages must not call back.
  */
 #ifndef MOTE_DEV_CHIP_IOAPIC_H
 #define MOTE_DEV_CHIP_IOAPIC_H
@@ -24,7 +24,7 @@ struct ioapic_ops {
     void (*deliver)(void *user, const struct apic_msg *msg);
     /*
      * The pin's entry was written, masked or not: this is what it sends from now on.
-     * With the lock held, before it does; may be NULL.
+     * Before it does; may be NULL.
      */
     void (*written)(void *user, unsigned pin, const struct apic_msg *msg);
     /*

@@ -246,21 +246,22 @@ void lapic_set_cr8(struct lapic *l, uint64_t cr8)
     l->tpr = (uint32_t)(cr8 & 0xf) << 4;
 }
 
+/* First of all it is disabled, so that nothing new comes into the registers that are cleared. */
 void lapic_reset(struct lapic *l)
 {
+    l->svr = 0xff;
+    for (unsigned i = 0; i < LAPIC_LVT_COUNT; i++)
+        l->lvt[i] = LVT_MASKED;
+    lapic_timer_reset(l);
     for (unsigned i = 0; i < 8; i++) {
         l->irr[i] = 0;
         l->tmr[i] = 0;
         l->isr[i] = 0;
     }
-    for (unsigned i = 0; i < LAPIC_LVT_COUNT; i++)
-        l->lvt[i] = LVT_MASKED;
     l->errors = 0;
-    l->svr = 0xff;
     l->dfr = UINT32_MAX;
     l->ldr = lapic_is_x2apic(l) ? (l->id >> 4) << 16 | 1u << (l->id & 15) : 0;
     l->tpr = l->esr = l->icr_low = l->icr_high = 0;
-    lapic_timer_reset(l);
 }
 
 void lapic_set_virtual_wire(struct lapic *l)

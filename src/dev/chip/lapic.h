@@ -7,7 +7,9 @@
  * lapic_set_lint and lapic_matches come from any thread; a post sets bits
  * atomically and then calls kick(user). Everything else belongs to the thread
  * of the vCPU (or to a machine that stands still); the timer's own lock orders
- * register writes against its firing. No callback is called with a lock held.
+ * register writes against its firing, whose kick comes with it held: once masked,
+ * the timer posts no more. A message that is under way from another thread while
+ * the APIC is disabled or reset may still be found in IRR, as on a bus.
  */
 #ifndef MOTE_DEV_CHIP_LAPIC_H
 #define MOTE_DEV_CHIP_LAPIC_H

@@ -48,7 +48,7 @@ static void icr_send(struct lapic *l)
 
 static void lvt_write(struct lapic *l, unsigned entry, uint32_t value)
 {
-    uint32_t read_only = LVT_STATUS | LVT_REMOTE_IRR, lvt;
+    uint32_t read_only = LVT_STATUS | LVT_REMOTE_IRR, old = l->lvt[entry], new;
 
     value &= lapic_lvt_bits[entry] & ~read_only;
     if (!(l->svr & SVR_ENABLE))
@@ -57,10 +57,9 @@ static void lvt_write(struct lapic *l, unsigned entry, uint32_t value)
         lapic_timer_set_mode(l, value);
         return;
     }
-    lvt = l->lvt[entry];
-    if (value & LVT_LEVEL)
-        value |= lvt & LVT_REMOTE_IRR;
-    l->lvt[entry] = value;
+    do /* another thread's LINT0 may become pending meanwhile */
+        new = value | (value & LVT_LEVEL ? old & LVT_REMOTE_IRR : 0);
+    while (!atomic_compare_exchange_weak(&l->lvt[entry], &old, new));
     /* Unmasking shows a LINT0 that is high already, when levels count. */
     if (entry == LAPIC_LVT_LINT0 && (l->lint & 1) && !(value & LVT_MASKED)) {
         if (LVT_MODE(value) == APIC_EXTINT)

@@ -111,19 +111,16 @@ void lapic_timer_set_mode(struct lapic *l, uint32_t lvt)
 
 void lapic_timer_set_deadline(struct lapic *l, uint64_t tsc)
 {
-    bool due = false;
-
     pthread_mutex_lock(&l->lock);
     if (timer_mode(l) == TIMER_DEADLINE) {
         stop(l);
         l->timer.tsc_deadline = tsc;
-        due = tsc && arm_tsc(l);
-        if (due)
+        if (tsc && arm_tsc(l)) {
             l->timer.tsc_deadline = 0;
+            lapic_lvt_deliver(l, LAPIC_LVT_TIMER);
+        }
     }
     pthread_mutex_unlock(&l->lock);
-    if (due)
-        lapic_lvt_deliver(l, LAPIC_LVT_TIMER);
 }
 
 /* After an expiry at l->timer.deadline; periods that were missed are one interrupt. */
@@ -159,13 +156,11 @@ static bool timer_expire(struct lapic *l)
 void lapic_timer_fire(void *lapic)
 {
     struct lapic *l = lapic;
-    bool expired;
 
     pthread_mutex_lock(&l->lock);
-    expired = timer_expire(l);
-    pthread_mutex_unlock(&l->lock);
-    if (expired)
+    if (timer_expire(l))
         lapic_lvt_deliver(l, LAPIC_LVT_TIMER);
+    pthread_mutex_unlock(&l->lock);
 }
 
 void lapic_timer_start(struct lapic *l, uint32_t initial, uint32_t dcr, uint64_t left,

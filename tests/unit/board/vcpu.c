@@ -1,0 +1,269 @@
+/*
+ * vCPUs' threads (board/vcpu.c) on an accelerator that only pretends to run a guest:
+ * however posts, kicks, holds and HLT meet, nothing that is posted sleeps, and an
+ * alarm ends the test when it does.
+ */
+#include "board/cpus.h"
+
+#include "base/bits.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <sched.h>
+#include <unistd.h>
+
+#define CPUS    4
+#define SECONDS 100 /* until it is a deadlock; a test takes one or two */
+#define ROUNDS  10000
+#define VECTOR  0x50
+
+/* Where the pretended guest is. */
+enum place {
+    CODE,    /* interrupts are on; it halts, or runs until it is kicked */
+    HANDLER, /* off, as in the next */
+    END_OF_INTERRUPT,
+};
+
+static struct guest {
+    struct vcpu vcpu; /* first */
+    struct x86_state state;
+    enum place place;
+    bool window;
+    unsigned turns;
+    atomic_bool kicked;
+    _Atomic unsigned posted, seen;
+} guests[CPUS];
+
+static struct cpus cpus;
+static struct machine machine;
+static struct intc intc;
+static struct loop loop;
+static struct life life;
+static struct host_clock host;
+static struct dev_bus ports, mmio;
+static atomic_bool stop;
+
+/* ---- the accelerator ---- */
+
+static struct guest *guest(struct vcpu *v)
+{
+    return (struct guest *)v;
+}
+
+static int get_or_set(struct vcpu *v, unsigned groups)
+{
+    return 0;
+}
+
+static int inject(struct vcpu *v, const struct x86_event *event)
+{
+    guest(v)->place = HANDLER;
+    return 0;
+}
+
+static void request_window(struct vcpu *v, bool intr, bool nmi)
+{
+    guest(v)->window = intr;
+}
+
+static int complete_msr(struct vcpu *v, uint64_t value, bool fault)
+{
+    return fault;
+}
+
+static void kick(struct vcpu *v)
+{
+    guest(v)->kicked = true;
+}
+
+static void paused(struct vcpu *v)
+{
+}
+
+static enum vcpu_exit_reason run_code(struct guest *g)
+{
+    if (g->window) {
+        g->window = false;
+        return VCPU_EXIT_INTR_WINDOW;
+    }
+    if (g->turns++ % 2)
+        return VCPU_EXIT_HALT;
+    while (!atomic_exchange(&g->kicked, false))
+        sched_yield();
+    return VCPU_EXIT_NONE;
+}
+
+static int run(struct vcpu *v, struct vcpu_exit *exit)
+{
+    struct guest *g = guest(v);
+
+    *exit = (struct vcpu_exit){.rflags = FLAG_R1};
+    switch (g->place) {
+    case HANDLER:
+        g->seen = g->posted;
+        g->place = END_OF_INTERRUPT;
+        exit->reason = VCPU_EXIT_HYPERCALL;
+        break;
+    case END_OF_INTERRUPT:
+        g->place = CODE;
+        exit->reason = VCPU_EXIT_WRMSR;
+        exit->msr.index = 0x80b;
+        break;
+    case CODE:
+        exit->reason = run_code(g);
+        exit->rflags |= FLAG_IF;
+        exit->intr_ready = true;
+        break;
+    }
+    return 0;
+}
+
+static const struct accel pretender = {
+    .get = get_or_set,
+    .set = get_or_set,
+    .inject = inject,
+    .request_window = request_window,
+    .run = run,
+    .kick = kick,
+    .complete_msr = complete_msr,
+    .paused = paused,
+};
+
+/* ---- the machine ---- */
+
+static void wake(void *user)
+{
+    cpu_wake(user);
+}
+
+static void wire(unsigned i)
+{
+    struct guest *g = &guests[i];
+    struct cpu *cpu = &cpus.cpu[i];
+    uint64_t x2apic = 0xfee00c00, enable = 0x1ff;
+
+    memset(g, 0, sizeof(*g));
+    g->vcpu.accel = &pretender;
+    g->vcpu.machine = &machine;
+    g->vcpu.id = i;
+    g->vcpu.state = &g->state;
+    cpu->vcpu = &g->vcpu;
+    cpu->cpus = &cpus;
+    cpu->pin = -1;
+    cpu->intc.intc = &intc;
+    cpu->intc.tsc_offset = &g->vcpu.tsc_offset;
+    cpu->intc.wake = wake;
+    cpu->intc.user = cpu;
+    assert_int_equal(cpu_intc_init(&cpu->intc, i, &loop, &host, 1000000), 0);
+    assert_true(cpu_intc_msr(&cpu->intc, 0x1b, true, &x2apic));
+    assert_true(cpu_intc_msr(&cpu->intc, 0x80f, true, &enable));
+}
+
+static int setup(void **state)
+{
+    stop = false;
+    machine.accel = &pretender;
+    intc.machine = &machine;
+    dev_bus_init(&ports, "port");
+    dev_bus_init(&mmio, "mmio");
+    assert_int_equal(loop_init(&loop), 0);
+    life_init(&life, &loop);
+    intc_init(&intc);
+    cpus = (struct cpus){.life = &life, .ports = &ports, .mmio = &mmio, .count = CPUS};
+    for (unsigned i = 0; i < CPUS; i++)
+        wire(i);
+    alarm(SECONDS);
+    assert_int_equal(cpus_start(&cpus), 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    life_finish(&life, LIFE_QUIT, 0, NULL);
+    cpus_join(&cpus);
+    for (unsigned i = 0; i < CPUS; i++)
+        cpu_intc_destroy(&cpus.cpu[i].intc, &loop);
+    alarm(0);
+    intc_destroy(&intc);
+    life_destroy(&life);
+    loop_destroy(&loop);
+    return 0;
+}
+
+/* ---- tests ---- */
+
+/* Each is posted when the one before was handled, which may be on its way to sleep. */
+static void *post(void *arg)
+{
+    for (unsigned n = 0; n < ROUNDS; n++) {
+        unsigned i = n % CPUS, mine = ++guests[i].posted;
+
+        lapic_post(&cpus.cpu[i].intc.lapic, VECTOR, false);
+        while (guests[i].seen < mine)
+            sched_yield();
+    }
+    return NULL;
+}
+
+static void join_posters(pthread_t posters[2])
+{
+    pthread_join(posters[0], NULL);
+    pthread_join(posters[1], NULL);
+    assert_true(life_running(&life));
+}
+
+static void posts_wake(void **state)
+{
+    pthread_t posters[2];
+
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&posters[i], NULL, post, NULL), 0);
+    join_posters(posters);
+}
+
+/* Who holds the vCPUs has them for himself: ThreadSanitizer watches turns. */
+static void *hold(void *arg)
+{
+    const enum cpu_hold who = *(const enum cpu_hold *)arg;
+
+    for (unsigned n = 0; !stop; n++) {
+        cpus_hold(&cpus, who);
+        while (!cpus_are_held(&cpus))
+            sched_yield();
+        if (who == CPU_HOLD_USER)
+            guests[n % CPUS].turns++;
+        cpus_release(&cpus, who);
+    }
+    return NULL;
+}
+
+static void holds_lose_nothing(void **state)
+{
+    static const enum cpu_hold who[] = {CPU_HOLD_USER, CPU_HOLD_DEBUGGER};
+    pthread_t posters[2], holders[2];
+
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&holders[i], NULL, hold, (void *)&who[i]), 0);
+        assert_int_equal(pthread_create(&posters[i], NULL, post, NULL), 0);
+    }
+    join_posters(posters);
+    stop = true;
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(holders[i], NULL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(posts_wake),
+        TEST(holds_lose_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
