@@ -27,9 +27,10 @@ int clock_guest(int broken);
 
 /*
  * Run a command that comes to clock_guest, ask it for so many seconds, print what is
- * found. tolerance: ppm by which MONOTONIC may differ, beside the error of measurement;
- * 0: any. Returns 0, 1 (wrong: the clock, or time went backwards), or 2 (no answer).
+ * found. tolerance: ppm by which a clock may differ, beside the error of measurement;
+ * 0: any. Wrong is a clock that differs by more, or went backwards.
  */
+enum { CLOCK_TRUE, CLOCK_WRONG, CLOCK_NO_ANSWER, CLOCK_UNSURE };
 int clock_host(double seconds, double tolerance, char **command);
 
 #endif

@@ -22,6 +22,7 @@
 #define START_SECONDS  180
 #define ANSWER_SECONDS 30
 #define PAUSE_US       2000 /* between two questions */
+#define UNSURE         5    /* an error of so many tolerances says nothing */
 
 struct sample {
     double host, round_trip; /* seconds; host: the middle of it */
@@ -168,7 +169,7 @@ static double rate(const struct sample *best, int clock, double *error)
 static int tell(const struct sample *best, int samples, double tolerance)
 {
     double error, slowest = 0;
-    int bad = 0;
+    int bad = 0, unsure = 0;
 
     for (int i = 0; i < WINDOWS; i++)
         slowest = fmax(slowest, best[i].round_trip);
@@ -178,9 +179,12 @@ static int tell(const struct sample *best, int samples, double tolerance)
         double ppm = (rate(best, clock, &error) / 1e9 - 1) * 1e6;
         printf("%-9s %+.2f ppm, error at most %.2f\n", clock_names[clock], ppm, error * 1e6);
         bad |= tolerance > 0 && fabs(ppm) > tolerance + error * 1e6;
+        unsure |= tolerance > 0 && error * 1e6 > UNSURE * tolerance;
     }
     printf("%-9s %.4f MHz\n", clock_names[TSC], rate(best, TSC, &error) / 1e6);
-    return bad;
+    if (unsure)
+        printf("the host is too busy to tell\n");
+    return bad ? CLOCK_WRONG : unsure ? CLOCK_UNSURE : CLOCK_TRUE;
 }
 
 /* What the guest found; 1 when time went backwards, -1 when it does not say. */
@@ -209,22 +213,22 @@ int clock_host(double seconds, double tolerance, char **command)
     struct guest guest = {0};
     struct sample best[WINDOWS];
     char line[256];
-    int status, samples, bad = 2;
+    int status, samples, bad = CLOCK_NO_ANSWER;
 
     signal(SIGPIPE, SIG_IGN);
     if (start(&guest, command) < 0) {
         perror("clock");
-        return 2;
+        return CLOCK_NO_ANSWER;
     }
     if (next_line(&guest, CLOCK_READY, now_seconds() + START_SECONDS, line, sizeof(line)) == 0 &&
         (samples = take(&guest, seconds, best)) >= 0) {
         int drifts = tell(best, samples, tolerance);
         int found = tell_found(&guest);
-        bad = found < 0 ? 2 : drifts || found;
+        bad = found < 0 ? CLOCK_NO_ANSWER : found ? CLOCK_WRONG : drifts;
         /* The machine switches itself off. */
         next_line(&guest, CLOCK_DONE, now_seconds() + ANSWER_SECONDS, line, sizeof(line));
     }
-    if (bad == 2)
+    if (bad == CLOCK_NO_ANSWER)
         kill(guest.pid, SIGKILL);
     close(guest.to);
     while (waitpid(guest.pid, &status, 0) < 0 && errno == EINTR)
