@@ -6,6 +6,14 @@ import machine
 BENCH = machine.TREE / "bench/smp-stress"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def package():
+    got = machine.execute([machine.TREE / "tools/get-package", "--libraries", "stress-ng"],
+                          seconds=300)
+    if got.status:
+        pytest.skip(f"stress-ng cannot be fetched: {got.err.splitlines()[-1]}")
+
+
 def stress(*args, seconds=240):
     return machine.execute([BENCH, "--accel", "soft", *args], seconds=seconds)
 
