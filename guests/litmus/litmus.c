@@ -21,12 +21,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_THREADS 4
 #define BATCH       256
 /* How often a thread looks for the others before it goes on without them. */
 #define PATIENCE 300
+/* And how long, before a batch. */
+#define LATE_NS 20000000
 
 /* What the threads of one instance share. x and y point into lines. */
 struct instance {
@@ -462,9 +465,10 @@ static int cpus[MAX_THREADS];
 static unsigned cpu_count;
 static _Alignas(64) unsigned char sum_cell[3 * 64];
 static pthread_barrier_t barrier;
-/* How many instances a thread has begun; a line each. */
+/* How many instances and batches a thread has begun; a line each. */
 static struct {
     _Alignas(64) atomic_uint begun;
+    atomic_uint batch;
 } progress[MAX_THREADS];
 
 static uint32_t random_next(uint32_t *state)
@@ -495,6 +499,23 @@ static void prepare(uint32_t *random)
     }
 }
 
+/* A thread that slept is late; without it the others would be through before it comes. */
+static void begin_together(unsigned self, unsigned batch)
+{
+    struct timespec now, begin;
+
+    atomic_store(&progress[self].batch, batch);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (unsigned thread = 0; thread < current->threads; thread++)
+        while (atomic_load(&progress[thread].batch) < batch) {
+            if (cpu_count < current->threads)
+                sched_yield();
+            clock_gettime(CLOCK_MONOTONIC, &now);
+            if ((now.tv_sec - begin.tv_sec) * 1000000000 + now.tv_nsec - begin.tv_nsec > LATE_NS)
+                return;
+        }
+}
+
 static void wait_for_others(unsigned self, unsigned number, uint32_t *random)
 {
     atomic_store(&progress[self].begun, number);
@@ -508,6 +529,7 @@ static void wait_for_others(unsigned self, unsigned number, uint32_t *random)
 
 static void run_batch(unsigned self, body *code, uint32_t *random, unsigned *number)
 {
+    begin_together(self, *number / BATCH + 1);
     for (unsigned i = 0; i < BATCH; i++) {
         struct instance *at = &instances[i];
         struct body_args args = {.x = at->x, .y = at->y};
@@ -569,7 +591,7 @@ static int run_test(void)
 
     memset(sum_cell, 0, sizeof(sum_cell));
     for (unsigned i = 0; i < MAX_THREADS; i++)
-        atomic_store(&progress[i].begun, 0);
+        progress[i].begun = progress[i].batch = 0;
     pthread_barrier_init(&barrier, NULL, current->threads);
     for (unsigned i = 0; i < current->threads; i++) {
         threads[i].self = i;

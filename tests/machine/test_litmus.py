@@ -65,9 +65,8 @@ def test_in_a_guest(guest):
 
 
 def test_broken_code_is_noticed_in_a_guest(guest):
-    """With too few processors for all threads at once it depends on when the host changes them."""
-    out = machine.sections(guest.out)[""]
-    seen = counts(out)
+    """Of each kind at least one test: on a busy host the guest's processors seldom run at once."""
+    seen = counts(machine.sections(guest.out)[""])
     assert len(seen) >= 22, guest
-    few = {"WRC", "IRIW", "IRIW+mfence"} if HOST_CPUS < 4 else set()
-    assert all(count for name, count in seen.items() if name not in few), out
+    for kind in r"SB|R\+|MP|LB|S$|2\+2W|CoRR", "whole-", "sum-":
+        assert any(count for name, count in seen.items() if re.match(kind, name)), seen

