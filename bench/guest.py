@@ -1,0 +1,57 @@
+"""Debian's kernel with a script as its first process: on mote, on QEMU's TCG to
+compare with, or on mote in the hardware-like KVM of tests/nested."""
+import os
+import pathlib
+import subprocess
+import sys
+
+TREE = pathlib.Path(__file__).resolve().parents[1]
+MOTE = os.environ.get("MOTE", str(TREE / "build/release/mote"))
+ACCELS = ["soft", "kvm", "tcg", "nested"]
+# What the kernel says when processors wait in vain for each other, or worse.
+TROUBLE = (r"soft lockup|hard LOCKUP|rcu.*(stall|detected expedited)|blocked for more than"
+           r"|BUG:|kernel BUG|WARNING:|Oops|general protection|Kernel panic"
+           r"|not responding|invalid opcode|stack-protector|Bad page|corrupt")
+
+sys.path.append(str(TREE / "tests/nested"))
+
+
+def output(*argv):
+    return subprocess.run([str(a) for a in argv], check=True, stdout=subprocess.PIPE,
+                          text=True).stdout.strip()
+
+
+def get_kernel(*args):
+    return output(TREE / "tools/get-kernel", *args)
+
+
+def make_script(path, script, *args):
+    """An initramfs whose init runs the script; args: further ones of tools/initramfs."""
+    output(TREE / "tools/initramfs", path, "--script", script, *args)
+    return str(path)
+
+
+def command(accel, kernel, initrd, cpus, memory="512M", cmdline="quiet", extra=()):
+    """
+    The argv that boots it, its console on standard input and output. QEMU's is
+    q35: on its microvm Linux with several processors hangs as it looks for a clock.
+    """
+    cmdline = f"console=ttyS0 panic=-1 {cmdline}".strip()
+    if accel == "tcg":
+        return ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
+                "-smp", str(cpus), "-m", memory, "-nodefaults", "-no-reboot", "-nographic",
+                "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd),
+                "-append", cmdline, *extra]
+    inside = accel == "nested"
+    return ["mote" if inside else MOTE, "run", "--accel", "kvm" if inside else accel,
+            "--cpus", str(cpus), "--memory", memory, "--kernel", str(kernel),
+            "--initrd", str(initrd), "--cmdline", cmdline, "--control", *extra]
+
+
+def nested(files):
+    """The machine of tests/nested with these {path inside: file}; exits where there is none."""
+    from nested import Nested, Unavailable
+    try:
+        return Nested(files)
+    except Unavailable as why:
+        sys.exit(f"not here: {why}")
