@@ -57,8 +57,6 @@ EXCUSED = [
     # mote has no PCI.
     "PCI: Fatal: No config space access function found",
     "PCI: System does not support PCI",
-    # mote's keyboard controller has no mouse.
-    "iN: PNP: PS/N appears to have AUX port disabled, if this is incorrect please boot with iN.nopnp",
 ]
 
 
