@@ -32,6 +32,7 @@ struct cpu {
     atomic_uint hold;   /* enum cpu_hold bits, a futex */
     atomic_bool kicked; /* by a hypercall: the HLT under way, or the next, ends at once */
     enum cpu_activity activity;
+    bool running;  /* its thread is in vcpu_run */
     bool stepping; /* a debugger's step: no interrupts, and HLT is one; its holder's to set */
     struct vcpu_exit exit;
     uint64_t exits[VCPU_EXIT_COUNT]; /* for --stats */

@@ -46,6 +46,7 @@ static struct life life;
 static struct host_clock host;
 static struct dev_bus ports, mmio;
 static atomic_bool stop;
+static bool deaf_at_times; /* the guest has interrupts off for two turns of four */
 
 /* ---- the accelerator ---- */
 
@@ -84,13 +85,20 @@ static void paused(struct vcpu *v)
 {
 }
 
+static bool is_deaf(const struct guest *g)
+{
+    return deaf_at_times && g->turns % 4 < 2;
+}
+
 static enum vcpu_exit_reason run_code(struct guest *g)
 {
-    if (g->window) {
+    bool deaf = is_deaf(g);
+
+    if (g->window && !deaf) {
         g->window = false;
         return VCPU_EXIT_INTR_WINDOW;
     }
-    if (g->turns++ % 2)
+    if (g->turns++ % 2 == 0 && !deaf)
         return VCPU_EXIT_HALT;
     while (!atomic_exchange(&g->kicked, false))
         sched_yield();
@@ -115,8 +123,8 @@ static int run(struct vcpu *v, struct vcpu_exit *exit)
         break;
     case CODE:
         exit->reason = run_code(g);
-        exit->rflags |= FLAG_IF;
-        exit->intr_ready = true;
+        exit->rflags |= is_deaf(g) ? 0 : FLAG_IF;
+        exit->intr_ready = !is_deaf(g);
         break;
     }
     return 0;
@@ -256,6 +264,38 @@ static void holds_lose_nothing(void **state)
         pthread_join(holders[i], NULL);
 }
 
+static void *run_loop(void *arg)
+{
+    loop_run(&loop);
+    return NULL;
+}
+
+/* A timer that fires as the vCPU looks is an event by the vCPU's own hand; holders come after. */
+static void timers_lose_no_holder(void **state)
+{
+    pthread_t thread;
+
+    deaf_at_times = true;
+    assert_int_equal(pthread_create(&thread, NULL, run_loop, NULL), 0);
+    for (unsigned n = 0; n < 1000; n++) {
+        cpus_hold(&cpus, CPU_HOLD_USER);
+        while (!cpus_are_held(&cpus))
+            sched_yield();
+        for (unsigned i = 0; i < CPUS && !n; i++) {
+            uint64_t lvt = 0x20000 | VECTOR, divide = 0xb, count = 50000; /* ns, periodic */
+
+            assert_true(cpu_intc_msr(&cpus.cpu[i].intc, 0x832, true, &lvt));
+            assert_true(cpu_intc_msr(&cpus.cpu[i].intc, 0x83e, true, &divide));
+            assert_true(cpu_intc_msr(&cpus.cpu[i].intc, 0x838, true, &count));
+        }
+        cpus_release(&cpus, CPU_HOLD_USER);
+        usleep(100);
+    }
+    assert_true(life_running(&life));
+    loop_stop(&loop);
+    pthread_join(thread, NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -263,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(posts_wake),
         TEST(holds_lose_nothing),
+        TEST(timers_lose_no_holder),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
