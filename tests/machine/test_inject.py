@@ -1,8 +1,9 @@
 """System calls that fail: strace makes each one of a short life fail, one at a time.
 
-Whatever fails, mote ends cleanly: it either copes, or says why in one line of
-its own and ends with a documented status. It does not crash, hang, or end with
-0 while output is lost. An interrupted call changes nothing.
+Whatever fails, mote ends cleanly: it either copes, or says why in one line of its
+own (and shows the registers, where the accelerator failed) and ends with a
+documented status. It does not crash, hang, or end with 0 while output is lost.
+An interrupted call changes nothing.
 """
 import collections
 import concurrent.futures
@@ -79,7 +80,9 @@ def complaint(tmp_path, accel, call, what, number, output_only=False):
         return None
     # A signal says nothing about the machine; only opening and closing files may give up.
     interrupted = "signal" in what or (what == "error=EINTR" and call not in ("openat", "close"))
-    clean = len(lines) == 1 and lines[0].startswith("mote: ")
+    # When the accelerator fails, what the vCPUs were doing follows.
+    said = [line for line in lines if not re.match(r"vCPU \d|  ", line)]
+    clean = len(said) == 1 and lines[0] == said[0] and said[0].startswith("mote: ")
     statuses = (FAILED, INPUT, ACCEL) if accel == "kvm" else (FAILED, INPUT)  # soft needs nothing
     if done.status in statuses and clean and not interrupted:
         return None
