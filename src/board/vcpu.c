@@ -8,14 +8,15 @@
 #include "board/cpus.h"
 #include "board/futex.h"
 #include "board/startup.h"
+#include "host/clock.h"
 
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <time.h>
 
-#define NUDGE_SIGNAL SIGUSR2
+#define NUDGE_SIGNAL   SIGUSR2
+#define NUDGE_AGAIN_NS 10000000
 
 /*
  * A wake-up must not get lost between "nothing is pending" and sleeping. The
@@ -32,7 +33,8 @@ enum cpu_event {
 /*
  * The vCPU whose exit this thread answers: what that posts to the vCPU itself needs no kick, as a
  * new turn comes before the guest. What its timer or a PIC posts on the way into the guest does:
- * else the word would stay CPU_EVENT in there, and nobody's call would kick (tests/model/sleep.pml).
+ * else the word would stay CPU_EVENT in there, and nobody's call would kick
+ * (tests/model/sleep.pml).
  */
 static __thread struct cpu *answering;
 
@@ -220,6 +222,8 @@ static void *cpu_main(void *arg)
         if (turn(cpu))
             life_finish(cpu->cpus->life, LIFE_FAILED, 0, err_text());
     }
+    atomic_store(&cpu->over, true);
+    futex_wake(&cpu->over);
     return NULL;
 }
 
@@ -251,6 +255,7 @@ int cpu_start(struct cpu *cpu)
 
     sigaction(NUDGE_SIGNAL, &act, NULL);
     atomic_init(&cpu->event, CPU_BUSY);
+    atomic_init(&cpu->over, false);
     err = create_thread(cpu);
     if (err)
         return err_sys(err, "cannot start a vCPU's thread");
@@ -266,18 +271,12 @@ void cpu_nudge(struct cpu *cpu)
 
 void cpu_join(struct cpu *cpu)
 {
-    while (cpu->started) {
-        struct timespec until;
-
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += 10000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec++;
-        }
-        if (!pthread_clockjoin_np(cpu->thread, NULL, CLOCK_MONOTONIC, &until))
-            cpu->started = false;
-        else
+    if (!cpu->started)
+        return;
+    while (!atomic_load(&cpu->over)) {
+        if (!futex_wait(&cpu->over, false, host_now_ns() + NUDGE_AGAIN_NS))
             cpu_nudge(cpu); /* the signal may have come just before a system call */
     }
+    pthread_join(cpu->thread, NULL);
+    cpu->started = false;
 }

@@ -30,9 +30,9 @@ struct cpu {
     bool started;
     atomic_uint event;  /* enum cpu_event, a futex */
     atomic_uint hold;   /* enum cpu_hold bits, a futex */
+    atomic_uint over;   /* the thread is at its end, a futex */
     atomic_bool kicked; /* by a hypercall: the HLT under way, or the next, ends at once */
     enum cpu_activity activity;
-    bool running;  /* its thread is in vcpu_run */
     bool stepping; /* a debugger's step: no interrupts, and HLT is one; its holder's to set */
     struct vcpu_exit exit;
     uint64_t exits[VCPU_EXIT_COUNT]; /* for --stats */

@@ -46,7 +46,7 @@ static struct life life;
 static struct host_clock host;
 static struct dev_bus ports, mmio;
 static atomic_bool stop;
-static bool deaf_at_times; /* the guest has interrupts off for two turns of four */
+static atomic_bool deaf_at_times; /* the guest has interrupts off for two turns of four */
 
 /* ---- the accelerator ---- */
 
