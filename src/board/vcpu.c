@@ -29,7 +29,12 @@ enum cpu_event {
     CPU_ASLEEP,
 };
 
-static __thread struct cpu *current;
+/*
+ * The vCPU whose exit this thread answers: what that posts to the vCPU itself needs no kick, as a
+ * new turn comes before the guest. What its timer or a PIC posts on the way into the guest does:
+ * else the word would stay CPU_EVENT in there, and nobody's call would kick (tests/model/sleep.pml).
+ */
+static __thread struct cpu *answering;
 
 void cpu_wake(struct cpu *cpu)
 {
@@ -37,7 +42,7 @@ void cpu_wake(struct cpu *cpu)
 
     if (old == CPU_ASLEEP)
         futex_wake(&cpu->event);
-    else if (old == CPU_BUSY && cpu != current)
+    else if (old == CPU_BUSY && cpu != answering)
         vcpu_kick(cpu->vcpu);
 }
 
@@ -177,7 +182,9 @@ static int run_once(struct cpu *cpu)
     trace(TRACE_EXITS, "%s", vcpu_exit_name(cpu->exit.reason));
     if (!cpu->intc.intc->inside)
         cpu_intc_set_cr8(&cpu->intc, cpu->exit.cr8);
+    answering = cpu;
     err = cpu_answer_exit(cpu);
+    answering = NULL;
     return err ? err : sync_cr8(cpu);
 }
 
@@ -206,7 +213,6 @@ static void *cpu_main(void *arg)
     snprintf(name, sizeof(name), "vcpu%u", cpu->vcpu->id);
     pthread_setname_np(pthread_self(), name);
     prctl(PR_SET_TIMERSLACK, 1); /* or each timer of a halted guest is 50 us late */
-    current = cpu;
     if (cpu->vcpu->id)
         steps_leave_out(); /* the boot processor's are the machine's */
     step_end(STEP_THREAD);

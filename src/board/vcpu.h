@@ -29,7 +29,7 @@ struct cpu {
     pthread_t thread;
     bool started;
     atomic_uint event;  /* enum cpu_event, a futex */
-    atomic_uint hold;   /* enum cpu_hold bits, a futex */
+    atomic_uint hold;   /* enum cpu_hold bits, a futex (board/cpus.h) */
     atomic_bool kicked; /* by a hypercall: the HLT under way, or the next, ends at once */
     enum cpu_activity activity;
     bool stepping; /* a debugger's step: no interrupts, and HLT is one; its holder's to set */

@@ -46,6 +46,7 @@ static struct life life;
 static struct host_clock host;
 static struct dev_bus ports, mmio;
 static atomic_bool stop;
+static atomic_uint left; /* how often one left while it was held */
 
 /* ---- the accelerator ---- */
 
@@ -236,6 +237,8 @@ static void *hold(void *arg)
             sched_yield();
         if (who == CPU_HOLD_USER)
             guests[n % CPUS].turns++;
+        for (unsigned i = 0; i < 4; i++)
+            left += !cpus_are_held(&cpus);
         cpus_release(&cpus, who);
     }
     return NULL;
@@ -254,6 +257,7 @@ static void holds_lose_nothing(void **state)
     stop = true;
     for (unsigned i = 0; i < 2; i++)
         pthread_join(holders[i], NULL);
+    assert_int_equal(left, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
