@@ -25,9 +25,18 @@ void cpus_join(struct cpus *cpus)
 
 /* ---- the safe point ---- */
 
+#define HOLDERS(word) ((word) & ~(unsigned)CPU_STILL)
+
+/* One after the other will do: who is there and has a holder stays. */
 bool cpus_are_held(struct cpus *cpus)
 {
-    return cpus->count && atomic_load(&cpus->still) == cpus->count;
+    for (unsigned i = 0; i < cpus->count; i++) {
+        unsigned word = atomic_load(&cpus->cpu[i].hold);
+
+        if (!(word & CPU_STILL) || !HOLDERS(word))
+            return false;
+    }
+    return cpus->count;
 }
 
 static void tell_held(struct cpus *cpus)
@@ -40,7 +49,7 @@ void cpus_hold(struct cpus *cpus, enum cpu_hold who)
 {
     for (unsigned i = 0; i < cpus->count; i++) {
         /* With another holder it was told already. */
-        if (!atomic_fetch_or(&cpus->cpu[i].hold, who))
+        if (!HOLDERS(atomic_fetch_or(&cpus->cpu[i].hold, who)))
             cpu_wake(&cpus->cpu[i]);
     }
     tell_held(cpus);
@@ -48,7 +57,7 @@ void cpus_hold(struct cpus *cpus, enum cpu_hold who)
 
 void cpu_release(struct cpu *cpu, enum cpu_hold who)
 {
-    if (!(atomic_fetch_and(&cpu->hold, ~(unsigned)who) & ~(unsigned)who))
+    if (!HOLDERS(atomic_fetch_and(&cpu->hold, ~(unsigned)who) & ~(unsigned)who))
         futex_wake(&cpu->hold);
 }
 
@@ -64,28 +73,36 @@ unsigned cpus_holders(struct cpus *cpus)
 
     for (unsigned i = 0; i < cpus->count; i++)
         who |= atomic_load(&cpus->cpu[i].hold);
-    return who;
+    return HOLDERS(who);
 }
 
 /* CPU_HOLD_END changes the word that is waited for, so the end of life is not missed. */
 static bool must_stay(struct cpu *cpu, unsigned *hold)
 {
     *hold = atomic_load(&cpu->hold);
-    return *hold && life_running(cpu->cpus->life);
+    return HOLDERS(*hold) && life_running(cpu->cpus->life);
+}
+
+/* Wait until the vCPU may leave, and leave: false when a new holder was first. */
+static bool leave(struct cpu *cpu)
+{
+    unsigned hold;
+
+    while (must_stay(cpu, &hold))
+        futex_wait(&cpu->hold, hold, FUTEX_FOREVER);
+    return atomic_compare_exchange_strong(&cpu->hold, &hold, HOLDERS(hold));
 }
 
 void cpu_stand_still(struct cpu *cpu)
 {
     struct cpus *cpus = cpu->cpus;
-    unsigned hold;
 
     /* An instruction that an access is left of is finished here: devices may make us wait. */
     if (vcpu_get(cpu->vcpu, X86_GPRS))
         life_finish(cpus->life, LIFE_FAILED, 0, err_text());
-    atomic_fetch_add(&cpus->still, 1);
+    atomic_fetch_or(&cpu->hold, CPU_STILL);
     tell_held(cpus);
-    while (must_stay(cpu, &hold))
-        futex_wait(&cpu->hold, hold, FUTEX_FOREVER);
-    atomic_fetch_sub(&cpus->still, 1); /* before it looks for a new holder */
+    while (!leave(cpu))
+        ;
     vcpu_paused(cpu->vcpu);
 }

@@ -3,10 +3,10 @@
  * asked for it may use their state, guest memory and its map as if they were its own.
  *
  * A holder asks with cpus_hold; nobody waits. Each vCPU finishes the instruction under way,
- * and then acknowledges by counting itself in `still`. The last one calls held(), as does a
- * cpus_hold that finds all there already. A vCPU goes on when nobody holds it: it takes itself
- * off the count, and looks for holders once more before it runs. So a new holder either finds
- * it missing in `still`, and held() is yet to come, or is seen by it.
+ * and then acknowledges with CPU_STILL in the word that has its holders' bits. The last one
+ * calls held(), as does a cpus_hold that finds all there already. A vCPU goes on when nobody
+ * holds it: it takes CPU_STILL out of a word that has no other bit, in one step. So a new holder
+ * either finds it gone, and held() is yet to come, or it stays (tests/model/still.pml).
  */
 #ifndef MOTE_BOARD_CPUS_H
 #define MOTE_BOARD_CPUS_H
@@ -23,6 +23,7 @@ enum cpu_hold {
     CPU_HOLD_DEBUGGER = 2, /* what gdb was told is stopped */
     CPU_HOLD_STOP = 4,     /* a debug exit, until the debugger has looked at it */
     CPU_HOLD_END = 8,      /* the machine's life is over: their threads end */
+    CPU_STILL = 16,        /* no holder: the vCPU's own bit, it stands still */
 };
 
 struct cpus {
@@ -31,7 +32,6 @@ struct cpus {
     /* All stand still; any thread. It may be called again for the same safe point. */
     void (*held)(void *user);
     void *user;
-    atomic_uint still; /* vCPUs that stand still */
     unsigned count;
     struct cpu cpu[CPUS_MAX];
 };

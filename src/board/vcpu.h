@@ -29,7 +29,7 @@ struct cpu {
     pthread_t thread;
     bool started;
     atomic_uint event;  /* enum cpu_event, a futex */
-    atomic_uint hold;   /* enum cpu_hold bits, a futex */
+    atomic_uint hold;   /* enum cpu_hold bits, a futex (board/cpus.h) */
     atomic_uint over;   /* the thread is at its end, a futex */
     atomic_bool kicked; /* by a hypercall: the HLT under way, or the next, ends at once */
     enum cpu_activity activity;

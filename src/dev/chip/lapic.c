@@ -223,14 +223,13 @@ unsigned lapic_events(const struct lapic *l)
 
 unsigned lapic_take_events(struct lapic *l, unsigned wanted, uint8_t *sipi_vector)
 {
-    unsigned events = lapic_events(l) & wanted;
-    uint32_t old;
+    unsigned events = lapic_events(l) & wanted & LAPIC_EVENT_EXTINT;
+    uint32_t old = l->events;
 
-    if (!events)
-        return 0;
-    old = atomic_fetch_and(&l->events, ~(events & 0xf));
-    /* What another thread's INIT has cancelled meanwhile was not taken. */
-    events &= (old & 0xf) | LAPIC_EVENT_EXTINT;
+    /* As of one moment: a SIPI must not be taken while the INIT before it stays (tests/model). */
+    while (!atomic_compare_exchange_weak(&l->events, &old, old & ~(wanted & 0xf)))
+        ;
+    events |= old & wanted & 0xf;
     if (sipi_vector && (events & LAPIC_EVENT_SIPI))
         *sipi_vector = (uint8_t)(old >> 8);
     return events;

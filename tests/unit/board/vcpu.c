@@ -47,6 +47,7 @@ static struct host_clock host;
 static struct dev_bus ports, mmio;
 static atomic_bool stop;
 static atomic_bool deaf_at_times; /* the guest has interrupts off for two turns of four */
+static atomic_uint left; /* how often one left while it was held */
 
 /* ---- the accelerator ---- */
 
@@ -244,6 +245,8 @@ static void *hold(void *arg)
             sched_yield();
         if (who == CPU_HOLD_USER)
             guests[n % CPUS].turns++;
+        for (unsigned i = 0; i < 4; i++)
+            left += !cpus_are_held(&cpus);
         cpus_release(&cpus, who);
     }
     return NULL;
@@ -262,6 +265,7 @@ static void holds_lose_nothing(void **state)
     stop = true;
     for (unsigned i = 0; i < 2; i++)
         pthread_join(holders[i], NULL);
+    assert_int_equal(left, 0);
 }
 
 static void *run_loop(void *arg)
