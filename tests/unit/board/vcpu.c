@@ -47,7 +47,7 @@ static struct host_clock host;
 static struct dev_bus ports, mmio;
 static atomic_bool stop;
 static atomic_bool deaf_at_times; /* the guest has interrupts off for two turns of four */
-static atomic_uint left; /* how often one left while it was held */
+static atomic_uint left;          /* how often one left while it was held */
 
 /* ---- the accelerator ---- */
 
