@@ -81,7 +81,7 @@ struct x86_msrs {
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t pat;
-    uint64_t tsc; /* guest's counter at the moment of the get */
+    uint64_t tsc; /* guest's counter at the moment of the get; a set of 0 leaves it as it is */
     uint64_t tsc_aux;
     uint64_t tsc_adjust;
     uint64_t spec_ctrl;

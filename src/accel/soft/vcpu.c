@@ -126,10 +126,10 @@ int soft_get(struct vcpu *v, unsigned groups)
 
 int soft_set(struct vcpu *v, unsigned groups)
 {
-    uint64_t offset = soft(v)->cpu.msr.tsc;
+    uint64_t offset = soft(v)->cpu.msr.tsc, tsc = v->state->msr.tsc;
 
     emu_set_state(&soft(v)->cpu, v->state, groups);
-    if ((groups & X86_MSRS) && v->state->msr.tsc == soft(v)->tsc_told)
+    if ((groups & X86_MSRS) && (!tsc || tsc == soft(v)->tsc_told))
         soft(v)->cpu.msr.tsc = offset;
     if (groups & X86_GPRS)
         soft(v)->assist.unanswered = false; /* rip may be elsewhere now */
