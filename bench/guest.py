@@ -12,6 +12,9 @@ ACCELS = ["soft", "kvm", "tcg", "nested"]
 TROUBLE = (r"soft lockup|hard LOCKUP|rcu.*(stall|detected expedited)|blocked for more than"
            r"|BUG:|kernel BUG|WARNING:|Oops|general protection|Kernel panic"
            r"|not responding|invalid opcode|stack-protector|Bad page|corrupt")
+# Except for this, which the emulated SVM of QEMU 7.2 makes of every guest on KVM in it, QEMU's
+# own too: it does not exit at XSETBV, so KVM's CPUID does not follow XCR0.
+NESTED_WARNING = "fpu__init_system_xstate"
 
 sys.path.append(str(TREE / "tests/nested"))
 
