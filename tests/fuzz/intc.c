@@ -5,12 +5,20 @@
  * pending must be there to be taken.
  */
 #include "board/cpu_intc.h"
+#include "board/timer.h"
 
 #define CPUS   3
 #define TIMERS CPUS
 #include "chip.h"
 
-static struct machine machine; /* its accelerator has no local APIC */
+/* An accelerator without local APICs. */
+static int map(struct machine *m, const struct mem_slot *slot)
+{
+    return 0;
+}
+
+static const struct accel accelerator = {.map = map};
+static struct machine machine;
 static struct intc intc;
 static struct cpu_intc cpus[CPUS], *cpu; /* the latter acts */
 static uint64_t deadlines[CPUS];
@@ -18,7 +26,7 @@ static struct irq_router router;
 static _Atomic uint64_t tsc_offset;
 static unsigned wakes[CPUS];
 
-/* The board's timers on the fake clock, as one; these stand in for board/timer.c. */
+/* The vCPUs' timers on the fake clock, as one; these stand in for board/cpu_timer.c. */
 static void arm(struct dev_timer *t, uint64_t deadline)
 {
     struct cpu_intc *of = container_of(t, struct cpu_intc, timer.dev);
@@ -29,16 +37,34 @@ static void arm(struct dev_timer *t, uint64_t deadline)
         timer.deadline = MIN(timer.deadline, deadlines[i]);
 }
 
-int board_timer_init(struct board_timer *t, struct loop *loop, struct host_clock *clock)
+int cpu_timer_init(struct cpu_timer *t, struct loop *loop, struct host_clock *clock)
 {
     t->dev.arm = arm;
     return 0;
 }
 
-void board_timer_destroy(struct board_timer *t, struct loop *loop)
+void cpu_timer_destroy(struct cpu_timer *t, struct loop *loop)
 {
 }
 
+void cpu_timer_look(struct cpu_timer *t)
+{
+}
+
+void cpu_timer_run(struct cpu_timer *t)
+{
+}
+
+uint64_t cpu_timer_sleep(struct cpu_timer *t)
+{
+    return LOOP_TIMER_OFF;
+}
+
+void cpu_timer_slept(struct cpu_timer *t)
+{
+}
+
+/* For board/timer.c. */
 struct dev_clock board_clock(struct host_clock *clock)
 {
     return CLOCK;
@@ -114,6 +140,7 @@ static void start(void)
 {
     memset(&intc, 0, sizeof(intc));
     memset(&router, 0, sizeof(router));
+    machine = (struct machine){.accel = &accelerator};
     intc.machine = &machine;
     intc_init(&intc);
     for (unsigned i = 0; i < CPUS; i++)
