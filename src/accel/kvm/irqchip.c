@@ -82,31 +82,27 @@ static uint64_t monotonic_now(void)
     return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
+/* Of a counter, what both have by the same name and in the same sense. */
+/* clang-format off */
+#define PIT_FIELDS(X)                                                                              \
+    X(latched_count) X(count_latched) X(status_latched) X(status) X(read_state) X(write_state)     \
+    X(write_latch) X(rw_mode) X(bcd) X(gate)
+/* clang-format on */
+
 /* A low gate holds these counters still, and mote keeps how long they have counted. */
 static bool is_held(uint8_t mode, uint8_t gate)
 {
     return !gate && (mode == 0 || mode == 4);
 }
 
+#define X(field) .field = in->field,
 static void counter_from(struct pit_channel_state *out, const struct kvm_pit_channel_state *in,
                          uint64_t now)
 {
     uint64_t age = monotonic_now() - (uint64_t)in->count_load_time;
 
     *out = (struct pit_channel_state){
-        .count = in->count ? in->count : 0x10000,
-        .latched_count = in->latched_count,
-        .count_latched = in->count_latched,
-        .status_latched = in->status_latched,
-        .status = in->status,
-        .read_state = in->read_state,
-        .write_state = in->write_state,
-        .write_latch = in->write_latch,
-        .rw_mode = in->rw_mode,
-        .mode = in->mode,
-        .bcd = in->bcd,
-        .gate = in->gate,
-    };
+        .count = in->count ? in->count : 0x10000, .mode = in->mode, PIT_FIELDS(X)};
     if (in->mode == KVM_MODE_NONE) {
         out->mode = MODE_NONE;
         out->loaded_ns = PIT_IDLE;
@@ -124,24 +120,16 @@ static void counter_to(struct kvm_pit_channel_state *out, const struct pit_chann
 
     *out = (struct kvm_pit_channel_state){
         .count = in->count,
-        .latched_count = in->latched_count,
-        .count_latched = in->count_latched,
-        .status_latched = in->status_latched,
-        .status = in->status,
-        .read_state = in->read_state,
-        .write_state = in->write_state,
-        .write_latch = in->write_latch,
-        .rw_mode = in->rw_mode,
         .mode = in->loaded_ns == PIT_IDLE && !in->rw_mode ? KVM_MODE_NONE : in->mode,
-        .bcd = in->bcd,
-        .gate = in->gate,
-    };
+        PIT_FIELDS(X)};
     if (in->loaded_ns == PIT_IDLE)
         age = 0;
     else if (!is_held(in->mode, in->gate))
         age = now - in->loaded_ns;
     out->count_load_time = (int64_t)(monotonic_now() - age);
 }
+
+#undef X
 
 static void pit_from(struct pit_state *out, const struct kvm_pit_state2 *in, uint64_t now)
 {

@@ -60,7 +60,7 @@ int play_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
     return play(user, true, gpa.v, size, write, data);
 }
 
-static void must(int err, const char *what)
+void must(int err, const char *what)
 {
     if (err)
         fail_msg("%s: %d (%s)", what, err, err_text());
@@ -122,16 +122,13 @@ void fixture_real(struct fixture *f, const void *code, size_t size)
     must(vcpu_set(f->v, X86_GPRS | X86_SEGS), "vcpu_set");
 }
 
-void fixture_long(struct fixture *f, const void *code, size_t size)
+void fixture_long_mode(struct vcpu *v, uint64_t cr3)
 {
-    const unsigned groups = X86_GPRS | X86_SEGS | X86_CRS | X86_MSRS;
+    const unsigned groups = X86_SEGS | X86_CRS | X86_MSRS;
     const uint32_t flat = SEG_P | SEG_S | SEG_TYPE_RW | SEG_TYPE_A | SEG_G;
-    struct x86_state *s = f->v->state;
-    uint64_t table[3] = {(PAGE_DIRS + 0x1000) | 3, (PAGE_DIRS + 0x2000) | 3, 0x83};
+    struct x86_state *s = v->state;
 
-    must(vcpu_get(f->v, groups), "vcpu_get");
-    for (unsigned i = 0; i < 3; i++)
-        must(guest_mem_write(&f->m->mem, GPA(PAGE_DIRS + i * 0x1000), &table[i], 8), "tables");
+    must(vcpu_get(v, groups), "vcpu_get");
     for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
         s->seg[i] =
             (struct x86_seg){.limit = 0xffffffff, .selector = 0x10, .attrib = flat | SEG_DB};
@@ -139,11 +136,22 @@ void fixture_long(struct fixture *f, const void *code, size_t size)
     s->seg[SEG_CS].attrib = flat | SEG_TYPE_CODE | SEG_L;
     s->seg[SEG_CS].selector = 8;
     s->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG;
-    s->cr3 = PAGE_DIRS;
+    s->cr3 = cr3;
     s->cr4 = CR4_PAE | CR4_OSFXSR;
     s->msr.efer = EFER_LME | EFER_LMA;
+    must(vcpu_set(v, groups), "vcpu_set");
+}
+
+void fixture_long(struct fixture *f, const void *code, size_t size)
+{
+    uint64_t table[3] = {(PAGE_DIRS + 0x1000) | 3, (PAGE_DIRS + 0x2000) | 3, 0x83};
+
+    must(vcpu_get(f->v, X86_GPRS), "vcpu_get");
+    for (unsigned i = 0; i < 3; i++)
+        must(guest_mem_write(&f->m->mem, GPA(PAGE_DIRS + i * 0x1000), &table[i], 8), "tables");
+    fixture_long_mode(f->v, PAGE_DIRS);
     put_code(f, code, size);
-    must(vcpu_set(f->v, groups), "vcpu_set");
+    must(vcpu_set(f->v, X86_GPRS), "vcpu_set");
 }
 
 struct vcpu_exit fixture_expect(struct fixture *f, enum vcpu_exit_reason reason)

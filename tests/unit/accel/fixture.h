@@ -92,6 +92,12 @@ void fixture_destroy(struct fixture *f);
 void fixture_real(struct fixture *f, const void *code, size_t size);
 void fixture_long(struct fixture *f, const void *code, size_t size);
 
+/* Ring 0 of long mode with flat segments and these page tables; the rest of the state stays. */
+void fixture_long_mode(struct vcpu *v, uint64_t cr3);
+
+/* The test fails with the error's text, unless err is 0. */
+void must(int err, const char *what);
+
 /* vcpu_run, interruptions apart. The test fails unless the exit has this reason. */
 struct vcpu_exit fixture_expect(struct fixture *f, enum vcpu_exit_reason reason);
 

@@ -1,18 +1,11 @@
 #include "smp.h"
 
 #include "base/bits.h"
-#include "base/err.h"
 #include "x86/regs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-
-static void must(int err, const char *what)
-{
-    if (err)
-        fail_msg("%s: %d (%s)", what, err, err_text());
-}
 
 static void put64(struct smp *s, uint32_t at, uint64_t value)
 {
@@ -34,26 +27,6 @@ void smp_page(struct smp *s, uint32_t linear, uint32_t gpa)
     put64(s, SMP_PAGES + 0x4000 + (linear - SMP_RAM) / 0x1000 * 8, gpa | 3);
 }
 
-static void long_mode(struct vcpu *v)
-{
-    const unsigned groups = X86_SEGS | X86_CRS | X86_MSRS;
-    const uint32_t flat = SEG_P | SEG_S | SEG_TYPE_RW | SEG_TYPE_A | SEG_G;
-    struct x86_state *s = v->state;
-
-    must(vcpu_get(v, groups), "vcpu_get");
-    for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
-        s->seg[i] =
-            (struct x86_seg){.limit = 0xffffffff, .selector = 0x10, .attrib = flat | SEG_DB};
-    }
-    s->seg[SEG_CS].attrib = flat | SEG_TYPE_CODE | SEG_L;
-    s->seg[SEG_CS].selector = 8;
-    s->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG;
-    s->cr3 = SMP_PAGES;
-    s->cr4 = CR4_PAE | CR4_OSFXSR;
-    s->msr.efer = EFER_LME | EFER_LMA;
-    must(vcpu_set(v, groups), "vcpu_set");
-}
-
 void smp_create(struct smp *s, const struct accel *accel, unsigned count)
 {
     static struct x86_cpuid cpuid;
@@ -72,7 +45,7 @@ void smp_create(struct smp *s, const struct accel *accel, unsigned count)
         must(vcpu_create(&s->v[n], s->m, n), "vcpu_create");
         must(machine_default_cpuid(s->m, &topology, &cpuid), "machine_default_cpuid");
         must(vcpu_set_cpuid(s->v[n], &cpuid), "vcpu_set_cpuid");
-        long_mode(s->v[n]);
+        fixture_long_mode(s->v[n], SMP_PAGES);
     }
 }
 
