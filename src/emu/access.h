@@ -9,12 +9,10 @@
 #include "emu/cpu.h"
 #include "emu/host.h"
 
-/* Set index: low page bits with higher ones folded in, so that buffers 4 MiB apart do not collide.
- */
+/* Set index: translated code computes it, too, so it is as simple as can be. */
 EMU_INLINE unsigned tlb_index(uint64_t linear)
 {
-    return (unsigned)((linear >> PAGE_SHIFT) ^ (linear >> (PAGE_SHIFT + EMU_TLB_BITS))) &
-           (EMU_TLB_SIZE - 1);
+    return (unsigned)(linear >> PAGE_SHIFT) & (EMU_TLB_SIZE - 1);
 }
 
 /* Host address for `size` bytes at linear, or NULL when the TLB does not say. */
@@ -23,9 +21,9 @@ EMU_INLINE uint8_t *tlb_lookup(struct emu_cpu *c, unsigned mmu, enum emu_access 
 {
     const struct emu_tlb_entry *e = &c->tlb[mmu][tlb_index(linear)];
 
-    if (likely((linear ^ e->tag[access]) <= PAGE_SIZE - size))
-        return (uint8_t *)((uintptr_t)e->host + linear);
-    return NULL;
+    uint64_t offset = linear ^ e->tag[access];
+
+    return likely(offset <= PAGE_SIZE - size) ? e->host + offset : NULL;
 }
 
 /* Slow paths. seg only decides between #GP and #SS for a non-canonical address. */

@@ -29,6 +29,7 @@ typedef void (*emu_fn)(struct emu_cpu *c, const struct emu_op *op);
 struct emu_op {
     emu_fn fn;
     struct x86_insn i;
+    uint16_t next;   /* in a block: offset in the page of what follows */
     bool ends;       /* last of its block: rip, mode, mappings or interrupts may change */
     const void *aux; /* what the binder wants its handler to find; NULL otherwise */
 };
@@ -54,7 +55,7 @@ enum emu_access {
     EMU_ACCESS_COUNT,
 };
 
-#define EMU_TLB_BITS 10
+#define EMU_TLB_BITS 11
 #define EMU_TLB_SIZE (1u << EMU_TLB_BITS)
 #define EMU_TLB_LOG  512
 
@@ -63,7 +64,7 @@ enum emu_access {
 
 struct emu_tlb_entry {
     uint64_t tag[EMU_ACCESS_COUNT];
-    uint8_t *host; /* host address of the page minus its linear address */
+    uint8_t *host; /* the page */
 };
 
 /*

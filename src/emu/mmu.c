@@ -107,10 +107,10 @@ static bool writable_note(struct emu_cpu *c, const uint8_t *page)
     return true;
 }
 
-static bool one_of(uintptr_t page, const uint8_t *const pages[], unsigned count)
+static bool one_of(const uint8_t *page, const uint8_t *const pages[], unsigned count)
 {
     for (unsigned n = 0; n < count; n++) {
-        if ((uintptr_t)pages[n] == page)
+        if (pages[n] == page)
             return true;
     }
     return false;
@@ -124,12 +124,11 @@ void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *const pages[], unsign
     for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++) {
         for (unsigned index = 0; index < EMU_TLB_SIZE; index++) {
             struct emu_tlb_entry *e = &c->tlb[mmu][index];
-            uintptr_t page = (uintptr_t)e->host + e->tag[EMU_WRITE];
-            unsigned long bit = host_page_bit((uint8_t *)page);
+            unsigned long bit = host_page_bit(e->host);
 
             if (e->tag[EMU_WRITE] == empty_tag(index))
                 continue;
-            if (one_of(page, pages, count))
+            if (one_of(e->host, pages, count))
                 e->tag[EMU_WRITE] = empty_tag(index);
             else
                 writable[bit / 64] |= BIT(bit % 64);
@@ -149,7 +148,7 @@ static void tlb_fill(struct emu_cpu *c, unsigned mmu, uint64_t linear, unsigned 
     if (c->tlb_fills < EMU_TLB_LOG)
         c->tlb_log[c->tlb_fills] = (uint16_t)(mmu << EMU_TLB_BITS | index);
     c->tlb_fills += c->tlb_fills <= EMU_TLB_LOG;
-    e->host = (uint8_t *)((uintptr_t)host_page - page);
+    e->host = host_page;
     e->tag[EMU_READ] = rights & MEM_READ ? page : empty_tag(index);
     e->tag[EMU_WRITE] = rights & MEM_WRITE ? page : empty_tag(index);
     e->tag[EMU_EXEC] = rights & MEM_EXEC ? page : empty_tag(index);

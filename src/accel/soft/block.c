@@ -68,6 +68,8 @@ void block_flush(struct block_cache *b)
     memset(b->hash, 0, HASH_SIZE);
     memset(b->pages, 0, PAGES_SIZE);
     b->used = 0;
+    if (b->flushed)
+        b->flushed(b);
     b->stats.flushes++;
     block_forget_linear(b);
 }
@@ -121,6 +123,8 @@ void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint6
         *at = block->page_next;
         hash_remove(b, block);
         block->key = BLOCK_DEAD;
+        if (b->dropped)
+            b->dropped(b, block);
         b->stats.dropped++;
         c->end = NULL; /* it may be the block under way */
     }
@@ -165,6 +169,7 @@ static void block_fill(struct block *b, const struct emu_cpu *c, const uint8_t *
         emu_bind(c, op);
         b->count++;
         b->bytes += (uint16_t)len;
+        op->next = (uint16_t)((b->gpa & PAGE_MASK) + b->bytes);
         if (op->ends || b->bytes == avail)
             return;
     }

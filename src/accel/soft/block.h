@@ -21,6 +21,10 @@ struct block {
     uint32_t key;
     uint16_t count; /* instructions */
     uint16_t bytes;
+    uint16_t heat;                   /* how often it was interpreted */
+    uint32_t code[EMU_MMU_USER + 1]; /* translations: offsets in code memory, 0: none */
+    uint32_t gone[EMU_MMU_USER + 1]; /* ditto, where one leads to when the block is dropped */
+    uint32_t links;                  /* to it, index + 1 of the first */
     struct block *hash_next;
     struct block *page_next; /* other blocks of the same page */
     struct emu_op op[];
@@ -60,6 +64,9 @@ struct block_cache {
     size_t used;
     struct code_peer *peer;
     struct block_stats stats;
+    /* Of who made something of blocks; NULL: nobody did. */
+    void (*dropped)(struct block_cache *b, struct block *block);
+    void (*flushed)(struct block_cache *b);
 };
 
 int block_cache_init(struct block_cache *b, struct code_peer *peer); /* -ENOMEM */

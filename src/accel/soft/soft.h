@@ -8,6 +8,7 @@
 #include "accel/accel.h"
 #include "accel/assist.h"
 #include "accel/soft/block.h"
+#include "accel/soft/translate/translate.h"
 #include "emu/emu.h"
 
 #include <stdatomic.h>
@@ -41,6 +42,7 @@ struct soft_vcpu {
     struct code_peer peer;
     struct block_cache blocks;
     struct assist assist;
+    struct translator tr;
 };
 
 /* kvmclock (MSR_KVM_*_NEW): false when `index` is another register. */

@@ -6,9 +6,12 @@
 #include "emu/features.h"
 #include "x86/paging.h"
 
+#include <asm/prctl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <x86intrin.h>
 
 static struct soft_vcpu *soft(struct vcpu *v)
@@ -43,6 +46,22 @@ static void code_written(void *user, gpa_t gpa, uint64_t len)
 static void tlb_flushed(void *user)
 {
     block_forget_linear(&((struct soft_vcpu *)user)->blocks);
+    translate_forget_linear(user);
+}
+
+static struct soft_vcpu *owner(struct block_cache *b)
+{
+    return (struct soft_vcpu *)((uint8_t *)b - offsetof(struct soft_vcpu, blocks));
+}
+
+static void block_dropped(struct block_cache *b, struct block *block)
+{
+    translate_drop(owner(b), block);
+}
+
+static void blocks_flushed(struct block_cache *b)
+{
+    translate_reset(owner(b));
 }
 
 /* The guest's TSC is the host's plus an offset that the interpreter adds. */
@@ -81,6 +100,9 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
         munmap(s, sizeof(*s));
         return err_set(ENOMEM, "vCPU %u: out of memory for decoded code", id);
     }
+    s->blocks.dropped = block_dropped;
+    s->blocks.flushed = blocks_flushed;
+    translate_init(s); /* without it, the interpreter does all */
     emu_default_cpuid(&topology, &s->cpuid);
     emu_init(&s->cpu, &m->mem, &s->cpuid, &run_ops, s);
     code_peer_init(&s->peer, code_map(s), id, &s->cpu, &s->attention, SOFT_INBOX);
@@ -101,6 +123,7 @@ void soft_vcpu_destroy(struct vcpu *v)
     block_flush(&s->blocks);
     code_peer_free(&s->peer);
     block_cache_free(&s->blocks);
+    translate_free(s);
     munmap(s, sizeof(*s));
 }
 
@@ -311,13 +334,33 @@ static bool own_msr(struct soft_vcpu *s)
     return soft_complete_msr(&s->vcpu, value, false) == 0;
 }
 
+/* By translated code, if there is any or it is time for it; false: there is not. */
+static inline bool run_translated(struct soft_vcpu *s, struct block *b)
+{
+    struct emu_cpu *c = &s->cpu;
+
+    if (unlikely(!s->tr.on) || unlikely(!translate_allowed(c)))
+        return false;
+    if (!b->code[c->mmu]) {
+        if (++b->heat < TRANSLATE_HEAT)
+            return false;
+        b->heat = 0;
+        if (!translate_block(s, b)) {
+            block_flush(&s->blocks);
+            return true;
+        }
+    }
+    translate_run(s, b);
+    return true;
+}
+
 /* Block after block, until something unwinds or attend() says to leave. */
 static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
 {
     struct emu_cpu *c = &s->cpu;
 
     for (;;) {
-        const struct block *b;
+        struct block *b;
 
         if (unlikely(atomic_load_explicit(&s->attention, memory_order_relaxed)) && attend(s))
             return;
@@ -326,10 +369,10 @@ static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
             continue;
         }
         b = block_find(&s->blocks, c);
-        if (likely(b != NULL))
-            block_run(c, b);
-        else
+        if (unlikely(!b))
             emu_one(c);
+        else if (!run_translated(s, b))
+            block_run(c, b);
     }
 }
 
@@ -350,6 +393,15 @@ static void run_loop(struct soft_vcpu *s)
     run_blocks(s);
 }
 
+/* Translated code finds the vCPU by the GS base, which nothing else of the host's program uses. */
+static void set_gs(struct soft_vcpu *s)
+{
+    static _Thread_local struct soft_vcpu *now;
+
+    if (now != s && syscall(SYS_arch_prctl, ARCH_SET_GS, s) == 0)
+        now = s;
+}
+
 int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct soft_vcpu *s = soft(v);
@@ -357,6 +409,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 
     state_flush(v); /* first: a new rip makes the old access void */
     step_end(STEP_REGISTERS);
+    set_gs(s);
     enter(s);
     err = assist_unanswered(&s->assist);
     if (err) {

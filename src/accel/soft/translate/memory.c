@@ -1,0 +1,103 @@
+/*
+ * Memory operands: their address, and the look into the software TLB. A miss,
+ * a page crossing, MMIO, a watched page: the interpreter does the instruction.
+ */
+#include "accel/soft/translate/tr.h"
+
+bool tr_flags_needed(const struct tr *tr)
+{
+    struct tr_effects e = tr_effects(tr->op);
+    unsigned n = (unsigned)(tr->op - tr->b->op);
+
+    return (tr->live[n + 1] & ~e.kills) | e.reads;
+}
+
+void tr_flags_save(struct tr *tr)
+{
+    if (tr->saved || !tr_flags_needed(tr))
+        return;
+    asm_mov(&tr->a, S1, RAX);
+    ASM(&tr->a, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto %al */
+    asm_store32(&tr->a, mem_gs(GS_TR(flags_ax)), RAX);
+    asm_mov(&tr->a, RAX, S1);
+    tr->saved = true;
+}
+
+void tr_flags_restore(struct tr *tr)
+{
+    if (!tr->saved)
+        return;
+    asm_mov(&tr->a, S1, RAX);
+    asm_load32(&tr->a, RAX, mem_gs(GS_TR(flags_ax)));
+    ASM(&tr->a, 0x04, 0x7f, 0x9e); /* add $127, %al; sahf */
+    asm_mov(&tr->a, RAX, S1);
+    tr->saved = false;
+}
+
+/* The operand's address as the host's LEA takes it, registers that are in memory loaded. */
+struct host_mem tr_operand(struct tr *tr)
+{
+    const struct x86_insn *i = &tr->op->i;
+    struct host_mem m = {.base = HOST_NONE, .index = HOST_NONE, .scale = i->scale, .disp = i->disp};
+
+    if (i->base == X86_RIP_SLOT) {
+        tr_rip(tr, S0, tr_next(tr));
+        m.base = S0;
+    } else if (i->base != X86_NONE_SLOT) {
+        m.base = tr_get(tr, i->base, S0);
+    }
+    if (i->index != X86_NONE_SLOT)
+        m.index = tr_get(tr, i->index, S1);
+    return m;
+}
+
+void tr_linear(struct tr *tr)
+{
+    const struct x86_insn *i = &tr->op->i;
+    struct host_mem m = tr_operand(tr);
+
+    asm_rm(&tr->a, i->asize == 8, 0x8d, S0, m);
+    if (i->seg == SEG_FS || i->seg == SEG_GS) {
+        asm_load(&tr->a, S1, mem_gs(GS_CPU(seg_base) + 8 * i->seg));
+        asm_lea(&tr->a, S0, (struct host_mem){.base = S0, .index = S1});
+    }
+}
+
+void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned align)
+{
+    const unsigned shift = PAGE_SHIFT - 5; /* sizeof(struct emu_tlb_entry) is 32 */
+    int32_t tlb = GS_CPU(tlb) + (int32_t)(tr->mmu * sizeof(tr->s->cpu.tlb[0]));
+    struct host_mem entry = {.base = S1, .index = HOST_NONE, .gs = true};
+
+    _Static_assert(sizeof(struct emu_tlb_entry) == 32, "shift");
+    asm_rr(&tr->a, false, 0x8b, S1, S0);
+    asm_shift_imm(&tr->a, false, 5, S1, shift);
+    asm_alu_imm(&tr->a, false, 4, S1, (EMU_TLB_SIZE - 1) << 5);
+    entry.disp = tlb + (int32_t)(offsetof(struct emu_tlb_entry, tag) + 8 * access);
+    asm_rm(&tr->a, true, 0x33, S0, entry);
+    asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - size));
+    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
+    if (align) {
+        asm_insn(&tr->a,
+                 &(struct host_insn){.opcode = 0xf6, .rm = S0, .imm = align, .imm_size = 1});
+        tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
+    }
+    entry.disp = tlb + (int32_t)offsetof(struct emu_tlb_entry, host);
+    asm_rm(&tr->a, true, 0x03, S0, entry);
+}
+
+void tr_address(struct tr *tr, enum emu_access access, unsigned size, unsigned align)
+{
+    tr_flags_save(tr);
+    tr_linear(tr);
+    tr_check(tr, access, size, align);
+    tr_flags_restore(tr);
+}
+
+void tr_stack_address(struct tr *tr, enum emu_access access, int delta)
+{
+    tr_flags_save(tr);
+    asm_lea(&tr->a, S0, mem_at(HOST_SP, delta));
+    tr_check(tr, access, 8, 0);
+    tr_flags_restore(tr);
+}

@@ -1,0 +1,164 @@
+/* Code that every translation uses: the way in and out, one interpreted instruction, the jump
+ * cache's lookup. */
+#include "accel/soft/translate/tr.h"
+
+#include <errno.h>
+
+#define MXCSR_HOST 0x1f80
+
+static const uint8_t *here(const struct tr *tr)
+{
+    return code_mem_rx(&tr->t->code, tr->a.p);
+}
+
+static uint8_t *rw(const struct tr *tr, const uint8_t *rx)
+{
+    return tr->t->code.rw + (rx - tr->t->code.rx);
+}
+
+/* MXCSR: LDMXCSR is 2, STMXCSR 3. */
+static void mxcsr(struct tr *tr, unsigned op, int32_t gs)
+{
+    asm_insn(&tr->a, &(struct host_insn){.map = X86_MAP_0F,
+                                         .opcode = 0xae,
+                                         .reg = (uint8_t)op,
+                                         .is_mem = true,
+                                         .mem = mem_gs(gs)});
+}
+
+/* All vector registers, from or to emu_cpu. */
+static void vectors(struct tr *tr, bool store)
+{
+    bool avx = __builtin_cpu_supports("avx");
+
+    for (unsigned n = 0; n < 16; n++) {
+        asm_insn(&tr->a, &(struct host_insn){.vex = avx,
+                                             .l = avx,
+                                             .map = X86_MAP_0F,
+                                             .opcode = store ? 0x11 : 0x10,
+                                             .reg = (uint8_t)n,
+                                             .is_mem = true,
+                                             .mem = mem_gs(GS_CPU(fpu.ymm) + 32 * (int32_t)n)});
+    }
+}
+
+/* Everything of the guest's to emu_cpu; the host's own MXCSR and upper halves. RAX is used up. */
+static void save(struct tr *tr)
+{
+    for (unsigned n = 0; n < 16; n++) {
+        if (tr_host(n) != HOST_NONE)
+            asm_store(&tr->a, mem_gs(GS_REG(n)), tr_host(n));
+    }
+    ASM(&tr->a, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto %al */
+    asm_store32(&tr->a, mem_gs(GS_TR(flags_ax)), RAX);
+    vectors(tr, true);
+    mxcsr(tr, 3, GS_CPU(fpu.mxcsr));
+    mxcsr(tr, 2, GS_TR(host_mxcsr));
+    if (__builtin_cpu_supports("avx"))
+        ASM(&tr->a, 0xc5, 0xf8, 0x77); /* vzeroupper */
+}
+
+static void restore(struct tr *tr)
+{
+    mxcsr(tr, 2, GS_CPU(fpu.mxcsr));
+    vectors(tr, false);
+    asm_load32(&tr->a, RAX, mem_gs(GS_TR(flags_ax)));
+    ASM(&tr->a, 0x04, 0x7f, 0x9e); /* add $127, %al; sahf */
+    for (unsigned n = 0; n < 16; n++) {
+        if (tr_host(n) != HOST_NONE)
+            asm_load(&tr->a, tr_host(n), mem_gs(GS_REG(n)));
+    }
+}
+
+/* void enter(struct soft_vcpu *, const uint8_t *code) */
+static void stub_enter(struct tr *tr)
+{
+    ASM(&tr->a, 0x53, 0x55);                                     /* push rbx, rbp */
+    ASM(&tr->a, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57); /* push r12-r15 */
+    asm_store(&tr->a, mem_gs(GS_TR(host_rsp)), RSP);             /* 8 mod 16 */
+    asm_mov(&tr->a, S0, RSI);
+    restore(tr);
+    ASM(&tr->a, 0x41, 0xff, 0xe2); /* jmp *S0 */
+}
+
+/* S1: rip. */
+static void stub_leave(struct tr *tr)
+{
+    tr->t->leave_at = here(tr);
+    asm_store(&tr->a, mem_gs(GS_REG(X86_RIP_SLOT)), S1);
+    save(tr);
+    tr->t->leave = here(tr); /* all is saved */
+    asm_load(&tr->a, RSP, mem_gs(GS_TR(host_rsp)));
+    ASM(&tr->a, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3);
+}
+
+/* S0: the op. Called. */
+static void stub_interpret(struct tr *tr)
+{
+    tr->t->interpret = here(tr);
+    save(tr);
+    asm_mov_imm(&tr->a, RDI, (uintptr_t)tr->s);
+    asm_mov(&tr->a, RSI, S0);
+    asm_mov_imm(&tr->a, RAX, (uintptr_t)tr_interpret);
+    ASM(&tr->a, 0xff, 0xd0, 0x84, 0xc0); /* call *%rax; test %al, %al */
+    asm_aim(asm_jcc(&tr->a, CC_NE), rw(tr, tr->t->leave));
+    restore(tr);
+    ASM(&tr->a, 0xc3);
+}
+
+/* S1: where to go, a linear address. Flags are live; a miss, or attention, leaves. */
+static void stub_jump(struct tr *tr)
+{
+    struct host_mem entry = {.base = HOST_NONE, .index = S0, .scale = 3, .gs = true};
+    int32_t table = GS_TR(jumps) + (int32_t)(tr->mmu * sizeof(tr->t->jumps[0]));
+    uint8_t *quiet, *hit;
+
+    asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
+    asm_load32(&tr->a, RCX, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
+    quiet = asm_jrcxz(&tr->a);
+    {
+        uint8_t *miss = tr->a.p;
+
+        asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+        asm_insn(&tr->a,
+                 &(struct host_insn){
+                     .opcode = 0xc7, .is_mem = true, .mem = mem_gs(GS_TR(link)), .imm_size = 4});
+        asm_jmp_to(&tr->a, rw(tr, tr->t->leave_at));
+        asm_land_short(&tr->a, quiet);
+        _Static_assert(sizeof(struct translate_jump) == 32, "scale");
+        asm_insn(&tr->a,
+                 &(struct host_insn){.map = X86_MAP_0F, .opcode = 0xb7, .reg = S0, .rm = S1});
+        asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
+        entry.disp = table + (int32_t)offsetof(struct translate_jump, minus);
+        asm_load(&tr->a, RCX, entry);
+        asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
+        hit = asm_jrcxz(&tr->a);
+        asm_jmp_to(&tr->a, miss);
+    }
+    asm_land_short(&tr->a, hit);
+    entry.disp = table + (int32_t)offsetof(struct translate_jump, page);
+    asm_load(&tr->a, RCX, entry);
+    asm_store(&tr->a, mem_gs(GS_TR(rip_page)), RCX);
+    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+    entry.disp = table + (int32_t)offsetof(struct translate_jump, code);
+    asm_jmp_mem(&tr->a, entry);
+}
+
+int tr_stubs(struct soft_vcpu *s)
+{
+    struct translator *t = &s->tr;
+    struct tr tr = {.s = s, .t = t};
+
+    tr.a = (struct host_asm){t->code.rw, t->code.rw, t->code.rw + t->code.size, false};
+    t->host_mxcsr = MXCSR_HOST;
+    t->enter = (void (*)(struct soft_vcpu *, const uint8_t *))(uintptr_t)here(&tr);
+    stub_enter(&tr);
+    stub_leave(&tr);
+    stub_interpret(&tr);
+    for (tr.mmu = 0; tr.mmu < TRANSLATE_MMUS; tr.mmu++) {
+        t->jump[tr.mmu] = here(&tr);
+        stub_jump(&tr);
+    }
+    t->code.used = (size_t)(tr.a.p - t->code.rw);
+    return tr.a.full ? -ENOMEM : 0;
+}

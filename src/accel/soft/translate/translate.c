@@ -1,0 +1,447 @@
+/* Blocks into host code: the driver, the ways out of a block, links between blocks. */
+#include "accel/soft/translate/tr.h"
+#include "base/err.h"
+#include "emu/bind.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* More than a block can take: what does not fit is not translated. */
+#define BLOCK_CODE (64u << 10)
+
+/* ---- the jump cache ----------------------------------------------------------------- */
+
+static struct translate_jump *jump_of(struct translator *t, unsigned mmu, uint64_t linear)
+{
+    return &t->jumps[mmu][linear & ((1u << TRANSLATE_JUMP_BITS) - 1)];
+}
+
+/* Zeroes are an empty entry, but for address 0, whose entry names an address of another. */
+static void jumps_empty(struct translator *t)
+{
+    for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
+        t->jumps[mmu][0].minus = 1;
+}
+
+void translate_forget_linear(struct soft_vcpu *s)
+{
+    struct translator *t = &s->tr;
+
+    if (!t->jump_fills)
+        return;
+    if (t->jump_fills <= TRANSLATE_JUMP_LOG) {
+        for (unsigned n = 0; n < t->jump_fills; n++)
+            for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
+                t->jumps[mmu][t->jump_log[n]].minus = 0;
+    } else {
+        madvise(t->jumps, sizeof(t->jumps), MADV_DONTNEED);
+    }
+    t->jump_fills = 0;
+    jumps_empty(t);
+}
+
+static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code)
+{
+    struct translate_jump *j = jump_of(t, mmu, linear);
+
+    if (t->jump_fills < TRANSLATE_JUMP_LOG)
+        t->jump_log[t->jump_fills] = (uint16_t)linear;
+    t->jump_fills += t->jump_fills <= TRANSLATE_JUMP_LOG;
+    *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE), 0};
+}
+
+/* ---- life ------------------------------------------------------------------------ */
+
+int translate_init(struct soft_vcpu *s)
+{
+    struct translator *t = &s->tr;
+    int err;
+
+    if (!__builtin_cpu_supports("bmi2"))
+        return err_set(ENOTSUP, "the host's processor lacks BMI2");
+    err = code_mem_init(&t->code, TRANSLATE_CODE);
+    if (err)
+        return err_set(-err, "no memory for translated code");
+    err = tr_stubs(s);
+    if (err) {
+        code_mem_free(&t->code);
+        return err_set(-err, "no memory for translated code");
+    }
+    t->stubs = t->code.used;
+    jumps_empty(t);
+    t->on = true;
+    return 0;
+}
+
+void translate_free(struct soft_vcpu *s)
+{
+    code_mem_free(&s->tr.code);
+    free(s->tr.links);
+    s->tr.links = NULL;
+    s->tr.on = false;
+}
+
+void translate_reset(struct soft_vcpu *s)
+{
+    struct translator *t = &s->tr;
+
+    if (!t->on || t->code.used == t->stubs)
+        return;
+    code_mem_reset(&t->code, t->stubs);
+    t->link_count = 0;
+    t->link = 0;
+    t->stats.flushes++;
+    translate_forget_linear(s);
+}
+
+/* ---- links ------------------------------------------------------------------------------ */
+
+/* Where b's code for mmu begins, in the executable view. */
+static const uint8_t *code_of(const struct translator *t, const struct block *b, unsigned mmu)
+{
+    return t->code.rx + b->code[mmu];
+}
+
+static void link_aim(struct translator *t, const struct translate_link *l, uint32_t to)
+{
+    asm_aim(t->code.rw + l->at, t->code.rw + to);
+}
+
+static bool link_new(struct translator *t, const struct translate_link *l)
+{
+    if (t->link_count == t->link_room) {
+        uint32_t room = t->link_room ? 2 * t->link_room : 4096;
+        struct translate_link *links = reallocarray(t->links, room, sizeof(*links));
+
+        if (!links)
+            return false;
+        t->links = links;
+        t->link_room = room;
+    }
+    t->links[t->link_count++] = *l;
+    return true;
+}
+
+/* Code was left by link number n, for b: from now on it goes there at once. */
+static void link_to(struct translator *t, uint32_t n, struct block *b, unsigned mmu)
+{
+    struct translate_link *l = &t->links[n];
+
+    if (l->target != b->gpa || l->mmu != mmu)
+        return;
+    link_aim(t, l, b->code[mmu]);
+    l->next = b->links;
+    b->links = n + 1;
+    t->stats.links++;
+}
+
+/* Those who come by link are sent out; those who come by the jump cache fall into the same hole. */
+void translate_drop(struct soft_vcpu *s, struct block *b)
+{
+    struct translator *t = &s->tr;
+
+    for (uint32_t n = b->links, next; n; n = next) {
+        struct translate_link *l = &t->links[n - 1];
+
+        next = l->next;
+        link_aim(t, l, l->exit);
+        l->next = 0;
+    }
+    b->links = 0;
+    for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++) {
+        if (!b->code[mmu])
+            continue;
+        t->code.rw[b->code[mmu]] = 0xe9;
+        asm_aim(t->code.rw + b->code[mmu] + 5, t->code.rw + b->gone[mmu]);
+        b->code[mmu] = 0;
+    }
+}
+
+/* ---- ways out of a block ----------------------------------------------------------------- */
+
+void tr_rip(struct tr *tr, uint8_t to, int64_t target)
+{
+    asm_load(&tr->a, to, mem_gs(GS_TR(rip_page)));
+    if (target == (int32_t)target) {
+        if (target)
+            asm_lea(&tr->a, to, mem_at(to, (int32_t)target));
+    } else { /* a displacement of 2 GiB, and some */
+        asm_lea(&tr->a, to, mem_at(to, (int32_t)(target / 2)));
+        asm_lea(&tr->a, to, mem_at(to, (int32_t)(target - target / 2)));
+    }
+}
+
+static bool same_page(int64_t target)
+{
+    return target >= 0 && target < (int64_t)PAGE_SIZE;
+}
+
+static struct tr_cold *cold(struct tr *tr, uint8_t *from)
+{
+    static struct tr_cold none;
+    struct tr_cold *c = tr->colds < TR_COLDS ? &tr->cold[tr->colds++] : &none;
+
+    if (c == &none)
+        tr->a.full = true;
+    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved};
+    return c;
+}
+
+void tr_cold_interpret(struct tr *tr, uint8_t *from)
+{
+    cold(tr, from)->kind = COLD_INTERPRET;
+}
+
+void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
+{
+    struct tr_cold *c = cold(tr, from);
+
+    c->kind = COLD_EXIT;
+    c->target = target;
+}
+
+/* Instructions done since the block's start, up to and with op. */
+static void count(struct tr *tr, const struct emu_op *op)
+{
+    if (!tr->t->counts)
+        return;
+    asm_load(&tr->a, S0, mem_gs(GS_CPU(retired)));
+    asm_lea(&tr->a, S0, mem_at(S0, (int32_t)(op - tr->b->op) + 1));
+    asm_store(&tr->a, mem_gs(GS_CPU(retired)), S0);
+}
+
+static uint32_t offset_of(const struct tr *tr, const uint8_t *p)
+{
+    return (uint32_t)(p - tr->t->code.rw);
+}
+
+/* Leave translated code, rip at the page's offset `target`. */
+static void leave(struct tr *tr, int64_t target, uint32_t link)
+{
+    tr_rip(tr, S1, target);
+    asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                         .is_mem = true,
+                                         .mem = mem_gs(GS_TR(link)),
+                                         .imm = link,
+                                         .imm_size = 4});
+    asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->leave_at - tr->t->code.rx));
+}
+
+/* Jumps to the same page: `from`'s displacement is the link. */
+static void link_here(struct tr *tr, uint8_t *from, int64_t target)
+{
+    struct translate_link l = {.at = offset_of(tr, from),
+                               .exit = offset_of(tr, tr->a.p),
+                               .target = align_down(tr->b->gpa, PAGE_SIZE) + (uint64_t)target,
+                               .mmu = (uint8_t)tr->mmu};
+    bool made = !tr->a.full && link_new(tr->t, &l);
+
+    asm_land(&tr->a, from);
+    leave(tr, target, made ? tr->t->link_count : 0);
+}
+
+/* Has somebody something to say? Flags are live. */
+static void poll(struct tr *tr, int64_t target)
+{
+    uint8_t *quiet;
+
+    asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
+    asm_load32(&tr->a, RCX, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
+    quiet = asm_jrcxz(&tr->a);
+    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+    leave(tr, target, 0);
+    asm_land_short(&tr->a, quiet);
+    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+}
+
+/* Backward jumps look up: a loop has one. */
+static bool is_backward(const struct tr_cold *c)
+{
+    return c->target < c->op->next;
+}
+
+static void cold_exit(struct tr *tr, const struct tr_cold *c)
+{
+    if (!same_page(c->target) || tr->t->counts || is_backward(c)) {
+        asm_land(&tr->a, c->from);
+        count(tr, c->op);
+        if (is_backward(c) && same_page(c->target))
+            poll(tr, c->target);
+    }
+    if (!same_page(c->target)) {
+        tr_rip(tr, S1, c->target);
+        asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+    } else {
+        bool direct = !tr->t->counts && !is_backward(c);
+
+        link_here(tr, direct ? c->from : asm_jmp(&tr->a), c->target);
+    }
+}
+
+void tr_exit(struct tr *tr, int64_t target)
+{
+    tr_cold_exit(tr, asm_jmp(&tr->a), target);
+    tr->ended = true;
+}
+
+void tr_exit_s1(struct tr *tr)
+{
+    count(tr, tr->op);
+    asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+    tr->ended = true;
+}
+
+/* ---- the interpreter, for one instruction ----------------------------------------------- */
+
+static void interpret(struct tr *tr, const struct emu_op *op)
+{
+    asm_mov_imm(&tr->a, S0, (uintptr_t)op);
+    asm_call_to(&tr->a, tr->t->code.rw + (tr->t->interpret - tr->t->code.rx));
+}
+
+static void cold_interpret(struct tr *tr, const struct tr_cold *c)
+{
+    asm_land(&tr->a, c->from);
+    tr->saved = c->saved;
+    tr_flags_restore(tr);
+    interpret(tr, c->op);
+    asm_jmp_to(&tr->a, c->resume);
+}
+
+/* ---- a block ------------------------------------------------------------------------------ */
+
+static void liveness(struct tr *tr)
+{
+    const struct block *b = tr->b;
+
+    tr->live[b->count] = FLAG_STATUS;
+    for (unsigned n = b->count; n-- > 0;) {
+        struct tr_effects e = tr_effects(&b->op[n]);
+        bool jcc = (b->op[n].i.map == X86_MAP_1B && (b->op[n].i.opcode & 0xf0) == 0x70) ||
+                   (b->op[n].i.map == X86_MAP_0F && (b->op[n].i.opcode & 0xf0) == 0x80);
+
+        tr->live[n] = (uint16_t)((tr->live[n + 1] & ~e.kills) | e.reads | (jcc ? FLAG_STATUS : 0));
+    }
+}
+
+static void one(struct tr *tr)
+{
+    tr->first_cold = tr->colds;
+    if (!emu_is_bound(tr->op) || !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr)))
+        interpret(tr, tr->op);
+    for (unsigned n = tr->first_cold; n < tr->colds; n++)
+        tr->cold[n].resume = tr->a.p;
+}
+
+/* Where a dropped block's code leads to: out, at its own start. */
+static void gone(struct tr *tr)
+{
+    tr->b->gone[tr->mmu] = offset_of(tr, tr->a.p);
+    leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
+}
+
+static void emit(struct tr *tr)
+{
+    struct block *b = tr->b;
+
+    liveness(tr);
+    for (unsigned n = 0; n < b->count && !tr->ended; n++) {
+        tr->op = &b->op[n];
+        one(tr);
+    }
+    if (!tr->ended)
+        tr_exit(tr, tr->op->next);
+    for (unsigned n = 0; n < tr->colds; n++) {
+        if (tr->cold[n].kind == COLD_EXIT)
+            cold_exit(tr, &tr->cold[n]);
+        else
+            cold_interpret(tr, &tr->cold[n]);
+    }
+    gone(tr);
+}
+
+bool translate_block(struct soft_vcpu *s, struct block *b)
+{
+    static _Thread_local struct tr tr;
+    struct translator *t = &s->tr;
+    size_t begin = align_up(t->code.used, 16);
+    uint32_t links = t->link_count;
+
+    if (!range_in(begin, BLOCK_CODE, t->code.size))
+        return false;
+    tr = (struct tr){.s = s, .t = t, .b = b, .mmu = s->cpu.mmu};
+    tr.a = (struct host_asm){.start = t->code.rw + begin,
+                             .p = t->code.rw + begin,
+                             .end = t->code.rw + begin + BLOCK_CODE};
+    emit(&tr);
+    if (tr.a.full) {
+        t->link_count = links;
+        return false;
+    }
+    b->code[tr.mmu] = (uint32_t)begin;
+    t->code.used = (size_t)(tr.a.p - t->code.rw);
+    t->stats.translated++;
+    t->stats.bytes += t->code.used - begin;
+    return true;
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+bool translate_allowed(const struct emu_cpu *c)
+{
+    return c->code64 && c->mmu < TRANSLATE_MMUS && (c->fpu.mxcsr & 0x1f80) == 0x1f80;
+}
+
+/* Status flags from and to where translated code has them. */
+static void flags_in(struct translator *t, const struct emu_cpu *c)
+{
+    t->flags_ax = (uint32_t)(c->rflags & 0xd5) << 8 | (uint32_t)(c->rflags >> 11 & 1);
+}
+
+static void flags_out(const struct translator *t, struct emu_cpu *c)
+{
+    c->rflags = (c->rflags & ~(uint64_t)FLAG_STATUS) | (t->flags_ax >> 8 & 0xd5) |
+                (uint64_t)(t->flags_ax & 1) << 11;
+}
+
+void translate_run(struct soft_vcpu *s, struct block *b)
+{
+    struct translator *t = &s->tr;
+    struct emu_cpu *c = &s->cpu;
+    uint64_t linear = c->r[X86_RIP_SLOT];
+    unsigned mmu = c->mmu;
+
+    t->mmu = mmu;
+    if (t->link) {
+        uint32_t link = t->link - 1;
+
+        t->link = 0;
+        link_to(t, link, b, mmu);
+    } else if (jump_of(t, mmu, linear)->code != code_of(t, b, mmu)) {
+        jump_fill(t, mmu, linear, code_of(t, b, mmu));
+    }
+    t->rip_page = align_down(linear, PAGE_SIZE);
+    t->stats.entered++;
+    flags_in(t, c);
+    t->enter(s, code_of(t, b, mmu));
+    flags_out(t, c);
+}
+
+bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    struct translator *t = &s->tr;
+
+    flags_out(t, c);
+    c->first = NULL;
+    c->op = op;
+    c->end = op;
+    c->r[X86_RIP_SLOT] = t->rip_page + op->next;
+    t->link = 0;
+    t->stats.interpreted++;
+    op->fn(c, op);
+    c->op = NULL;
+    flags_in(t, c);
+    return op->ends || !c->end || c->hit || c->mmu != t->mmu;
+}

@@ -1,0 +1,107 @@
+/*
+ * The translator: the second tier of the soft engine. A block that has been
+ * interpreted often becomes host code by re-encoding: guest registers live in
+ * host registers, status flags in the host's flags, vector registers in the
+ * host's; what is not translated is one call of the interpreter's handler for
+ * that instruction.
+ *
+ * 64-bit code only; a block is translated for one enum emu_mmu, as memory
+ * accesses have the TLB set's address in them. Translated code holds no guest-
+ * virtual address: what it needs of RIP it takes from rip_page.
+ *
+ * Between two instructions of translated code the guest's state is in host
+ * registers (tr.h says where); a C function called from there finds it in
+ * struct emu_cpu, complete, and may unwind.
+ */
+#ifndef MOTE_ACCEL_SOFT_TRANSLATE_TRANSLATE_H
+#define MOTE_ACCEL_SOFT_TRANSLATE_TRANSLATE_H
+
+#include "accel/soft/translate/code_mem.h"
+#include "emu/cpu.h"
+
+struct soft_vcpu;
+struct block;
+
+/* Executions of a block by the interpreter before it is translated. */
+#define TRANSLATE_HEAT 16
+
+#define TRANSLATE_CODE (32u << 20) /* bytes of translated code; full: start anew */
+#define TRANSLATE_MMUS 3           /* EMU_MMU_USER_AC is not translated */
+
+/* Guest-virtual address -> translated code, by the address' low 16 bits. */
+#define TRANSLATE_JUMP_BITS 16
+#define TRANSLATE_JUMP_LOG  4096
+struct translate_jump {
+    uint64_t minus; /* the address, negated */
+    const uint8_t *code;
+    uint64_t page; /* the address' page: rip_page of the code there */
+    uint64_t unused;
+};
+
+/* A jump from one block to another of the same page, for the same mmu. */
+struct translate_link {
+    uint32_t at;     /* offset in code memory of the end of the displacement */
+    uint32_t exit;   /* ... of what it leads to while it is not linked */
+    uint64_t target; /* gpa of the block */
+    uint32_t next;   /* index + 1 of another link to the same block; 0: none */
+    uint8_t mmu;
+};
+
+struct translate_stats {
+    uint64_t translated, bytes, entered, interpreted, flushes, links;
+};
+
+/* Of a struct soft_vcpu, whose address is the GS base in translated code. */
+struct translator {
+    /* What translated code uses. */
+    uint64_t rip_page; /* linear address of the page of the code that runs */
+    uint64_t host_rsp; /* the stack's place in translated code */
+    uint64_t tmp_rcx;
+    uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
+    uint32_t host_mxcsr;
+    uint32_t link; /* by which link code was left, index + 1; 0: by none */
+
+    /* The stubs. */
+    void (*enter)(struct soft_vcpu *s, const uint8_t *code);
+    const uint8_t *leave, *leave_at, *interpret, *jump[TRANSLATE_MMUS];
+    size_t stubs; /* bytes of code memory that they take */
+
+    struct code_mem code;
+    struct translate_link *links;
+    uint32_t link_count, link_room;
+    uint16_t jump_log[TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
+    uint32_t jump_fills;
+    unsigned mmu; /* that the code under way is for */
+    bool on;
+    bool counts; /* instructions are counted, for statistics */
+    struct translate_stats stats;
+
+    struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS];
+};
+
+/* Make stubs and code memory; off, with the reason in err_text, when the host cannot: -errno. */
+int translate_init(struct soft_vcpu *s);
+void translate_free(struct soft_vcpu *s);
+
+/* Drop all translations. Their blocks must not refer to them any more. Not from translated code. */
+void translate_reset(struct soft_vcpu *s);
+
+/* Linear addresses say nothing any more. */
+void translate_forget_linear(struct soft_vcpu *s);
+
+/* b's bytes changed: nothing enters its code any more. It may be under way. */
+void translate_drop(struct soft_vcpu *s, struct block *b);
+
+/*
+ * Translate b, whose ops are bound, for the CPU's present mmu. False: there is
+ * no room, and the caller resets blocks and translations when none is under way.
+ */
+bool translate_block(struct soft_vcpu *s, struct block *b);
+
+/* May the CPU, as it is now, run translated code? */
+bool translate_allowed(const struct emu_cpu *c);
+
+/* Run b's code, which is there, and what it leads to. Unwinds as handlers do. */
+void translate_run(struct soft_vcpu *s, struct block *b);
+
+#endif
