@@ -6,9 +6,11 @@
 #include "emu/features.h"
 #include "x86/paging.h"
 
+#include <asm/hwcap2.h>
 #include <asm/prctl.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -393,23 +395,31 @@ static void run_loop(struct soft_vcpu *s)
     run_blocks(s);
 }
 
-/* Translated code finds the vCPU by the GS base, which nothing else of the host's program uses. */
-static void set_gs(struct soft_vcpu *s)
+/*
+ * Translated code finds the vCPU by the GS base, which the host's programs hardly use: it is the
+ * vCPU's during a run.
+ */
+static uint64_t gs_swap(uint64_t base)
 {
-    static _Thread_local struct soft_vcpu *now;
+    uint64_t old = 0;
 
-    if (now != s && syscall(SYS_arch_prctl, ARCH_SET_GS, s) == 0)
-        now = s;
+    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) {
+        __asm__ volatile("rdgsbase %0\n\twrgsbase %1" : "=&r"(old) : "r"(base));
+    } else {
+        syscall(SYS_arch_prctl, ARCH_GET_GS, &old);
+        syscall(SYS_arch_prctl, ARCH_SET_GS, base);
+    }
+    return old;
 }
 
 int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct soft_vcpu *s = soft(v);
+    uint64_t gs;
     int err;
 
     state_flush(v); /* first: a new rip makes the old access void */
     step_end(STEP_REGISTERS);
-    set_gs(s);
     enter(s);
     err = assist_unanswered(&s->assist);
     if (err) {
@@ -418,7 +428,9 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     }
     emu_debug_moved(&s->cpu);
     step_end(STEP_START);
+    gs = gs_swap((uintptr_t)s);
     run_loop(s);
+    gs_swap(gs);
     leave(s);
     emu_debug_moved(&s->cpu);
     v->valid = 0;
