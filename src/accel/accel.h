@@ -40,8 +40,17 @@ struct accel_info {
     double mips;      /* ring-0 64-bit speed measured by probe, million insn/s; 0 unknown */
 };
 
+/* How mote's own engine runs code; other accelerators have nothing to choose. */
+enum accel_engine {
+    ACCEL_ENGINE_BEST,      /* translate, where the host can */
+    ACCEL_ENGINE_TRANSLATE, /* hot code becomes host code */
+    ACCEL_ENGINE_INTERPRET,
+    ACCEL_ENGINE_CHECK, /* translate, and compare with the interpreter block by block; one vCPU */
+};
+
 struct machine_config {
     const char *device; /* accelerator's device node, NULL for the default */
+    enum accel_engine engine;
     unsigned vcpus;     /* how many will be created at most */
     unsigned want;      /* ACCEL_CAP_* to switch on where offered */
 };

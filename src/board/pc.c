@@ -179,6 +179,7 @@ static int create_machine(struct pc *pc, const struct accel *accel, const char *
     unsigned chips = irqchips[pc->cfg.irqchip].want;
     const struct machine_config config = {
         .device = device,
+        .engine = pc->cfg.engine,
         .vcpus = pc->cfg.cpus,
         .want = chips | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE | ACCEL_CAP_IRQFD |
                 ACCEL_CAP_IOEVENTFD,

@@ -34,6 +34,7 @@ struct pc_config {
     struct x86_cpu cpu;       /* what they are; all zero: "host" */
     struct host_cpus pin;     /* host CPUs for the vCPUs' threads, --pin; none: any */
     enum pc_irqchip irqchip;
+    enum accel_engine engine;
     bool control;        /* control line on COM2, board/control.h */
     bool debug_exit;     /* port 0xf4 */
     bool boot_timer;     /* page 0xd0000000, dev/chip/boot_timer.h */

@@ -94,6 +94,8 @@ static int build(struct pc **pc, const struct run_options *opt)
 
     if (pc_create(pc, &opt->pc))
         return cmd_fail(STATUS_FAILED, "%s", err_text());
+    if (!accel && opt->pc.engine != ACCEL_ENGINE_BEST)
+        accel = accel_find("soft"); /* the one with engines */
     if (!accel) {
         accel = choose(why, sizeof(why));
         if (!accel)

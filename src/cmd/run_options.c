@@ -31,6 +31,8 @@ enum {
     OPT_PIN,
     OPT_ACCEL,
     OPT_IRQCHIP,
+    OPT_ENGINE,
+    OPT_ENGINE_CHECK,
     OPT_BOARD,
     OPT_CONSOLE,
     OPT_CONTROL,
@@ -60,6 +62,8 @@ static const struct option options[] = {
     {"pin", required_argument, NULL, OPT_PIN},
     {"accel", required_argument, NULL, OPT_ACCEL},
     {"irqchip", required_argument, NULL, OPT_IRQCHIP},
+    {"engine", required_argument, NULL, OPT_ENGINE},
+    {"engine-check", no_argument, NULL, OPT_ENGINE_CHECK},
     {"board", required_argument, NULL, OPT_BOARD},
     {"console", required_argument, NULL, OPT_CONSOLE},
     {"control", no_argument, NULL, OPT_CONTROL},
@@ -118,6 +122,10 @@ static const char help[] =
     "                      after the last comes the first again\n"
     "  --accel NAME        what runs the guest's code: kvm, kvm:DEVICE, soft (mote's own\n"
     "                      engine), or auto (the default; see 'mote info')\n"
+    "  --engine WHICH      how mote's own engine (--accel soft) runs code: translate (hot code\n"
+    "                      becomes host code; the default) or interp\n"
+    "  --engine-check      run each translated block on the interpreter, too, and end the\n"
+    "                      machine with a report where they differ; one processor, slow\n"
     "  --irqchip WHICH     interrupt chips inside KVM: full (all, and the PIT), split (the\n"
     "                      local APICs), none, or auto (the default: split where KVM can);\n"
     "                      soft has none\n"
@@ -296,6 +304,17 @@ static int set_irqchip(struct run_options *opt, const char *text)
     return cmd_usage("run", "--irqchip: '%s', expected auto, full, split or none", text);
 }
 
+static int set_engine(struct run_options *opt, const char *text)
+{
+    if (!strcmp(text, "translate"))
+        opt->pc.engine = ACCEL_ENGINE_TRANSLATE;
+    else if (!strcmp(text, "interp"))
+        opt->pc.engine = ACCEL_ENGINE_INTERPRET;
+    else
+        return cmd_usage("run", "--engine: '%s', expected translate or interp", text);
+    return STATUS_OK;
+}
+
 static int set_timings(struct run_options *opt, const char *text)
 {
     if (!text || !strcmp(text, "text")) {
@@ -353,6 +372,8 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_PIN: return set_pin(opt, text);
     case OPT_ACCEL: return set_accel(opt, text);
     case OPT_IRQCHIP: return set_irqchip(opt, text);
+    case OPT_ENGINE: return set_engine(opt, text);
+    case OPT_ENGINE_CHECK: opt->pc.engine = ACCEL_ENGINE_CHECK; return STATUS_OK;
     case OPT_BOARD:
         if (strcmp(text, "pc"))
             return cmd_usage("run", "--board: '%s', expected pc", text);

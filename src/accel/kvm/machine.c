@@ -77,9 +77,12 @@ static int vm_setup(struct kvm_machine *m, const struct machine_config *cfg)
 
 int kvm_machine_create(struct machine **out, const struct machine_config *cfg)
 {
-    struct kvm_machine *m = calloc(1, sizeof(*m));
+    struct kvm_machine *m;
     int err;
 
+    if (cfg->engine != ACCEL_ENGINE_BEST)
+        return err_set(ENOTSUP, "kvm: there is no engine to choose, expected --accel soft");
+    m = calloc(1, sizeof(*m));
     if (!m)
         return err_set(ENOMEM, KVM_DEVICE ": out of memory");
     guest_mem_init(&m->m.mem);

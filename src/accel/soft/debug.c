@@ -1,6 +1,10 @@
 /* What a debugger outside the guest wants, handed to the interpreter. */
 #include "accel/soft/soft.h"
 
+#include "base/err.h"
+
+#include <errno.h>
+
 static bool stops_at_other_code(const struct emu_cpu *c, const struct vcpu_debug *debug)
 {
     for (unsigned n = 0; n < VCPU_WATCHES; n++) {
@@ -25,6 +29,8 @@ int soft_set_debug(struct vcpu *v, const struct vcpu_debug *debug)
     struct emu_debug d = {.int3 = debug->breakpoints, .step = debug->step};
     struct soft_vcpu *s = (struct soft_vcpu *)v;
 
+    if (s->check)
+        return err_set(ENOTSUP, "vCPU %u: no debugger where engines are compared", v->id);
     for (unsigned n = 0; n < VCPU_WATCHES; n++) {
         const struct vcpu_watch *w = &debug->watch[n];
 

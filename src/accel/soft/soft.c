@@ -23,7 +23,11 @@ static void soft_probe(const char *device, struct accel_info *info)
 /* Someone other than a vCPU's code wrote memory: a loader, an assist, a device. */
 static void memory_written(void *user, gpa_t gpa, uint64_t len)
 {
-    code_map_written(&((struct soft_machine *)user)->code, NULL, gpa.v, len);
+    struct soft_machine *m = user;
+
+    if (m->vcpu[0] && m->vcpu[0]->check)
+        check_memory_written(m->vcpu[0]->check, gpa, len);
+    code_map_written(&m->code, NULL, gpa.v, len);
 }
 
 static int soft_machine_create(struct machine **out, const struct machine_config *cfg)
@@ -33,9 +37,12 @@ static int soft_machine_create(struct machine **out, const struct machine_config
 
     if (cfg->vcpus > SOFT_VCPUS)
         return err_set(EINVAL, "soft: %u vCPUs, expected at most %d", cfg->vcpus, SOFT_VCPUS);
+    if (cfg->engine == ACCEL_ENGINE_CHECK && cfg->vcpus > 1)
+        return err_set(EINVAL, "soft: %u vCPUs, expected 1 where engines are compared", cfg->vcpus);
     m = calloc(1, sizeof(*m));
     if (!m)
         return err_set(ENOMEM, "soft: out of memory");
+    m->engine = cfg->engine;
     guest_mem_init(&m->machine.mem);
     m->machine.mem.written = memory_written;
     m->machine.mem.user = m;
@@ -84,6 +91,8 @@ static int soft_default_cpuid(struct machine *m, const struct x86_cpuid_topology
                               struct x86_cpuid *table)
 {
     emu_default_cpuid(topology, table);
+    if (((struct soft_machine *)m)->engine == ACCEL_ENGINE_CHECK)
+        check_cpuid(table);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "accel/accel.h"
 #include "accel/assist.h"
 #include "accel/soft/block.h"
+#include "accel/soft/check.h"
 #include "accel/soft/translate/translate.h"
 #include "emu/emu.h"
 
@@ -22,6 +23,7 @@ struct soft_machine {
     uint64_t start_ns;  /* CLOCK_MONOTONIC at creation: kvmclock's zero */
     uint64_t start_tsc; /* the host's then: zero of all vCPUs' TSCs */
     struct code_map code;
+    enum accel_engine engine;
     struct soft_vcpu *vcpu[SOFT_VCPUS]; /* by ID; NULL: none; all are created before one runs */
 };
 
@@ -42,6 +44,7 @@ struct soft_vcpu {
     struct code_peer peer;
     struct block_cache blocks;
     struct assist assist;
+    struct soft_check *check; /* NULL: nobody compares */
     struct translator tr;
 };
 

@@ -69,7 +69,9 @@ static void blocks_flushed(struct block_cache *b)
 /* The guest's TSC is the host's plus an offset that the interpreter adds. */
 static uint64_t tsc(void *user)
 {
-    return __rdtsc();
+    struct soft_vcpu *s = user;
+
+    return unlikely(s->check != NULL) ? check_tsc(s->check) : __rdtsc();
 }
 
 /* The offset is the interpreter's to change; others see it as of the last exit. */
@@ -87,10 +89,20 @@ static const struct emu_ops run_ops = {
 
 /* ---- life -------------------------------------------------------------------------- */
 
+static int engine_start(struct soft_vcpu *s, enum accel_engine engine)
+{
+    int err = engine == ACCEL_ENGINE_INTERPRET ? 0 : translate_init(s);
+
+    if (engine == ACCEL_ENGINE_BEST) /* without it, the interpreter does all */
+        return 0;
+    return !err && engine == ACCEL_ENGINE_CHECK ? check_create(s) : err;
+}
+
 int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
 {
     struct x86_cpuid_topology topology = {id, 1, m->tsc_khz};
     struct soft_vcpu *s;
+    int err;
 
     if (id >= SOFT_VCPUS)
         return err_set(EINVAL, "vCPU %u, expected one below %d", id, SOFT_VCPUS);
@@ -104,7 +116,6 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     }
     s->blocks.dropped = block_dropped;
     s->blocks.flushed = blocks_flushed;
-    translate_init(s); /* without it, the interpreter does all */
     emu_default_cpuid(&topology, &s->cpuid);
     emu_init(&s->cpu, &m->mem, &s->cpuid, &run_ops, s);
     code_peer_init(&s->peer, code_map(s), id, &s->cpu, &s->attention, SOFT_INBOX);
@@ -112,6 +123,11 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     tell_tsc_offset(s);
     s->assist = (struct assist){&s->vcpu, &s->cpu, false};
     ((struct soft_machine *)m)->vcpu[id] = s;
+    err = engine_start(s, ((struct soft_machine *)m)->engine);
+    if (err) {
+        soft_vcpu_destroy(&s->vcpu);
+        return err;
+    }
     *out = &s->vcpu;
     step_end(STEP_VCPU);
     return 0;
@@ -126,6 +142,7 @@ void soft_vcpu_destroy(struct vcpu *v)
     code_peer_free(&s->peer);
     block_cache_free(&s->blocks);
     translate_free(s);
+    check_destroy(s);
     munmap(s, sizeof(*s));
 }
 
@@ -158,6 +175,7 @@ int soft_set(struct vcpu *v, unsigned groups)
         soft(v)->cpu.msr.tsc = offset;
     if (groups & X86_GPRS)
         soft(v)->assist.unanswered = false; /* rip may be elsewhere now */
+    check_state_changed(soft(v)->check);
     tell_tsc_offset(soft(v));
     return 0;
 }
@@ -183,6 +201,7 @@ int soft_inject(struct vcpu *v, const struct x86_event *event)
     if (event->kind == X86_EVENT_NMI && (c->intr.nmi_masked || c->intr.shadow))
         return err_set(EAGAIN, "vCPU %u: NMIs are masked", v->id);
     c->intr.pending = *event;
+    check_state_changed(s->check);
     v->valid &= ~(unsigned)X86_INTR;
     return 0;
 }
@@ -344,7 +363,7 @@ static inline bool run_translated(struct soft_vcpu *s, struct block *b)
     if (unlikely(!s->tr.on) || unlikely(!translate_allowed(c)))
         return false;
     if (!b->code[c->mmu]) {
-        if (++b->heat < TRANSLATE_HEAT)
+        if (++b->heat < TRANSLATE_HEAT && !s->tr.lockstep)
             return false;
         b->heat = 0;
         if (!translate_block(s, b)) {
@@ -378,21 +397,74 @@ static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
     }
 }
 
+/* The same, with a witness. */
+static __attribute__((noinline)) void run_checked(struct soft_vcpu *s)
+{
+    struct emu_cpu *c = &s->cpu;
+    bool again;
+
+    do {
+        struct block *b = NULL;
+
+        if (atomic_load_explicit(&s->attention, memory_order_relaxed) && attend(s))
+            return;
+        if (!((c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit))
+            b = block_find(&s->blocks, c);
+        check_begin(s, b ? CHECK_BLOCK : CHECK_ONE, b, NULL);
+        if (!b)
+            emu_one(c);
+        else if (!run_translated(s, b))
+            block_run(c, b);
+    } while (check_end(s, 0, &again));
+}
+
+/* A handler has unwound with longjmp's code. True: go on. */
+static bool unwound(struct soft_vcpu *s, int code)
+{
+    struct emu_cpu *c = &s->cpu;
+    bool again = false, on;
+
+    translate_unwound(s);
+    if (likely(!s->check))
+        return emu_unwound(c, code) || own_msr(s);
+    if (!check_end(s, code, &again))
+        return false;
+    if (again)
+        return true;
+    if (code == EMU_UNWIND_EXIT)
+        return own_msr(s);
+    check_begin(s, CHECK_DELIVER, NULL, NULL);
+    on = emu_unwound(c, code);
+    return check_end(s, 0, &again) && on;
+}
+
+/* Deliver what the board injected. */
+static bool inject_pending(struct soft_vcpu *s)
+{
+    struct x86_event event = s->cpu.intr.pending;
+    bool again;
+
+    if (unlikely(s->check != NULL))
+        check_begin(s, CHECK_INJECT, NULL, &event);
+    s->cpu.intr.pending.kind = X86_EVENT_NONE;
+    emu_inject(&s->cpu, &event);
+    return likely(!s->check) || check_end(s, 0, &again);
+}
+
 /* The point that handlers unwind to. It keeps nothing in registers: the loop is elsewhere. */
 static void run_loop(struct soft_vcpu *s)
 {
     struct emu_cpu *c = &s->cpu;
     int code = setjmp(c->unwind);
 
-    if (code && !emu_unwound(c, code) && !own_msr(s))
+    if (code && !unwound(s, code))
         return;
-    if (c->intr.pending.kind != X86_EVENT_NONE && !emu_debug_due(c)) {
-        struct x86_event event = c->intr.pending;
-
-        c->intr.pending.kind = X86_EVENT_NONE;
-        emu_inject(c, &event);
-    }
-    run_blocks(s);
+    if (c->intr.pending.kind != X86_EVENT_NONE && !emu_debug_due(c) && !inject_pending(s))
+        return;
+    if (unlikely(s->check != NULL))
+        run_checked(s);
+    else
+        run_blocks(s);
 }
 
 /*
@@ -421,6 +493,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     state_flush(v); /* first: a new rip makes the old access void */
     step_end(STEP_REGISTERS);
     enter(s);
+    check_state_changed(s->assist.unanswered ? s->check : NULL);
     err = assist_unanswered(&s->assist);
     if (err) {
         leave(s);
@@ -448,6 +521,19 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 
 /* ---- completing exits --------------------------------------------------------------------- */
 
+static int checked_access(struct soft_vcpu *s, const struct accel_bus_ops *ops)
+{
+    bool again;
+    int err;
+
+    check_begin(s, CHECK_ASSIST, NULL, NULL);
+    err = assist_access(&s->assist, check_bus(s->check, ops));
+    if (!err && !check_end(s, 0, &again))
+        err = err_set(EIO, "vCPU %u: %s", s->vcpu.id, s->cpu.exit.fail.why);
+    check_state_changed(err ? s->check : NULL);
+    return err;
+}
+
 int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
 {
     struct soft_vcpu *s = soft(v);
@@ -458,7 +544,7 @@ int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
     v->valid = 0;
     s->assist.unanswered = open;
     enter(s);
-    err = assist_access(&s->assist, ops);
+    err = s->check ? checked_access(s, ops) : assist_access(&s->assist, ops);
     leave(s);
     return err;
 }
@@ -467,5 +553,6 @@ int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
 {
     state_flush(v);
     v->valid = 0;
+    check_state_changed(soft(v)->check);
     return assist_msr(&soft(v)->assist, value, fault);
 }

@@ -12,6 +12,15 @@
 
 /* ---- the jump cache ----------------------------------------------------------------- */
 
+void translate_unwound(struct soft_vcpu *s)
+{
+    struct translator *t = &s->tr;
+
+    if (t->interpreting && t->lockstep)
+        s->cpu.retired += (uint64_t)(t->interpreting - t->block->op);
+    t->interpreting = NULL;
+}
+
 static struct translate_jump *jump_of(struct translator *t, unsigned mmu, uint64_t linear)
 {
     return &t->jumps[mmu][linear & ((1u << TRANSLATE_JUMP_BITS) - 1)];
@@ -413,7 +422,10 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     unsigned mmu = c->mmu;
 
     t->mmu = mmu;
-    if (t->link) {
+    t->block = b;
+    if (t->lockstep) {
+        t->link = 0;
+    } else if (t->link) {
         uint32_t link = t->link - 1;
 
         t->link = 0;
@@ -440,8 +452,14 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
     c->r[X86_RIP_SLOT] = t->rip_page + op->next;
     t->link = 0;
     t->stats.interpreted++;
+    t->interpreting = op;
     op->fn(c, op);
+    t->interpreting = NULL;
     c->op = NULL;
     flags_in(t, c);
-    return op->ends || !c->end || c->hit || c->mmu != t->mmu;
+    if (!op->ends && c->end && !c->hit && c->mmu == t->mmu)
+        return false;
+    if (t->lockstep)
+        c->retired += (uint64_t)(op - t->block->op) + 1;
+    return true;
 }

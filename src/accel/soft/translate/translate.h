@@ -71,9 +71,12 @@ struct translator {
     uint32_t link_count, link_room;
     uint16_t jump_log[TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills;
-    unsigned mmu; /* that the code under way is for */
+    const struct block *block;         /* entered last */
+    const struct emu_op *interpreting; /* within translated code; it may unwind */
+    unsigned mmu;                      /* that the code under way is for */
     bool on;
-    bool counts; /* instructions are counted, for statistics */
+    bool lockstep; /* each block is left to C: no links, no jump cache, exact counts */
+    bool counts;   /* instructions are counted, for statistics */
     struct translate_stats stats;
 
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS];
@@ -100,6 +103,9 @@ bool translate_block(struct soft_vcpu *s, struct block *b);
 
 /* May the CPU, as it is now, run translated code? */
 bool translate_allowed(const struct emu_cpu *c);
+
+/* An instruction within translated code has unwound: count what was done before it. */
+void translate_unwound(struct soft_vcpu *s);
 
 /* Run b's code, which is there, and what it leads to. Unwinds as handlers do. */
 void translate_run(struct soft_vcpu *s, struct block *b);
