@@ -79,14 +79,19 @@ void fixture_create_with(struct fixture *f, const struct accel *accel, unsigned 
 void fixture_create_cpus(struct fixture *f, const struct accel *accel, unsigned want,
                          unsigned vcpus)
 {
+    fixture_create_config(f, accel, &(struct machine_config){.vcpus = vcpus, .want = want});
+}
+
+void fixture_create_config(struct fixture *f, const struct accel *accel,
+                           const struct machine_config *config)
+{
     static struct x86_cpuid cpuid;
-    const struct x86_cpuid_topology topology = {.vcpus = vcpus};
-    const struct machine_config config = {.vcpus = vcpus, .want = want};
+    const struct x86_cpuid_topology topology = {.vcpus = config->vcpus};
 
     f->accel = accel;
     f->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(f->ram, MAP_FAILED);
-    must(machine_create(&f->m, accel, &config), "machine_create");
+    must(machine_create(&f->m, accel, config), "machine_create");
     must(machine_map(f->m, GPA(0), RAM_SIZE, f->ram, MEM_RWX), "machine_map");
     must(vcpu_create(&f->v, f->m, 0), "vcpu_create");
     must(machine_default_cpuid(f->m, &topology, &cpuid), "machine_default_cpuid");

@@ -85,6 +85,8 @@ void fixture_create_with(struct fixture *f, const struct accel *accel, unsigned 
 /* There may be so many vCPUs; the first is made. */
 void fixture_create_cpus(struct fixture *f, const struct accel *accel, unsigned want,
                          unsigned vcpus);
+void fixture_create_config(struct fixture *f, const struct accel *accel,
+                           const struct machine_config *config);
 void fixture_destroy(struct fixture *f);
 
 /* Put code at CODE and point the vCPU there: real mode with all segments 0, or
