@@ -2,6 +2,7 @@
 #include "accel/soft/translate/tr.h"
 #include "base/err.h"
 #include "emu/bind.h"
+#include "emu/fpu.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -328,7 +329,8 @@ static void liveness(struct tr *tr)
 static void one(struct tr *tr)
 {
     tr->first_cold = tr->colds;
-    if (!emu_is_bound(tr->op) || !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr)))
+    if (!emu_is_bound(tr->op) ||
+        !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr, tr->op);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
         tr->cold[n].resume = tr->a.p;
@@ -388,9 +390,15 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
 
 /* ---- running ------------------------------------------------------------------------------- */
 
+/* Translated code has the guest's MXCSR, and must not raise exceptions on the host. */
+static bool masked(const struct emu_cpu *c)
+{
+    return (c->fpu.mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+}
+
 bool translate_allowed(const struct emu_cpu *c)
 {
-    return c->code64 && c->mmu < TRANSLATE_MMUS && (c->fpu.mxcsr & 0x1f80) == 0x1f80;
+    return c->code64 && c->mmu < TRANSLATE_MMUS && masked(c);
 }
 
 /* Status flags from and to where translated code has them. */
@@ -413,6 +421,11 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     unsigned mmu = c->mmu;
 
     t->mmu = mmu;
+    if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
+        translate_forget_linear(s);
+        t->link = 0;
+        t->vectors = c->vectors;
+    }
     if (t->link) {
         uint32_t link = t->link - 1;
 
@@ -443,5 +456,6 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
     op->fn(c, op);
     c->op = NULL;
     flags_in(t, c);
-    return op->ends || !c->end || c->hit || c->mmu != t->mmu;
+    return op->ends || !c->end || c->hit || c->mmu != t->mmu || c->vectors != t->vectors ||
+           !masked(c);
 }
