@@ -101,6 +101,8 @@ void tr_put(struct tr *tr, unsigned n, uint8_t from);
 
 /* What insn does to flags; an instruction that is not known reads and keeps all. (effects.c) */
 struct tr_effects tr_effects(const struct emu_op *op);
+/* Its part for what tr_vector knows; false: that does not know op. */
+bool tr_vector_effects(const struct emu_op *op, struct tr_effects *e);
 
 /* Does it keep all status flags, and which general registers may it write? (writes.c) */
 bool tr_keeps_flags(const struct emu_op *op);
@@ -162,6 +164,7 @@ bool tr_integer(struct tr *tr);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
 bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
+bool tr_vector(struct tr *tr);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 

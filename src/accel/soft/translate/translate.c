@@ -2,6 +2,7 @@
 #include "accel/soft/translate/tr.h"
 #include "base/err.h"
 #include "emu/bind.h"
+#include "emu/fpu.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -330,7 +331,8 @@ static void one(struct tr *tr)
     tr->first_cold = tr->colds;
     if (tr_jumps(tr->op))
         clear_of_start(tr);
-    if (!emu_is_bound(tr->op) || !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr)))
+    if (!emu_is_bound(tr->op) ||
+        !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr, tr->op);
     tr_flags_track(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
@@ -402,9 +404,15 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
 
 /* ---- running ------------------------------------------------------------------------------- */
 
+/* Translated code has the guest's MXCSR, and must not raise exceptions on the host. */
+static bool masked(const struct emu_cpu *c)
+{
+    return (c->fpu.mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+}
+
 bool translate_allowed(const struct emu_cpu *c)
 {
-    return c->code64 && c->mmu < TRANSLATE_MMUS && (c->fpu.mxcsr & 0x1f80) == 0x1f80;
+    return c->code64 && c->mmu < TRANSLATE_MMUS && masked(c);
 }
 
 /* Status flags from and to where translated code has them. */
@@ -427,6 +435,11 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     unsigned mmu = c->mmu;
 
     t->mmu = mmu;
+    if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
+        translate_forget_linear(s);
+        t->link = 0;
+        t->vectors = c->vectors;
+    }
     if (t->link) {
         uint32_t link = t->link - 1;
 
@@ -457,5 +470,6 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
     op->fn(c, op);
     c->op = NULL;
     flags_in(t, c);
-    return op->ends || !c->end || c->hit || c->mmu != t->mmu;
+    return op->ends || !c->end || c->hit || c->mmu != t->mmu || c->vectors != t->vectors ||
+           !masked(c);
 }
