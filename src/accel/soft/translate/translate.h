@@ -59,6 +59,7 @@ struct translator {
     uint64_t tmp_rcx;
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
     uint32_t host_mxcsr;
+    uint32_t tmp_mxcsr;
     uint32_t link; /* by which link code was left, index + 1; 0: by none */
 
     /* The stubs. */
@@ -74,6 +75,7 @@ struct translator {
     const struct block *block;         /* entered last */
     const struct emu_op *interpreting; /* within translated code; it may unwind */
     unsigned mmu;                      /* that the code under way is for */
+    uint8_t vectors; /* ... and emu_cpu.vectors that it and the jump cache are for */
     bool on;
     bool lockstep; /* each block is left to C: no links, no jump cache, exact counts */
     bool counts;   /* instructions are counted, for statistics */
