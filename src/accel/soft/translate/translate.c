@@ -184,7 +184,7 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 
     if (c == &none)
         tr->a.full = true;
-    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved};
+    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved, .vectors = tr->vectors};
     return c;
 }
 
@@ -294,10 +294,23 @@ void tr_exit_s1(struct tr *tr)
 
 /* ---- the interpreter, for one instruction ----------------------------------------------- */
 
-static void interpret(struct tr *tr, const struct emu_op *op)
+static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
 {
-    asm_mov_imm(&tr->a, S0, (uintptr_t)op);
-    asm_call_to(&tr->a, tr->t->code.rw + (tr->t->interpret - tr->t->code.rx));
+    return tr->t->code.rw + (rx - tr->t->code.rx);
+}
+
+static void interpret(struct tr *tr)
+{
+    if (tr->op->ends) {
+        count(tr, tr->op);
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
+        tr->ended = true;
+    } else {
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_call_to(&tr->a, stub(tr, tr->t->interpret));
+    }
+    tr->vectors = false;
 }
 
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
@@ -305,7 +318,8 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
     asm_land(&tr->a, c->from);
     tr->saved = c->saved;
     tr_flags_restore(tr);
-    interpret(tr, c->op);
+    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
+    asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     asm_jmp_to(&tr->a, c->resume);
 }
 
@@ -329,7 +343,7 @@ static void one(struct tr *tr)
 {
     tr->first_cold = tr->colds;
     if (!emu_is_bound(tr->op) || !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr)))
-        interpret(tr, tr->op);
+        interpret(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
         tr->cold[n].resume = tr->a.p;
 }
@@ -412,7 +426,6 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     uint64_t linear = c->r[X86_RIP_SLOT];
     unsigned mmu = c->mmu;
 
-    t->mmu = mmu;
     if (t->link) {
         uint32_t link = t->link - 1;
 
@@ -428,7 +441,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     flags_out(t, c);
 }
 
-bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 {
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
@@ -442,6 +455,33 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
     t->stats.interpreted++;
     op->fn(c, op);
     c->op = NULL;
+}
+
+bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    unsigned mmu = c->mmu;
+
+    interpret_op(s, op);
+    flags_in(&s->tr, c);
+    return op->ends || !c->end || c->hit || c->mmu != mmu;
+}
+
+/* What the run loop would do, when there is nothing to look at and the code is known. */
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    struct translator *t = &s->tr;
+    const struct translate_jump *j;
+
+    interpret_op(s, op);
     flags_in(t, c);
-    return op->ends || !c->end || c->hit || c->mmu != t->mmu;
+    if (atomic_load_explicit(&s->attention, memory_order_relaxed) ||
+        (c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit || !translate_allowed(c))
+        return NULL;
+    j = jump_of(t, c->mmu, c->r[X86_RIP_SLOT]);
+    if (j->minus != -c->r[X86_RIP_SLOT])
+        return NULL;
+    t->rip_page = j->page;
+    return j->code;
 }
