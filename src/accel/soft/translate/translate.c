@@ -77,9 +77,35 @@ int translate_init(struct soft_vcpu *s)
 void translate_free(struct soft_vcpu *s)
 {
     code_mem_free(&s->tr.code);
+    counts_free(s->tr.counts);
     free(s->tr.links);
     s->tr.links = NULL;
     s->tr.on = false;
+}
+
+void translate_count(struct soft_vcpu *s)
+{
+    if (s->tr.on)
+        s->tr.counts = counts_new();
+}
+
+unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, unsigned room)
+{
+    const struct translate_stats *t = &s->tr.stats;
+    const struct accel_stat all[] = {
+        {"blocks translated", t->translated},
+        {"bytes of translated code", t->bytes},
+        {"entries into translated code", t->entered},
+        {"instructions of blocks not translated", t->cold},
+        {"instructions interpreted from translated code", t->interpreted},
+        {"... as their checks failed", t->missed},
+    };
+    unsigned n = s->tr.on && room >= ARRAY_SIZE(all) ? ARRAY_SIZE(all) : 0;
+
+    if (!s->tr.counts) /* misses are not told from others */
+        n = MIN(n, ARRAY_SIZE(all) - 1);
+    memcpy(stats, all, n * sizeof(all[0]));
+    return s->tr.counts ? n + counts_stats(s->tr.counts, stats + n, room - n) : n;
 }
 
 void translate_reset(struct soft_vcpu *s)
@@ -318,6 +344,12 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
     asm_land(&tr->a, c->from);
     tr->saved = c->saved;
     tr_flags_restore(tr);
+    if (tr->t->counts)
+        asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                             .is_mem = true,
+                                             .mem = mem_gs(GS_TR(missing)),
+                                             .imm = 1,
+                                             .imm_size = 4});
     asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
     asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     asm_jmp_to(&tr->a, c->resume);
@@ -453,6 +485,11 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
     c->r[X86_RIP_SLOT] = t->rip_page + op->next;
     t->link = 0;
     t->stats.interpreted++;
+    if (t->counts) {
+        counts_add(t->counts, &op->i, t->missing);
+        t->stats.missed += t->missing;
+        t->missing = 0;
+    }
     op->fn(c, op);
     c->op = NULL;
 }
