@@ -45,6 +45,8 @@ static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const
 {
     struct translate_jump *j = jump_of(t, mmu, linear);
 
+    if (j->minus == -linear && j->code == code)
+        return;
     if (t->jump_fills < TRANSLATE_JUMP_LOG)
         t->jump_log[t->jump_fills] = (uint16_t)linear;
     t->jump_fills += t->jump_fills <= TRANSLATE_JUMP_LOG;
@@ -463,7 +465,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
 
         t->link = 0;
         link_to(t, link, b, mmu);
-    } else if (jump_of(t, mmu, linear)->code != code_of(t, b, mmu)) {
+    } else {
         jump_fill(t, mmu, linear, code_of(t, b, mmu));
     }
     t->rip_page = align_down(linear, PAGE_SIZE);
