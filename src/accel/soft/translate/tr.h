@@ -79,6 +79,8 @@ void tr_put(struct tr *tr, unsigned n, uint8_t from);
 
 /* What insn does to flags; an instruction that is not known reads and keeps all. (effects.c) */
 struct tr_effects tr_effects(const struct emu_op *op);
+/* Its part for what tr_vector knows; false: that does not know op. */
+bool tr_vector_effects(const struct emu_op *op, struct tr_effects *e);
 
 /* Are there flags in the host's that a check within tr->op would destroy? */
 bool tr_flags_needed(const struct tr *tr);
@@ -139,6 +141,7 @@ static inline unsigned tr_next(const struct tr *tr)
 bool tr_integer(struct tr *tr);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
+bool tr_vector(struct tr *tr);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 #include "accel/soft/translate/tr.h"
 #include "base/err.h"
 #include "emu/bind.h"
+#include "emu/fpu.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -376,7 +377,8 @@ static void liveness(struct tr *tr)
 static void one(struct tr *tr)
 {
     tr->first_cold = tr->colds;
-    if (!emu_is_bound(tr->op) || !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr)))
+    if (!emu_is_bound(tr->op) ||
+        !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
         tr->cold[n].resume = tr->a.p;
@@ -436,9 +438,15 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
 
 /* ---- running ------------------------------------------------------------------------------- */
 
+/* Translated code has the guest's MXCSR, and must not raise exceptions on the host. */
+static bool masked(const struct emu_cpu *c)
+{
+    return (c->fpu.mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+}
+
 bool translate_allowed(const struct emu_cpu *c)
 {
-    return c->code64 && c->mmu < TRANSLATE_MMUS && (c->fpu.mxcsr & 0x1f80) == 0x1f80;
+    return c->code64 && c->mmu < TRANSLATE_MMUS && masked(c);
 }
 
 /* Status flags from and to where translated code has them. */
@@ -460,6 +468,11 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     uint64_t linear = c->r[X86_RIP_SLOT];
     unsigned mmu = c->mmu;
 
+    if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
+        translate_forget_linear(s);
+        t->link = 0;
+        t->vectors = c->vectors;
+    }
     if (t->link) {
         uint32_t link = t->link - 1;
 
@@ -503,7 +516,8 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
 
     interpret_op(s, op);
     flags_in(&s->tr, c);
-    return op->ends || !c->end || c->hit || c->mmu != mmu;
+    return op->ends || !c->end || c->hit || c->mmu != mmu || c->vectors != s->tr.vectors ||
+           !masked(c);
 }
 
 /* What the run loop would do, when there is nothing to look at and the code is known. */
@@ -516,7 +530,8 @@ const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op)
     interpret_op(s, op);
     flags_in(t, c);
     if (atomic_load_explicit(&s->attention, memory_order_relaxed) ||
-        (c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit || !translate_allowed(c))
+        (c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit || !translate_allowed(c) ||
+        c->vectors != t->vectors)
         return NULL;
     j = jump_of(t, c->mmu, c->r[X86_RIP_SLOT]);
     if (j->minus != -c->r[X86_RIP_SLOT])
