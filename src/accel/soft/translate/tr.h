@@ -39,6 +39,8 @@ struct tr_cold {
     } kind;
     bool saved;    /* status flags are in flags_ax */
     bool vectors;  /* vector registers are loaded */
+    bool poll;     /* an exit that looks whether somebody waits */
+    uint8_t mmu;   /* that the code there is for */
     uint8_t *from; /* jumps here: where its displacement ends */
     uint8_t *resume;
     const struct emu_op *op;
@@ -53,10 +55,11 @@ struct tr {
     struct host_asm a;
     struct block *b;
     const struct emu_op *op; /* being translated */
-    unsigned mmu;
+    unsigned mmu; /* at tr->op: STAC and CLAC change it */
     uint16_t live[BLOCK_MAX_INSNS + 1]; /* status flags needed before instruction n */
     bool saved;                         /* status flags are in flags_ax now */
     bool vectors;                       /* vector registers are known to be loaded */
+    unsigned shadow;                    /* 1: tr->op is in STI's shadow; 2: the next one will be */
     bool ended;                         /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS];
     unsigned colds;
@@ -141,7 +144,13 @@ static inline unsigned tr_next(const struct tr *tr)
 bool tr_integer(struct tr *tr);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
+bool tr_system(struct tr *tr);
 bool tr_vector(struct tr *tr);
+
+/* Of those of tr_system: does it, however it is done, leave status flags alone? */
+bool tr_system_keeps_flags(const struct emu_op *op);
+/* The interrupt shadow is over. No flags. */
+void tr_shadow_end(struct tr *tr);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 

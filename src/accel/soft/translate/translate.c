@@ -213,7 +213,9 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 
     if (c == &none)
         tr->a.full = true;
-    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved, .vectors = tr->vectors};
+    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved, .vectors = tr->vectors,
+                           .poll = tr->shadow == 1,
+                           .mmu = (uint8_t)tr->mmu};
     return c;
 }
 
@@ -292,17 +294,22 @@ static bool is_backward(const struct tr_cold *c)
 
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
-    if (!same_page(c->target) || tr->t->counts || is_backward(c)) {
+    bool polls = is_backward(c) || c->poll;
+
+    tr->mmu = c->mmu;
+    if (!same_page(c->target) || tr->t->counts || polls) {
         asm_land(&tr->a, c->from);
         count(tr, c->op);
-        if (is_backward(c) && same_page(c->target))
+        if (c->poll)
+            tr_shadow_end(tr);
+        if (polls && same_page(c->target))
             poll(tr, c->target);
     }
     if (!same_page(c->target)) {
         tr_rip(tr, S1, c->target);
         asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
     } else {
-        bool direct = !tr->t->counts && !is_backward(c);
+        bool direct = !tr->t->counts && !polls;
 
         link_here(tr, direct ? c->from : asm_jmp(&tr->a), c->target);
     }
@@ -317,6 +324,8 @@ void tr_exit(struct tr *tr, int64_t target)
 void tr_exit_s1(struct tr *tr)
 {
     count(tr, tr->op);
+    if (tr->shadow == 1)
+        tr_shadow_end(tr);
     asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
     tr->ended = true;
 }
@@ -378,16 +387,21 @@ static void one(struct tr *tr)
 {
     tr->first_cold = tr->colds;
     if (!emu_is_bound(tr->op) ||
-        !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
+        !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
         tr->cold[n].resume = tr->a.p;
+    if (tr->shadow == 1 && !tr->ended) {
+        tr_shadow_end(tr);
+        poll(tr, tr->op->next);
+    }
+    tr->shadow /= 2;
 }
 
 /* Where a dropped block's code leads to: out, at its own start. */
 static void gone(struct tr *tr)
 {
-    tr->b->gone[tr->mmu] = offset_of(tr, tr->a.p);
+    tr->b->gone[tr->s->cpu.mmu] = offset_of(tr, tr->a.p);
     leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
 }
 
@@ -429,7 +443,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
         t->link_count = links;
         return false;
     }
-    b->code[tr.mmu] = (uint32_t)begin;
+    b->code[s->cpu.mmu] = (uint32_t)begin;
     t->code.used = (size_t)(tr.a.p - t->code.rw);
     t->stats.translated++;
     t->stats.bytes += t->code.used - begin;
@@ -446,7 +460,7 @@ static bool masked(const struct emu_cpu *c)
 
 bool translate_allowed(const struct emu_cpu *c)
 {
-    return c->code64 && c->mmu < TRANSLATE_MMUS && masked(c);
+    return c->code64 && c->mmu < TRANSLATE_MMUS && (!c->cpl || c->cpl == 3) && masked(c);
 }
 
 /* Status flags from and to where translated code has them. */
@@ -492,6 +506,7 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 {
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
+    bool shadow = c->intr.shadow;
 
     flags_out(t, c);
     c->first = NULL;
@@ -506,6 +521,8 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
         t->missing = 0;
     }
     op->fn(c, op);
+    if (unlikely(shadow))
+        c->intr.shadow = 0;
     c->op = NULL;
 }
 

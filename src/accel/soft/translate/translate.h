@@ -58,7 +58,7 @@ struct translator {
     /* What translated code uses. */
     uint64_t rip_page; /* linear address of the page of the code that runs */
     uint64_t host_rsp; /* the stack's place in translated code */
-    uint64_t tmp_rcx;
+    uint64_t tmp_rcx, tmp_flags;
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
     uint32_t host_mxcsr;
     uint32_t vectors_absent; /* the guest's vector registers and MXCSR are in emu_cpu only */
