@@ -62,6 +62,25 @@ static bool is_kernel(const struct tr *tr)
 
 /* ---- interrupts ----------------------------------------------------------------------- */
 
+bool tr_is_branch(const struct emu_op *op)
+{
+    const struct x86_insn *i = &op->i;
+
+    if (i->flags & X86_VEX || i->osize != 8)
+        return false;
+    if (i->map == X86_MAP_0F)
+        return i->opcode >= 0x80 && i->opcode <= 0x8f;
+    switch (i->map == X86_MAP_1B ? i->opcode : 0) {
+    case 0x70 ... 0x7f:
+    case 0xc2:
+    case 0xc3:
+    case 0xe8:
+    case 0xe9:
+    case 0xeb: return true;
+    default: return false;
+    }
+}
+
 /* May the shadow of STI end behind op within this code? Not if it leaves, or cares. */
 static bool ends_shadow(const struct emu_op *op)
 {
@@ -69,11 +88,13 @@ static bool ends_shadow(const struct emu_op *op)
     bool io = i->map == X86_MAP_1B &&
               ((i->opcode >= 0x6c && i->opcode <= 0x6f) || (i->opcode & 0xf4) == 0xe4);
 
-    return !op->ends && !io && !(i->map == X86_MAP_1B && i->opcode == 0xfb);
+    return tr_is_branch(op) || (!op->ends && !io && !(i->map == X86_MAP_1B && i->opcode == 0xfb));
 }
 
-/* The interrupt shadow is for the next instruction, which is of the same code: it ends the shadow
- * and then looks whether somebody waits. */
+/*
+ * The interrupt shadow is for the next instruction, which is of the same code: it ends the shadow
+ * and then looks whether somebody waits. A branch ends it before, as it has no exit to show it in.
+ */
 static bool sti(struct tr *tr)
 {
     if (tr->op + 1 == tr->b->op + tr->b->count || !ends_shadow(tr->op + 1))

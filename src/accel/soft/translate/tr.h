@@ -144,6 +144,7 @@ static inline unsigned tr_next(const struct tr *tr)
 bool tr_integer(struct tr *tr);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
+bool tr_is_branch(const struct emu_op *op); /* that tr_branch may translate */
 bool tr_system(struct tr *tr);
 bool tr_vector(struct tr *tr);
 

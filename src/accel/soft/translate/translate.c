@@ -300,8 +300,6 @@ static void cold_exit(struct tr *tr, const struct tr_cold *c)
     if (!same_page(c->target) || tr->t->counts || polls) {
         asm_land(&tr->a, c->from);
         count(tr, c->op);
-        if (c->poll)
-            tr_shadow_end(tr);
         if (polls && same_page(c->target))
             poll(tr, c->target);
     }
@@ -324,8 +322,6 @@ void tr_exit(struct tr *tr, int64_t target)
 void tr_exit_s1(struct tr *tr)
 {
     count(tr, tr->op);
-    if (tr->shadow == 1)
-        tr_shadow_end(tr);
     asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
     tr->ended = true;
 }
@@ -385,14 +381,19 @@ static void liveness(struct tr *tr)
 
 static void one(struct tr *tr)
 {
+    bool branch = tr_is_branch(tr->op);
+
     tr->first_cold = tr->colds;
+    if (tr->shadow == 1 && branch)
+        tr_shadow_end(tr);
     if (!emu_is_bound(tr->op) ||
         !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
         tr->cold[n].resume = tr->a.p;
     if (tr->shadow == 1 && !tr->ended) {
-        tr_shadow_end(tr);
+        if (!branch)
+            tr_shadow_end(tr);
         poll(tr, tr->op->next);
     }
     tr->shadow /= 2;
