@@ -79,7 +79,8 @@ void block_cache_free(struct block_cache *b);
 static inline uint32_t block_key(const struct emu_cpu *c)
 {
     return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
-           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6;
+           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6 |
+           (uint32_t) !!(c->cr4 & CR4_SMAP) << 8;
 }
 
 /* The jump cache's entry for a linear address. */

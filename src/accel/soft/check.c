@@ -174,7 +174,6 @@ int check_create(struct soft_vcpu *s)
     k->stale = true;
     s->check = k;
     s->tr.lockstep = true;
-    s->tr.counts = true;
     return 0;
 }
 
@@ -323,6 +322,7 @@ static void do_op(struct emu_cpu *ref, const struct emu_op *op)
     ref->op = op;
     ref->r[X86_RIP_SLOT] += op->i.len;
     ref->end = op;
+    ref->intr.shadow = 0; /* that of the instruction before */
     op->fn(ref, op);
     ref->r[X86_RIP_SLOT] &= ref->rip_mask;
     ref->op = NULL;

@@ -24,6 +24,7 @@ struct soft_machine {
     uint64_t start_tsc; /* the host's then: zero of all vCPUs' TSCs */
     struct code_map code;
     enum accel_engine engine;
+    bool count;                         /* machine_config.count */
     struct soft_vcpu *vcpu[SOFT_VCPUS]; /* by ID; NULL: none; all are created before one runs */
 };
 

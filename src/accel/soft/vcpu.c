@@ -93,6 +93,8 @@ static int engine_start(struct soft_vcpu *s, enum accel_engine engine)
 {
     int err = engine == ACCEL_ENGINE_INTERPRET ? 0 : translate_init(s);
 
+    if (((struct soft_machine *)s->vcpu.machine)->count)
+        translate_count(s);
     if (engine == ACCEL_ENGINE_BEST) /* without it, the interpreter does all */
         return 0;
     return !err && engine == ACCEL_ENGINE_CHECK ? check_create(s) : err;
@@ -247,7 +249,8 @@ unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
     };
 
     memcpy(stats, all, sizeof(all));
-    return ARRAY_SIZE(all);
+    return ARRAY_SIZE(all) +
+           translate_stats(soft(v), stats + ARRAY_SIZE(all), ACCEL_STATS - ARRAY_SIZE(all));
 }
 
 /* ---- run ------------------------------------------------------------------------------- */
@@ -339,6 +342,15 @@ static inline void block_run(struct emu_cpu *c, const struct block *b)
     c->first = NULL;
 }
 
+/* A block by the interpreter, which is told from what translated code retires. */
+static inline void block_cold(struct soft_vcpu *s, const struct block *b)
+{
+    uint64_t before = s->cpu.retired;
+
+    block_run(&s->cpu, b);
+    s->tr.stats.cold += s->cpu.retired - before;
+}
+
 /* MSRs that are the engine's own. True: answered, rip is behind the instruction. */
 static bool own_msr(struct soft_vcpu *s)
 {
@@ -393,7 +405,7 @@ static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
         if (unlikely(!b))
             emu_one(c);
         else if (!run_translated(s, b))
-            block_run(c, b);
+            block_cold(s, b);
     }
 }
 

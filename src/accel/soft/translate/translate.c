@@ -13,11 +13,18 @@
 
 /* ---- the jump cache ----------------------------------------------------------------- */
 
+static bool counting(const struct translator *t)
+{
+    return t->counts || t->lockstep;
+}
+
 void translate_unwound(struct soft_vcpu *s)
 {
     struct translator *t = &s->tr;
 
-    if (t->interpreting && t->lockstep)
+    if (t->interpreting && t->interpreting->ends && counting(t))
+        s->cpu.retired--; /* it was counted beforehand */
+    else if (t->interpreting && t->lockstep)
         s->cpu.retired += (uint64_t)(t->interpreting - t->block->op);
     t->interpreting = NULL;
 }
@@ -89,9 +96,35 @@ int translate_init(struct soft_vcpu *s)
 void translate_free(struct soft_vcpu *s)
 {
     code_mem_free(&s->tr.code);
+    counts_free(s->tr.counts);
     free(s->tr.links);
     s->tr.links = NULL;
     s->tr.on = false;
+}
+
+void translate_count(struct soft_vcpu *s)
+{
+    if (s->tr.on)
+        s->tr.counts = counts_new();
+}
+
+unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, unsigned room)
+{
+    const struct translate_stats *t = &s->tr.stats;
+    const struct accel_stat all[] = {
+        {"blocks translated", t->translated},
+        {"bytes of translated code", t->bytes},
+        {"entries into translated code", t->entered},
+        {"instructions of blocks not translated", t->cold},
+        {"instructions interpreted from translated code", t->interpreted},
+        {"... as their checks failed", t->missed},
+    };
+    unsigned n = s->tr.on && room >= ARRAY_SIZE(all) ? ARRAY_SIZE(all) : 0;
+
+    if (!s->tr.counts) /* misses are not told from others */
+        n = MIN(n, ARRAY_SIZE(all) - 1);
+    memcpy(stats, all, n * sizeof(all[0]));
+    return s->tr.counts ? n + counts_stats(s->tr.counts, stats + n, room - n) : n;
 }
 
 void translate_reset(struct soft_vcpu *s)
@@ -196,7 +229,12 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 
     if (c == &none)
         tr->a.full = true;
-    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved};
+    *c = (struct tr_cold){.from = from,
+                          .op = tr->op,
+                          .saved = tr->saved,
+                          .vectors = tr->vectors,
+                          .poll = tr->shadow == 1,
+                          .mmu = (uint8_t)tr->mmu};
     return c;
 }
 
@@ -216,7 +254,7 @@ void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
 /* Instructions done since the block's start, up to and with op. */
 static void count(struct tr *tr, const struct emu_op *op)
 {
-    if (!tr->t->counts)
+    if (!counting(tr->t))
         return;
     asm_load(&tr->a, S0, mem_gs(GS_CPU(retired)));
     asm_lea(&tr->a, S0, mem_at(S0, (int32_t)(op - tr->b->op) + 1));
@@ -253,8 +291,8 @@ static void link_here(struct tr *tr, uint8_t *from, int64_t target)
     leave(tr, target, made ? tr->t->link_count : 0);
 }
 
-/* Has somebody something to say? Flags are live. */
-static void poll(struct tr *tr, int64_t target)
+/* Has somebody something to say? Flags are live. uncounted: not counted yet up to there. */
+static void poll(struct tr *tr, int64_t target, const struct emu_op *uncounted)
 {
     uint8_t *quiet;
 
@@ -262,6 +300,8 @@ static void poll(struct tr *tr, int64_t target)
     asm_load32(&tr->a, RCX, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
     quiet = asm_jrcxz(&tr->a);
     asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+    if (uncounted)
+        count(tr, uncounted);
     leave(tr, target, 0);
     asm_land_short(&tr->a, quiet);
     asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
@@ -275,17 +315,20 @@ static bool is_backward(const struct tr_cold *c)
 
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
-    if (!same_page(c->target) || tr->t->counts || is_backward(c)) {
+    bool polls = is_backward(c) || c->poll;
+
+    tr->mmu = c->mmu;
+    if (!same_page(c->target) || counting(tr->t) || polls) {
         asm_land(&tr->a, c->from);
         count(tr, c->op);
-        if (is_backward(c) && same_page(c->target))
-            poll(tr, c->target);
+        if (polls && same_page(c->target))
+            poll(tr, c->target, NULL);
     }
     if (!same_page(c->target)) {
         tr_rip(tr, S1, c->target);
         asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
     } else {
-        bool direct = !tr->t->counts && !is_backward(c);
+        bool direct = !counting(tr->t) && !polls;
 
         link_here(tr, direct ? c->from : asm_jmp(&tr->a), c->target);
     }
@@ -306,10 +349,23 @@ void tr_exit_s1(struct tr *tr)
 
 /* ---- the interpreter, for one instruction ----------------------------------------------- */
 
-static void interpret(struct tr *tr, const struct emu_op *op)
+static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
 {
-    asm_mov_imm(&tr->a, S0, (uintptr_t)op);
-    asm_call_to(&tr->a, tr->t->code.rw + (tr->t->interpret - tr->t->code.rx));
+    return tr->t->code.rw + (rx - tr->t->code.rx);
+}
+
+static void interpret(struct tr *tr)
+{
+    if (tr->op->ends) {
+        count(tr, tr->op);
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
+        tr->ended = true;
+    } else {
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_call_to(&tr->a, stub(tr, tr->t->interpret));
+    }
+    tr->vectors = false;
 }
 
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
@@ -317,7 +373,14 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
     asm_land(&tr->a, c->from);
     tr->saved = c->saved;
     tr_flags_restore(tr);
-    interpret(tr, c->op);
+    if (counting(tr->t))
+        asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                             .is_mem = true,
+                                             .mem = mem_gs(GS_TR(missing)),
+                                             .imm = 1,
+                                             .imm_size = 4});
+    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
+    asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     asm_jmp_to(&tr->a, c->resume);
 }
 
@@ -337,21 +400,31 @@ static void clear_of_start(struct tr *tr)
 
 static void one(struct tr *tr)
 {
+    bool branch = tr_is_branch(tr->op);
+
     tr->first_cold = tr->colds;
     if (tr_jumps(tr->op))
         clear_of_start(tr);
+    if (tr->shadow == 1 && branch)
+        tr_shadow_end(tr);
     if (!emu_is_bound(tr->op) ||
-        !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
-        interpret(tr, tr->op);
+        !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
+        interpret(tr);
     tr_flags_track(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
         tr->cold[n].resume = tr->a.p;
+    if (tr->shadow == 1 && !tr->ended) {
+        if (!branch)
+            tr_shadow_end(tr);
+        poll(tr, tr->op->next, tr->op);
+    }
+    tr->shadow /= 2;
 }
 
 /* Where a dropped block's code leads to: out, at its own start. */
 static void gone(struct tr *tr)
 {
-    tr->b->gone[tr->mmu] = offset_of(tr, tr->a.p);
+    tr->b->gone[tr->s->cpu.mmu] = offset_of(tr, tr->a.p);
     leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
 }
 
@@ -404,7 +477,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
         t->link_count = links;
         return false;
     }
-    b->code[tr.mmu] = (uint32_t)begin;
+    b->code[s->cpu.mmu] = (uint32_t)begin;
     t->code.used = (size_t)(tr.a.p - t->code.rw);
     t->stats.translated++;
     t->stats.bytes += t->code.used - begin;
@@ -421,7 +494,7 @@ static bool masked(const struct emu_cpu *c)
 
 bool translate_allowed(const struct emu_cpu *c)
 {
-    return c->code64 && c->mmu < TRANSLATE_MMUS && masked(c);
+    return c->code64 && c->mmu < TRANSLATE_MMUS && (!c->cpl || c->cpl == 3) && masked(c);
 }
 
 /* Status flags from and to where translated code has them. */
@@ -443,7 +516,6 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     uint64_t linear = c->r[X86_RIP_SLOT];
     unsigned mmu = c->mmu;
 
-    t->mmu = mmu;
     t->block = b;
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
         translate_forget_linear(s);
@@ -467,10 +539,11 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     flags_out(t, c);
 }
 
-bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 {
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
+    bool shadow = c->intr.shadow;
 
     flags_out(t, c);
     c->first = NULL;
@@ -480,13 +553,54 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
     t->link = 0;
     t->stats.interpreted++;
     t->interpreting = op;
+    if (t->counts) {
+        counts_add(t->counts, &op->i, t->missing);
+        t->stats.missed += t->missing;
+        t->missing = 0;
+    }
     op->fn(c, op);
     t->interpreting = NULL;
+    if (unlikely(shadow))
+        c->intr.shadow = 0;
     c->op = NULL;
-    flags_in(t, c);
-    if (!op->ends && c->end && !c->hit && c->mmu == t->mmu && c->vectors == t->vectors && masked(c))
+}
+
+/* In lockstep, the block is left here. */
+static void count_to(struct soft_vcpu *s, const struct emu_op *op)
+{
+    if (s->tr.lockstep)
+        s->cpu.retired += (uint64_t)(op - s->tr.block->op) + 1;
+}
+
+bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    unsigned mmu = c->mmu;
+
+    interpret_op(s, op);
+    flags_in(&s->tr, c);
+    if (!op->ends && c->end && !c->hit && c->mmu == mmu && c->vectors == s->tr.vectors && masked(c))
         return false;
-    if (t->lockstep)
-        c->retired += (uint64_t)(op - t->block->op) + 1;
+    count_to(s, op);
     return true;
+}
+
+/* What the run loop would do, when there is nothing to look at and the code is known. */
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    struct translator *t = &s->tr;
+    const struct translate_jump *j;
+
+    interpret_op(s, op);
+    flags_in(t, c);
+    if (atomic_load_explicit(&s->attention, memory_order_relaxed) ||
+        (c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit || !translate_allowed(c) ||
+        c->vectors != t->vectors)
+        return NULL;
+    j = jump_of(t, c->mmu, c->r[X86_RIP_SLOT]);
+    if (j->minus != -c->r[X86_RIP_SLOT])
+        return NULL;
+    t->rip_page = j->page;
+    return j->code;
 }
