@@ -25,32 +25,43 @@ static void jumps_empty(struct translator *t)
         t->jumps[mmu][0].minus = 1;
 }
 
-void translate_forget_linear(struct soft_vcpu *s)
+static void jumps_clear(struct translator *t, unsigned half)
+{
+    for (unsigned n = 0; n < t->jump_fills[half]; n++)
+        for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
+            t->jumps[mmu][t->jump_log[half][n]].minus = 0;
+    t->jump_fills[half] = 0;
+}
+
+/* Entries that are known by the log; else all, whatever they are of. */
+void translate_forget(struct soft_vcpu *s, unsigned halves)
 {
     struct translator *t = &s->tr;
+    bool all = false;
 
-    if (!t->jump_fills)
-        return;
-    if (t->jump_fills <= TRANSLATE_JUMP_LOG) {
-        for (unsigned n = 0; n < t->jump_fills; n++)
-            for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-                t->jumps[mmu][t->jump_log[n]].minus = 0;
-    } else {
+    for (unsigned half = 0; half < EMU_HALVES; half++)
+        all |= halves & BIT(half) && t->jump_fills[half] > TRANSLATE_JUMP_LOG;
+    if (all) {
         madvise(t->jumps, sizeof(t->jumps), MADV_DONTNEED);
+        memset(t->jump_fills, 0, sizeof(t->jump_fills));
     }
-    t->jump_fills = 0;
+    for (unsigned half = 0; half < EMU_HALVES; half++) {
+        if (halves & BIT(half))
+            jumps_clear(t, half);
+    }
     jumps_empty(t);
 }
 
 static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code)
 {
     struct translate_jump *j = jump_of(t, mmu, linear);
+    unsigned half = emu_half(linear);
 
     if (j->minus == -linear && j->code == code)
         return;
-    if (t->jump_fills < TRANSLATE_JUMP_LOG)
-        t->jump_log[t->jump_fills] = (uint16_t)linear;
-    t->jump_fills += t->jump_fills <= TRANSLATE_JUMP_LOG;
+    if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
+        t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
+    t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
     *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE), 0};
 }
 
@@ -121,7 +132,7 @@ void translate_reset(struct soft_vcpu *s)
     t->link_count = 0;
     t->link = 0;
     t->stats.flushes++;
-    translate_forget_linear(s);
+    translate_forget(s, BIT(0) | BIT(1));
 }
 
 /* ---- links ------------------------------------------------------------------------------ */
@@ -484,7 +495,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     unsigned mmu = c->mmu;
 
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
-        translate_forget_linear(s);
+        translate_forget(s, BIT(0) | BIT(1));
         t->link = 0;
         t->vectors = c->vectors;
     }
