@@ -126,6 +126,8 @@ static inline unsigned tr_next(const struct tr *tr)
 /* ---- instructions: true when translated. Nothing was emitted when not. --------------- */
 
 bool tr_integer(struct tr *tr);
+/* Has the host what they need? Vectors apart, that is x86-64-v3. */
+bool tr_host_suffices(void);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
 

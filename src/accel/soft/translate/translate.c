@@ -58,8 +58,8 @@ int translate_init(struct soft_vcpu *s)
     struct translator *t = &s->tr;
     int err;
 
-    if (!__builtin_cpu_supports("bmi2"))
-        return err_set(ENOTSUP, "the host's processor lacks BMI2");
+    if (!tr_host_suffices())
+        return err_set(ENOTSUP, "the host's processor lacks BMI2, or what came with it");
     err = code_mem_init(&t->code, TRANSLATE_CODE);
     if (err)
         return err_set(-err, "no memory for translated code");

@@ -59,6 +59,7 @@ struct translator {
     uint64_t rip_page; /* linear address of the page of the code that runs */
     uint64_t host_rsp; /* the stack's place in translated code */
     uint64_t tmp_rcx;
+    uint64_t tmp;      /* of one instruction */
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
     uint32_t host_mxcsr;
     uint32_t missing; /* with `counts`: a check failed, the interpreter is called for that */
