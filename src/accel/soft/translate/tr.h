@@ -35,6 +35,7 @@ struct tr_effects {
 struct tr_cold {
     enum {
         COLD_INTERPRET, /* one call of the interpreter, then back to `resume` */
+        COLD_MISS,      /* ditto, but guest RCX is in tmp_rcx */
         COLD_EXIT,      /* go to offset `target` of the page: by link, or by the jump cache */
     } kind;
     bool saved;    /* status flags are in flags_ax */
@@ -111,8 +112,17 @@ void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target);
 
 /* Go on at the page's offset `target`. Flags are live. */
 void tr_exit(struct tr *tr, int64_t target);
-/* Go on at the linear address in S1. */
-void tr_exit_s1(struct tr *tr);
+
+/*
+ * Jumps to the linear address in S1. tr_find looks it up and destroys S1; when it is not known, or
+ * somebody wants attention, the interpreter does the instruction: so it finds bad addresses,
+ * and nothing may be changed before. Then either tr_go_found, with nothing between but what
+ * leaves S0 alone; or tr_keep_found, any checks and changes, tr_go_kept. No flags.
+ */
+void tr_find(struct tr *tr);
+void tr_go_found(struct tr *tr);
+void tr_keep_found(struct tr *tr);
+void tr_go_kept(struct tr *tr);
 
 /* S1 = linear address of the page's offset `target`; no flags. */
 void tr_rip(struct tr *tr, uint8_t to, int64_t target);
