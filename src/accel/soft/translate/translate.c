@@ -2,6 +2,7 @@
 #include "accel/soft/translate/tr.h"
 #include "base/err.h"
 #include "emu/bind.h"
+#include "emu/fpu.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -374,25 +375,27 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
 
 /* ---- a block ------------------------------------------------------------------------------ */
 
-static void liveness(struct tr *tr)
+/* The first bytes are a jump once the block is dropped (translate_drop): no link lies there, which
+ * may still be aimed elsewhere then. */
+static void clear_of_start(struct tr *tr)
 {
-    const struct block *b = tr->b;
+    static const uint8_t nops[][4] = {
+        {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}, {0x0f, 0x1f, 0x40, 0x00}};
+    ptrdiff_t used = tr->a.p - tr->a.start;
 
-    tr->live[b->count] = FLAG_STATUS;
-    for (unsigned n = b->count; n-- > 0;) {
-        struct tr_effects e = tr_effects(&b->op[n]);
-        bool jcc = (b->op[n].i.map == X86_MAP_1B && (b->op[n].i.opcode & 0xf0) == 0x70) ||
-                   (b->op[n].i.map == X86_MAP_0F && (b->op[n].i.opcode & 0xf0) == 0x80);
-
-        tr->live[n] = (uint16_t)((tr->live[n + 1] & ~e.kills) | e.reads | (jcc ? FLAG_STATUS : 0));
-    }
+    if (used < 4)
+        asm_bytes(&tr->a, nops[3 - used], (unsigned)(4 - used));
 }
 
 static void one(struct tr *tr)
 {
     tr->first_cold = tr->colds;
-    if (!emu_is_bound(tr->op) || !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr)))
+    if (tr_jumps(tr->op))
+        clear_of_start(tr);
+    if (!emu_is_bound(tr->op) ||
+        !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr, tr->op);
+    tr_flags_track(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
         tr->cold[n].resume = tr->a.p;
 }
@@ -408,13 +411,15 @@ static void emit(struct tr *tr)
 {
     struct block *b = tr->b;
 
-    liveness(tr);
+    tr_liveness(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
         one(tr);
     }
-    if (!tr->ended)
+    if (!tr->ended) {
+        clear_of_start(tr);
         tr_exit(tr, tr->op->next);
+    }
     for (unsigned n = 0; n < tr->colds; n++) {
         if (tr->cold[n].kind == COLD_EXIT)
             cold_exit(tr, &tr->cold[n]);
@@ -422,6 +427,15 @@ static void emit(struct tr *tr)
             cold_interpret(tr, &tr->cold[n]);
     }
     gone(tr);
+}
+
+/* The page that b is of, as the host has it. */
+static const uint8_t *page_of(struct soft_vcpu *s, const struct block *b)
+{
+    gpa_t page = GPA(align_down(b->gpa, PAGE_SIZE));
+    const struct mem_slot *slot = guest_mem_find(s->cpu.mem, page);
+
+    return slot ? slot->hva + (page.v - slot->gpa.v) : NULL;
 }
 
 bool translate_block(struct soft_vcpu *s, struct block *b)
@@ -433,7 +447,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
 
     if (!range_in(begin, BLOCK_CODE, t->code.size))
         return false;
-    tr = (struct tr){.s = s, .t = t, .b = b, .mmu = s->cpu.mmu};
+    tr = (struct tr){.s = s, .t = t, .b = b, .mmu = s->cpu.mmu, .page = page_of(s, b)};
     tr.a = (struct host_asm){.start = t->code.rw + begin,
                              .p = t->code.rw + begin,
                              .end = t->code.rw + begin + BLOCK_CODE};
@@ -451,9 +465,15 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
 
 /* ---- running ------------------------------------------------------------------------------- */
 
+/* Translated code has the guest's MXCSR, and must not raise exceptions on the host. */
+static bool masked(const struct emu_cpu *c)
+{
+    return (c->fpu.mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+}
+
 bool translate_allowed(const struct emu_cpu *c)
 {
-    return c->code64 && c->mmu < TRANSLATE_MMUS && (c->fpu.mxcsr & 0x1f80) == 0x1f80;
+    return c->code64 && c->mmu < TRANSLATE_MMUS && masked(c);
 }
 
 /* Status flags from and to where translated code has them. */
@@ -476,6 +496,11 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     unsigned mmu = c->mmu;
 
     t->mmu = mmu;
+    if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
+        translate_forget_linear(s);
+        t->link = 0;
+        t->vectors = c->vectors;
+    }
     if (t->link) {
         uint32_t link = t->link - 1;
 
@@ -506,5 +531,6 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
     op->fn(c, op);
     c->op = NULL;
     flags_in(t, c);
-    return op->ends || !c->end || c->hit || c->mmu != t->mmu;
+    return op->ends || !c->end || c->hit || c->mmu != t->mmu || c->vectors != t->vectors ||
+           !masked(c);
 }

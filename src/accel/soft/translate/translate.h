@@ -61,6 +61,7 @@ struct translator {
     const uint8_t *kept_code;
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
     uint32_t host_mxcsr;
+    uint32_t tmp_mxcsr;
     uint32_t link; /* by which link code was left, index + 1; 0: by none */
 
     /* The stubs. */
@@ -73,7 +74,8 @@ struct translator {
     uint32_t link_count, link_room;
     uint16_t jump_log[TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills;
-    unsigned mmu; /* that the code under way is for */
+    unsigned mmu;    /* that the code under way is for */
+    uint8_t vectors; /* ... and emu_cpu.vectors that it and the jump cache are for */
     bool on;
     bool counts; /* instructions are counted, for statistics */
     struct translate_stats stats;
