@@ -11,7 +11,7 @@
 /*
  * Set op->fn (and op->ends) for op->i, or return false: not this topic's. A
  * binder may depend on the CPU's mode as far as a block's key holds it
- * (c->mode, long_mode, protected_mode, vm86, cpl == 3) and on c->features.
+ * (c->mode, long_mode, protected_mode, vm86, cpl == 3, vectors) and on c->features.
  * Serialising instructions end their block: what another vCPU wrote behind them
  * must be seen (SDM Vol. 3A 8.1.3).
  */

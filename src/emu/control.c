@@ -43,6 +43,7 @@ void control_set_cr0(struct emu_cpu *c, uint64_t value)
     if (changed & CR0_PG)
         long_mode_switch(c, value);
     c->cr0 = value;
+    emu_vectors_changed(c);
     if (changed & (CR0_PG | CR0_WP | CR0_PE)) {
         emu_mode_changed(c);
         emu_tlb_flush(c);
@@ -88,6 +89,7 @@ void control_set_cr4(struct emu_cpu *c, uint64_t value)
     if (changed & value & CR4_PCIDE && (!c->long_mode || c->cr3 & 0xfff))
         emu_gp(c, 0);
     c->cr4 = value;
+    emu_vectors_changed(c);
     emu_mode_changed(c);
     if (changed & (CR4_PGE | CR4_PAE | CR4_PSE | CR4_SMEP | CR4_SMAP | CR4_PCIDE))
         emu_tlb_flush(c);
@@ -136,6 +138,7 @@ static void op_clts(struct emu_cpu *c, const struct emu_op *op)
 {
     need_cpl0(c);
     c->cr0 &= ~(uint64_t)CR0_TS;
+    emu_vectors_changed(c);
 }
 
 /* 0F 01 /4 SMSW: memory gets 16 bits, a register as many as it has */
@@ -183,6 +186,7 @@ static void op_xsetbv(struct emu_cpu *c, const struct emu_op *op)
         (value & (XCR0_SSE | XCR0_AVX)) == XCR0_AVX)
         emu_gp(c, 0);
     c->fpu.xcr0 = value;
+    emu_vectors_changed(c);
 }
 
 static bool bind_cr(const struct emu_cpu *c, struct emu_op *op)

@@ -169,6 +169,15 @@ void emu_mode_changed(struct emu_cpu *c)
     mmu_changed(c);
 }
 
+void emu_vectors_changed(struct emu_cpu *c)
+{
+    const uint64_t avx = XCR0_SSE | XCR0_AVX;
+    bool sse = !(c->cr0 & (CR0_EM | CR0_TS)) && c->cr4 & CR4_OSFXSR;
+    bool vex = !(c->cr0 & CR0_TS) && c->cr4 & CR4_OSXSAVE && (c->fpu.xcr0 & avx) == avx;
+
+    c->vectors = (uint8_t)((sse ? EMU_VECTORS_SSE : 0) | (vex ? EMU_VECTORS_VEX : 0));
+}
+
 #define RFLAGS_WRITABLE                                                                            \
     (FLAG_STATUS | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_VM |         \
      FLAG_AC | FLAG_VIF | FLAG_VIP | FLAG_ID)
@@ -368,6 +377,7 @@ void emu_set_state(struct emu_cpu *c, const struct x86_state *s, unsigned groups
         c->cr4 = s->cr4;
         c->cr8 = s->cr8;
         c->fpu.xcr0 = s->xcr0;
+        emu_vectors_changed(c);
     }
     if (groups & X86_DRS) {
         memcpy(c->dr, s->dr, sizeof(c->dr));

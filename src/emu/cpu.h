@@ -119,6 +119,9 @@ struct emu_ops {
     void (*tlb_flushed)(void *user);
 };
 
+/* emu_cpu.vectors: instructions on vector registers that raise neither #UD nor #NM. */
+enum { EMU_VECTORS_SSE = 1, EMU_VECTORS_VEX = 2 };
+
 /* Longjmp codes into the run loop. */
 enum { EMU_UNWIND_RAISE = 1, EMU_UNWIND_EXIT };
 
@@ -142,8 +145,9 @@ struct emu_cpu {
     bool code64;         /* long_mode and CS.L */
     bool protected_mode; /* CR0.PE and not VM86 */
     bool vm86;
-    bool singly;  /* no blocks: the guest has breakpoints, or a debugger steps */
-    uint16_t hit; /* EMU_HIT_* */
+    uint8_t vectors; /* EMU_VECTORS_*: CR0, CR4 and XCR0 allow them */
+    bool singly;     /* no blocks: the guest has breakpoints, or a debugger steps */
+    uint16_t hit;    /* EMU_HIT_* */
 
     struct emu_tlb_entry tlb[EMU_MMU_COUNT][EMU_TLB_SIZE];
     uint16_t tlb_log[EMU_TLB_LOG];
@@ -265,6 +269,9 @@ void emu_fetch(struct emu_cpu *c, struct emu_op *op);
 /* Derive mode, masks, flat bits, mmu from cr0, cr4, efer, rflags, seg[], cpl.
  * To be called after any of these changed. */
 void emu_mode_changed(struct emu_cpu *c);
+
+/* Derive vectors from cr0, cr4 and xcr0. To be called after any of these changed. */
+void emu_vectors_changed(struct emu_cpu *c);
 
 /* Set RFLAGS bits (reserved ones are kept legal); derives mmu when AC or VM change. */
 void emu_set_rflags(struct emu_cpu *c, uint64_t rflags);

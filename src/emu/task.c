@@ -159,6 +159,7 @@ static void task_commit(struct emu_cpu *c, const struct task_image *t, const str
     c->seg[SEG_TR] = *tss;
     c->seg[SEG_TR].attrib |= DESC_BUSY;
     c->cr0 |= CR0_TS;
+    emu_vectors_changed(c);
     c->dr[7] &= ~UINT64_C(0x155); /* local breakpoints are the task's */
     debug_registers_changed(c);
     if (c->cr0 & CR0_PG && t->layout == &layout32) {

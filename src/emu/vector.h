@@ -14,14 +14,13 @@ _Noreturn void vec_refuse(struct emu_cpu *c, bool vex);
 /* SDM Vol. 2A 2.4 (exception types): SSE, and VEX, instructions. */
 static inline void vec_check_sse(struct emu_cpu *c)
 {
-    if (unlikely(c->cr0 & (CR0_EM | CR0_TS) || !(c->cr4 & CR4_OSFXSR)))
+    if (unlikely(!(c->vectors & EMU_VECTORS_SSE)))
         vec_refuse(c, false);
 }
 
 static inline void vec_check_avx(struct emu_cpu *c)
 {
-    if (unlikely(c->cr0 & CR0_TS || !(c->cr4 & CR4_OSXSAVE) ||
-                 (c->fpu.xcr0 & (XCR0_SSE | XCR0_AVX)) != (XCR0_SSE | XCR0_AVX)))
+    if (unlikely(!(c->vectors & EMU_VECTORS_VEX)))
         vec_refuse(c, true);
 }
 

@@ -42,6 +42,11 @@ static void put_vex(struct encoding *e, const struct host_insn *h)
 {
     unsigned r = h->reg >> 3 & 1, x = bit3(h, true), b = bit3(h, false);
 
+    if (!x && !b && !h->w && h->map == X86_MAP_0F) { /* the short form */
+        put(e, 0xc5);
+        put(e, (!r << 7) | (~h->vvvv & 15u) << 3 | (unsigned)h->l << 2 | h->pp);
+        return;
+    }
     put(e, 0xc4);
     put(e, (!r << 7) | (!x << 6) | (!b << 5) | h->map);
     put(e, (unsigned)h->w << 7 | (~h->vvvv & 15u) << 3 | (unsigned)h->l << 2 | h->pp);

@@ -38,7 +38,7 @@ static void offset_in(struct tr *tr)
     if (offset != S1)
         asm_rr(&tr->a, false, 0x8b, S1, offset);
     asm_alu_imm(&tr->a, false, 4, S1, 8 * i->osize - 1);
-    if (!tr->saved)
+    if (tr->saved.how == TR_IN_HOST)
         return;
     asm_store(&tr->a, mem_gs(GS_TR(tmp)), S1);
     tr_flags_restore(tr);

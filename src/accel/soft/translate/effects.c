@@ -190,9 +190,12 @@ static struct tr_effects bmi(const struct x86_insn *i)
 struct tr_effects tr_effects(const struct emu_op *op)
 {
     const struct x86_insn *i = &op->i;
+    struct tr_effects e;
 
     if (!emu_is_bound(op))
         return unknown;
+    if (i->map != X86_MAP_1B && tr_vector_effects(op, &e))
+        return e;
     if (i->flags & X86_VEX)
         return bmi(i);
     switch (i->map) {

@@ -4,36 +4,6 @@
  */
 #include "accel/soft/translate/tr.h"
 
-bool tr_flags_needed(const struct tr *tr)
-{
-    struct tr_effects e = tr_effects(tr->op);
-    unsigned n = (unsigned)(tr->op - tr->b->op);
-
-    return (tr->live[n + 1] & ~e.kills) | e.reads;
-}
-
-void tr_flags_save(struct tr *tr)
-{
-    if (tr->saved || !tr_flags_needed(tr))
-        return;
-    asm_mov(&tr->a, S1, RAX);
-    ASM(&tr->a, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto %al */
-    asm_store32(&tr->a, mem_gs(GS_TR(flags_ax)), RAX);
-    asm_mov(&tr->a, RAX, S1);
-    tr->saved = true;
-}
-
-void tr_flags_restore(struct tr *tr)
-{
-    if (!tr->saved)
-        return;
-    asm_mov(&tr->a, S1, RAX);
-    asm_load32(&tr->a, RAX, mem_gs(GS_TR(flags_ax)));
-    ASM(&tr->a, 0x04, 0x7f, 0x9e); /* add $127, %al; sahf */
-    asm_mov(&tr->a, RAX, S1);
-    tr->saved = false;
-}
-
 /* The operand's address as the host's LEA takes it, registers that are in memory loaded. */
 struct host_mem tr_operand(struct tr *tr)
 {

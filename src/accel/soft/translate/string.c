@@ -63,6 +63,7 @@ static void movs(struct tr *tr, unsigned size)
     access(tr, 0x8b, size, S0);
     asm_store(&tr->a, mem_gs(GS_TR(tmp)), S0);
     destination(tr, EMU_WRITE, size);
+    tr_flags_restore(tr);
     asm_load(&tr->a, S1, mem_gs(GS_TR(tmp)));
     access(tr, 0x89, size, S1);
     advance(tr, RSI, size);
@@ -72,6 +73,7 @@ static void movs(struct tr *tr, unsigned size)
 static void stos(struct tr *tr, unsigned size)
 {
     destination(tr, EMU_WRITE, size);
+    tr_flags_restore(tr);
     access(tr, 0x89, size, RAX);
     advance(tr, RDI, size);
 }
@@ -79,11 +81,12 @@ static void stos(struct tr *tr, unsigned size)
 static void lods(struct tr *tr, unsigned size)
 {
     source(tr, size);
-    advance(tr, RSI, size);
     tr_flags_restore(tr);
     access(tr, 0x8b, size, RAX);
+    advance(tr, RSI, size);
 }
 
+/* These write the flags. */
 static void cmps(struct tr *tr, unsigned size)
 {
     source(tr, size);
@@ -116,20 +119,31 @@ static void room(struct tr *tr, unsigned size)
     tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
 }
 
-/* `index` has a guest's address, `host` the host's: exchange them, keep the difference in `host`.
- */
-static void to_host(struct tr *tr, uint8_t index, uint8_t host)
+/* A jump over all of it when RCX is 0. */
+static uint8_t *unless_none(struct tr *tr)
 {
-    asm_rr(&tr->a, true, 0x87, index, host);
-    asm_rr(&tr->a, true, 0x2b, host, index);
+    uint8_t *zero = asm_jrcxz(&tr->a), *some, *none;
+
+    ASM(&tr->a, 0xeb, 0); /* jmp */
+    some = tr->a.p;
+    asm_land_short(&tr->a, zero);
+    none = asm_jmp(&tr->a);
+    asm_land_short(&tr->a, some);
+    return none;
+}
+
+/* `to` = where RSI or RDI is behind the last element. */
+static void behind(struct tr *tr, uint8_t to, uint8_t from, unsigned size)
+{
+    asm_lea(&tr->a, to,
+            (struct host_mem){.base = from, .index = RCX, .scale = (uint8_t)log2_size(size)});
 }
 
 static void repeated(struct tr *tr, bool moves, unsigned size)
 {
-    uint8_t *none;
+    uint8_t *none = unless_none(tr);
 
-    asm_rr(&tr->a, true, 0x85, RCX, RCX);
-    none = asm_jcc(&tr->a, CC_E);
+    tr_flags_save(tr);
     asm_alu_imm(&tr->a, true, 7, RCX, (int32_t)(PAGE_SIZE / size));
     tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
     forwards(tr);
@@ -140,18 +154,20 @@ static void repeated(struct tr *tr, bool moves, unsigned size)
     }
     destination(tr, EMU_WRITE, 1);
     room(tr, size);
-    to_host(tr, RDI, S0);
+    tr_flags_restore(tr); /* from here on flags stay as they are */
+    behind(tr, S1, RDI, size);
+    asm_mov(&tr->a, RDI, S0);
     if (moves) {
-        asm_load(&tr->a, S1, mem_gs(GS_TR(tmp)));
-        to_host(tr, RSI, S1);
+        behind(tr, S0, RSI, size);
+        asm_load(&tr->a, RSI, mem_gs(GS_TR(tmp)));
     }
     ASM(&tr->a, 0xf3);
     if (size == 2 || size == 8)
         ASM(&tr->a, size == 2 ? 0x66 : 0x48);
     ASM(&tr->a, (uint8_t)((moves ? 0xa4 : 0xaa) | (size > 1)));
-    asm_lea(&tr->a, RDI, (struct host_mem){.base = RDI, .index = S0});
+    asm_mov(&tr->a, RDI, S1);
     if (moves)
-        asm_lea(&tr->a, RSI, (struct host_mem){.base = RSI, .index = S1});
+        asm_mov(&tr->a, RSI, S0);
     asm_land(&tr->a, none);
 }
 
@@ -165,19 +181,18 @@ bool tr_string(struct tr *tr)
     if (i->map != X86_MAP_1B || i->opcode < 0xa4 || i->opcode > 0xaf || i->asize != 8 ||
         i->opcode == 0xa8 || i->opcode == 0xa9 || (repeats && !moves && !stores))
         return false;
-    tr_flags_save(tr);
     if (repeats) {
         repeated(tr, moves, size);
-    } else {
-        forwards(tr);
-        switch (i->opcode & 0xfe) {
-        case 0xa4: movs(tr, size); break;
-        case 0xa6: cmps(tr, size); break;
-        case 0xaa: stos(tr, size); break;
-        case 0xac: lods(tr, size); break;
-        default: scas(tr, size); break;
-        }
+        return true;
     }
-    tr_flags_restore(tr);
+    tr_flags_save(tr);
+    forwards(tr);
+    switch (i->opcode & 0xfe) {
+    case 0xa4: movs(tr, size); break;
+    case 0xa6: cmps(tr, size); break;
+    case 0xaa: stos(tr, size); break;
+    case 0xac: lods(tr, size); break;
+    default: scas(tr, size); break;
+    }
     return true;
 }

@@ -25,20 +25,43 @@
 #define GS_TR(field)  ((int32_t)offsetof(struct soft_vcpu, tr.field))
 #define GS_REG(n)     (GS_CPU(r) + 8 * (int32_t)(n))
 
+/* A set of general registers. */
+#define REG(n) (1u << (n))
+
+/* Beside FLAG_*, in sets of flags that are needed: SF differs from OF, and no more of the two. */
+#define TR_FLAG_LT 0x8000u
+
 /* What one instruction does to status flags (FLAG_*). */
 struct tr_effects {
     uint16_t reads;
     uint16_t kills; /* writes in any case */
 };
 
+/* Who made the status flags that are in the host's, when they can be had from registers again. */
+struct tr_flags_by {
+    const struct emu_op *op; /* NULL: nobody that would do */
+    uint32_t reads;          /* registers that are still as they were */
+    uint16_t gives;          /* the flags that come out right */
+    bool again; /* by the same instruction, else by TEST of register `test` with itself */
+    uint8_t test;
+};
+
+/* Where status flags are while a check destroys the host's. */
+struct tr_saved {
+    enum { TR_IN_HOST, TR_IN_AX, TR_IN_BYTE, TR_BY_AGAIN } how; /* both IN_ are flags_ax */
+    int8_t with;                                                /* IN_BYTE: to compare with */
+    struct tr_flags_by by;                                      /* BY_AGAIN */
+};
+
 /* Code out of line, emitted behind the block. */
 struct tr_cold {
     enum {
         COLD_INTERPRET, /* one call of the interpreter, then back to `resume` */
+        COLD_MISS,      /* ditto, but guest RCX is in tmp_rcx */
         COLD_EXIT,      /* go to offset `target` of the page: by link, or by the jump cache */
     } kind;
-    bool saved;    /* status flags are in flags_ax */
-    uint8_t *from; /* jumps here: where its displacement ends */
+    struct tr_saved saved; /* of the status flags there */
+    uint8_t *from;         /* jumps here: where its displacement ends */
     uint8_t *resume;
     const struct emu_op *op;
     int64_t target;
@@ -51,11 +74,13 @@ struct tr {
     struct translator *t;
     struct host_asm a;
     struct block *b;
+    const uint8_t *page;     /* the block's page, in host memory; NULL: not to be looked at */
     const struct emu_op *op; /* being translated */
     unsigned mmu;
-    uint16_t live[BLOCK_MAX_INSNS + 1]; /* status flags needed before instruction n */
-    bool saved;                         /* status flags are in flags_ax now */
-    bool ended;                         /* nothing gets behind what was emitted last */
+    uint16_t live[BLOCK_MAX_INSNS + 1]; /* flags needed before instruction n */
+    struct tr_saved saved;
+    struct tr_flags_by flags_by;
+    bool ended; /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS];
     unsigned colds;
     unsigned first_cold; /* of the instruction being translated */
@@ -77,13 +102,24 @@ void tr_put(struct tr *tr, unsigned n, uint8_t from);
 
 /* What insn does to flags; an instruction that is not known reads and keeps all. (effects.c) */
 struct tr_effects tr_effects(const struct emu_op *op);
+/* Its part for what tr_vector knows; false: that does not know op. */
+bool tr_vector_effects(const struct emu_op *op, struct tr_effects *e);
 
-/* Are there flags in the host's that a check within tr->op would destroy? */
-bool tr_flags_needed(const struct tr *tr);
+/* Does it keep all status flags, and which general registers may it write? (writes.c) */
+bool tr_keeps_flags(const struct emu_op *op);
+uint32_t tr_writes(const struct emu_op *op);
 
-/* Status flags to flags_ax, if they are needed; and back. They use S1. (memory.c) */
+/* Fill live[]. (liveness.c) */
+void tr_liveness(struct tr *tr);
+
+/* The flags in the host's that a check within tr->op would destroy: FLAG_*, TR_FLAG_LT. */
+unsigned tr_flags_needed(const struct tr *tr);
+
+/* Before and after a check: those that are needed are the same. They use S1. (flags.c) */
 void tr_flags_save(struct tr *tr);
 void tr_flags_restore(struct tr *tr);
+/* tr->op has been translated. */
+void tr_flags_track(struct tr *tr);
 
 /* ---- memory (memory.c) ------------------------------------------------------------ */
 
@@ -111,8 +147,17 @@ void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target);
 
 /* Go on at the page's offset `target`. Flags are live. */
 void tr_exit(struct tr *tr, int64_t target);
-/* Go on at the linear address in S1. */
-void tr_exit_s1(struct tr *tr);
+
+/*
+ * Jumps to the linear address in S1. tr_find looks it up and destroys S1; when it is not known, or
+ * somebody wants attention, the interpreter does the instruction: so it finds bad addresses,
+ * and nothing may be changed before. Then either tr_go_found, with nothing between but what
+ * leaves S0 alone; or tr_keep_found, any checks and changes, tr_go_kept. No flags.
+ */
+void tr_find(struct tr *tr);
+void tr_go_found(struct tr *tr);
+void tr_keep_found(struct tr *tr);
+void tr_go_kept(struct tr *tr);
 
 /* S1 = linear address of the page's offset `target`; no flags. */
 void tr_rip(struct tr *tr, uint8_t to, int64_t target);
@@ -130,6 +175,8 @@ bool tr_integer(struct tr *tr);
 bool tr_host_suffices(void);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
+bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
+bool tr_vector(struct tr *tr);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 

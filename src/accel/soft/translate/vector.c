@@ -1,0 +1,232 @@
+/*
+ * Vector and floating-point instructions, SSE to AVX2: the same instruction on
+ * the host, by the interpreter's table (emu/vector_table.h). Vector registers
+ * and MXCSR are the host's. Whether CR0, CR4 and XCR0 allow them is in the block's
+ * key. MMX, gathers and masked moves stay with the interpreter.
+ */
+#include "accel/soft/translate/tr.h"
+#include "emu/fpu.h"
+#include "emu/vector_thunk.h"
+
+/* The thunk that op was bound to; NULL: it is not one of the table's instructions. */
+static const struct vec_thunk *thunk_of(const struct emu_op *op)
+{
+    return !(op->i.flags & X86_LOCK) && vec_find(&op->i) ? op->aux : NULL;
+}
+
+static bool is_0f(const struct x86_insn *i, unsigned opcode)
+{
+    return i->map == X86_MAP_0F && i->opcode == opcode;
+}
+
+/* LDMXCSR, STMXCSR */
+static bool is_mxcsr(const struct x86_insn *i)
+{
+    unsigned ext = i->modrm >> 3 & 7;
+
+    return is_0f(i, 0xae) && i->flags & X86_RM_MEM && i->pp == 0 && (ext == 2 || ext == 3);
+}
+
+/* LFENCE, MFENCE, SFENCE */
+static bool is_fence(const struct x86_insn *i)
+{
+    return is_0f(i, 0xae) && !(i->flags & (X86_RM_MEM | X86_VEX)) && i->pp == 0 &&
+           (i->modrm >> 3 & 7) >= 5;
+}
+
+static bool is_vzero(const struct x86_insn *i)
+{
+    return is_0f(i, 0x77) && i->flags & X86_VEX;
+}
+
+static bool is_movnti(const struct x86_insn *i)
+{
+    return is_0f(i, 0xc3) && i->pp == 0 && !(i->flags & X86_VEX);
+}
+
+static bool is_crc32(const struct x86_insn *i)
+{
+    return i->map == X86_MAP_0F38 && (i->opcode & 0xfe) == 0xf0 && i->pp == 3 &&
+           !(i->flags & X86_VEX);
+}
+
+bool tr_vector_effects(const struct emu_op *op, struct tr_effects *e)
+{
+    const struct x86_insn *i = &op->i;
+    const struct vec_row *row = i->flags & X86_LOCK ? NULL : vec_find(i);
+
+    *e = (struct tr_effects){0, 0};
+    if (row && row->flags & VEC_EFL)
+        e->kills = (uint16_t)FLAG_STATUS;
+    return row || is_mxcsr(i) || is_fence(i) || is_vzero(i) || is_movnti(i) || is_crc32(i);
+}
+
+/* ---- the table's ------------------------------------------------------------------ */
+
+/* Prefixes, opcode, immediate and what VEX says, as in the guest's instruction. */
+static struct host_insn like(const struct x86_insn *i, const struct vec_row *row)
+{
+    bool vex = i->flags & X86_VEX, mem = i->flags & X86_RM_MEM;
+
+    return (struct host_insn){
+        .vex = vex,
+        .l = i->flags & X86_L && !(row->flags & VEC_LIG),
+        .w = i->flags & X86_W && (vex || row->flags & VEC_WG),
+        .pp = i->pp,
+        .opsize = !vex && i->pp == 1,
+        .rep = vex          ? 0
+               : i->pp == 2 ? 0xf3
+               : i->pp == 3 ? 0xf2
+                            : 0,
+        .map = i->map,
+        .opcode = i->opcode,
+        .vvvv = vex && vec_has_h(row, mem) ? i->vvvv : 0,
+        .imm = i->imm,
+        .imm_size = i->imm_size,
+    };
+}
+
+static bool table_insn(struct tr *tr, const struct vec_thunk *t)
+{
+    const struct x86_insn *i = &tr->op->i;
+    const struct vec_row *row = t->row;
+    const struct vec_operands *o = &vec_operands[row->form];
+    struct host_insn h = like(i, row);
+
+    if (o->reg == VEC_M || o->rm == VEC_M)
+        return false;
+    if (t->size) {
+        tr_address(tr, t->reg_to == VEC_TO_RM ? EMU_WRITE : EMU_READ, t->size, t->align);
+        h.is_mem = true;
+        h.mem = mem_at(S0, 0);
+    } else if (o->rm == VEC_G) {
+        h.rm = o->dest == VEC_TO_RM ? tr_to(i->rm, S0) : tr_get(tr, i->rm, S0);
+    } else {
+        h.rm = i->rm;
+    }
+    h.reg = row->ext != VEC_ANY ? row->ext : o->reg == VEC_G ? tr_to(i->reg, S1) : i->reg;
+    asm_insn(&tr->a, &h);
+    if (o->reg == VEC_G)
+        tr_put(tr, i->reg, h.reg);
+    if (o->rm == VEC_G && o->dest == VEC_TO_RM && !t->size)
+        tr_put(tr, i->rm, h.rm);
+    return true;
+}
+
+/* ---- MXCSR --------------------------------------------------------------------------- */
+
+/* LDMXCSR is 2, STMXCSR 3. */
+static void mxcsr(struct tr *tr, unsigned op, struct host_mem mem)
+{
+    asm_insn(
+        &tr->a,
+        &(struct host_insn){
+            .map = X86_MAP_0F, .opcode = 0xae, .reg = (uint8_t)op, .is_mem = true, .mem = mem});
+}
+
+/* A value that unmasks exceptions, or is not valid, is the interpreter's. It goes by a copy, as
+ * another vCPU may change the guest's memory behind the check. */
+static void ldmxcsr(struct tr *tr)
+{
+    tr_flags_save(tr);
+    tr_linear(tr);
+    tr_check(tr, EMU_READ, 4, 0);
+    asm_load32(&tr->a, S1, mem_at(S0, 0));
+    asm_store32(&tr->a, mem_gs(GS_TR(tmp_mxcsr)), S1);
+    asm_alu_imm(&tr->a, false, 4, S1, (int32_t)(~MXCSR_VALID | MXCSR_MASKS));
+    asm_alu_imm(&tr->a, false, 7, S1, (int32_t)MXCSR_MASKS);
+    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
+    tr_flags_restore(tr);
+    mxcsr(tr, 2, mem_gs(GS_TR(tmp_mxcsr)));
+}
+
+static void stmxcsr(struct tr *tr)
+{
+    tr_address(tr, EMU_WRITE, 4, 0);
+    mxcsr(tr, 3, mem_at(S0, 0));
+}
+
+/* ---- general registers only ------------------------------------------------------------ */
+
+static void movnti(struct tr *tr)
+{
+    const struct x86_insn *i = &tr->op->i;
+    bool w = i->flags & X86_W;
+
+    tr_address(tr, EMU_WRITE, w ? 8 : 4, 0);
+    asm_insn(&tr->a, &(struct host_insn){.w = w,
+                                         .map = X86_MAP_0F,
+                                         .opcode = 0xc3,
+                                         .reg = tr_get(tr, i->reg, S1),
+                                         .is_mem = true,
+                                         .mem = mem_at(S0, 0)});
+}
+
+static bool crc32(struct tr *tr)
+{
+    const struct x86_insn *i = &tr->op->i;
+    unsigned size = i->opcode == 0xf0 ? 1 : i->osize;
+    struct host_insn h = {.opsize = size == 2,
+                          .rep = 0xf2,
+                          .w = size == 8,
+                          .rex = true, /* SPL to DIL, not AH to BH */
+                          .map = i->map,
+                          .opcode = i->opcode};
+
+    if (i->flags & X86_RM_MEM) {
+        tr_address(tr, EMU_READ, size, 0);
+        h.is_mem = true;
+        h.mem = mem_at(S0, 0);
+    } else if (size == 1 && i->rm >= 4 && i->rm < 8 && !(i->flags & X86_REX)) {
+        return false;
+    } else {
+        h.rm = tr_get(tr, i->rm, S0);
+    }
+    h.reg = tr_get(tr, i->reg, S1);
+    asm_insn(&tr->a, &h);
+    tr_put(tr, i->reg, h.reg);
+    return true;
+}
+
+/* ---- all of them ------------------------------------------------------------------------ */
+
+/* Instructions that CR0, CR4 and XCR0 may forbid; as things are they do not. */
+static bool vector(struct tr *tr)
+{
+    const struct x86_insn *i = &tr->op->i;
+    const struct vec_thunk *t = thunk_of(tr->op);
+
+    if (t)
+        return table_insn(tr, t);
+    if (is_vzero(i)) {
+        ASM(&tr->a, 0xc5, i->flags & X86_L ? 0xfc : 0xf8, 0x77);
+        return true;
+    }
+    if (!is_mxcsr(i))
+        return false;
+    if ((i->modrm >> 3 & 7) == 2)
+        ldmxcsr(tr);
+    else
+        stmxcsr(tr);
+    return true;
+}
+
+bool tr_vector(struct tr *tr)
+{
+    const struct x86_insn *i = &tr->op->i;
+    unsigned need = i->flags & X86_VEX ? EMU_VECTORS_VEX : EMU_VECTORS_SSE;
+
+    if (tr->op->ends)
+        return false;
+    if (is_movnti(i)) {
+        movnti(tr);
+        return true;
+    }
+    if (is_crc32(i))
+        return crc32(tr);
+    if (is_fence(i)) {
+        ASM(&tr->a, 0x0f, 0xae, i->modrm);
+        return true;
+    }
+    return tr->s->cpu.vectors & need && vector(tr);
+}

@@ -1,0 +1,7 @@
+# Room for the instructions that guest-vectors makes.
+    .globl row_room_start, row_room_end
+    .section .rowtext,"awx",@progbits
+row_room_start:
+    .skip 0x30000, 0xcc
+row_room_end:
+    .section .note.GNU-stack,"",@progbits

@@ -1,0 +1,218 @@
+/*
+ * guest-vectors: every instruction of the vector table (emu/vector_table.h) that
+ * is offered, with registers and with memory, on the bare CPU and by the software
+ * engine: first interpreted, then translated, as each is run often enough for
+ * that. The instructions are made here, into the rows' text.
+ */
+#include "row.h"
+
+#include "emu/vector_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SKIP        77
+#define COLD        16 /* runs until code is translated, or more */
+#define HOT         10
+#define SHOWN_FAILS 100
+
+/* Room in the rows' text (rows/vectors.S). */
+extern uint8_t row_room_start[], row_room_end[];
+
+struct made {
+    struct row row;
+    char name[80];
+};
+
+static struct made *made;
+static unsigned made_count, made_room;
+static uint8_t *text = row_room_start;
+static uint64_t features, seed = 1;
+
+static unsigned pick(unsigned below)
+{
+    seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (unsigned)(seed >> 33) % below;
+}
+
+/* ---- one instruction ---------------------------------------------------------------- */
+
+/* Displacements from RSI, 800 before a page's end, 1800 before the read-only one: aligned, by 8,
+ * not at all; in two pages; the second of them read-only. */
+static const int32_t places[] = {0x40, 0x48, 0x83, 0x7ff, 0x17fb};
+
+struct form {
+    bool vex, l, w;
+    int place; /* -1: a register */
+};
+
+/* A register that is free to be written: not RSP, RBP, RSI and RDI if general. */
+static unsigned pick_register(unsigned kind)
+{
+    static const uint8_t general[] = {0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15};
+
+    return kind == VEC_G ? general[pick(sizeof(general))] : pick(kind == VEC_M ? 8 : 16);
+}
+
+static unsigned put_insn(uint8_t *out, const struct vec_row *row, const struct form *f)
+{
+    static const uint8_t prefix[] = {0, 0x66, 0xf3, 0xf2};
+    const struct vec_operands *o = &vec_operands[row->form];
+    unsigned reg = row->ext != VEC_ANY ? row->ext : pick_register(o->reg);
+    unsigned rm = f->place >= 0 ? 6 : pick_register(o->rm);
+    unsigned vvvv = vec_has_h(row, f->place >= 0) ? pick(16) : 0;
+    uint8_t *p = out;
+
+    if (f->vex) {
+        *p++ = 0xc4;
+        *p++ = (uint8_t)(!(reg & 8) << 7 | 1 << 6 | !(rm & 8) << 5 | row->map);
+        *p++ = (uint8_t)(f->w << 7 | (~vvvv & 15) << 3 | f->l << 2 | row->pp);
+    } else {
+        if (row->pp)
+            *p++ = prefix[row->pp];
+        *p++ = (uint8_t)(0x40 | f->w << 3 | reg >> 3 << 2 | rm >> 3);
+        *p++ = 0x0f;
+        if (row->map != X86_MAP_0F)
+            *p++ = row->map == X86_MAP_0F38 ? 0x38 : 0x3a;
+    }
+    *p++ = row->opcode;
+    *p++ = (uint8_t)((f->place >= 0 ? 0x80 : 0xc0) | (reg & 7) << 3 | (rm & 7));
+    if (f->place >= 0) {
+        memcpy(p, &places[f->place], 4);
+        p += 4;
+    }
+    *p = (uint8_t)pick(256); /* in case that there is one */
+    return (unsigned)(p - out);
+}
+
+static bool offered(const struct vec_row *row, const struct x86_insn *i)
+{
+    return vec_find(i) == row && vec_offered(row, i, features);
+}
+
+static void make(const struct vec_row *row, const struct form *f)
+{
+    uint8_t code[X86_INSN_MAX + 1];
+    unsigned len = put_insn(code, row, f);
+    struct x86_insn i;
+    struct made *m;
+
+    /* The decoder says whether there is an immediate, and the table whether this form is. */
+    if (x86_decode(code, sizeof(code), X86_MODE64, &i) < 0 || !offered(row, &i))
+        return;
+    len += i.imm_size;
+    if (made_count == made_room || text + len + 1 > row_room_end) {
+        fprintf(stderr, "guest-vectors: no room for all instructions\n");
+        exit(1);
+    }
+    m = &made[made_count++];
+    snprintf(m->name, sizeof(m->name), "%smap %u pp %u opcode %02x/%u%s%s %s", f->vex ? "vex " : "",
+             row->map, row->pp, row->opcode, row->ext, f->l ? " L" : "", f->w ? " W" : "",
+             f->place < 0 ? "reg" : "mem");
+    if (f->place >= 0)
+        snprintf(m->name + strlen(m->name), 12, " %x", (unsigned)places[f->place]);
+    m->row = (struct row){.name = m->name, .code = text};
+    memcpy(text, code, len);
+    text[len] = 0xcc;
+    text += len + 1;
+}
+
+static void make_all(void)
+{
+    made_room = vec_row_count * 64;
+    made = calloc(made_room, sizeof(*made));
+    if (!made)
+        exit(1);
+    for (unsigned n = 0; n < vec_row_count; n++) {
+        struct form f;
+
+        for (unsigned bits = 0; bits < 8; bits++) {
+            f = (struct form){.vex = bits & 1, .w = bits & 2, .l = bits & 4};
+            if (f.l && !f.vex)
+                continue;
+            for (f.place = -1; f.place < (int)(sizeof(places) / sizeof(places[0])); f.place++)
+                make(&vec_rows[n], &f);
+        }
+    }
+}
+
+/* ---- running them ---------------------------------------------------------------------- */
+
+static int run_input(const struct row *row, unsigned n, bool print)
+{
+    static struct row_result want, got;
+    struct row_cpu in;
+    int err;
+
+    row_input(row, n, &in);
+    bare_run(&in, &want.cpu);
+    row_memory_save(&want);
+    row_input(row, n, &in);
+    err = engine_run(&in, &got.cpu);
+    if (err) {
+        printf("    the engine gave up: %s\n", strerror(-err));
+        return 1;
+    }
+    row_memory_save(&got);
+    return row_compare(row, &in, &want, &got, print) != 0;
+}
+
+/* Prints the first input that differs. */
+static bool row_ok(const struct row *row, bool print)
+{
+    for (unsigned n = 0; n < COLD + HOT; n++) {
+        if (!run_input(row, n, false))
+            continue;
+        if (print) {
+            printf("'%s', input %u, code", row->name, n);
+            for (const uint8_t *p = row->code; *p != 0xcc || p == row->code; p++)
+                printf(" %02x", *p);
+            printf(":\n");
+            run_input(row, n, true);
+        }
+        return false;
+    }
+    return true;
+}
+
+static int skip(const char *why)
+{
+    printf("skipped: %s\n", why);
+    return SKIP;
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    struct x86_cpuid_topology topology = {.vcpus = 1};
+    static struct x86_cpuid table;
+    unsigned run = 0, failed = 0;
+    char why[300];
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    emu_default_cpuid(&topology, &table);
+    features = emu_features(&table);
+    make_all();
+    if (row_memory_init()) {
+        fprintf(stderr, "guest-vectors: cannot map the rows' memory\n");
+        return 1;
+    }
+    if (bare_init())
+        return skip("the host has no AVX2 or no FSGSBASE in user mode");
+    if (engine_init("soft", why, sizeof(why)))
+        return skip(why);
+    alarm(600); /* an instruction that never ends */
+    for (unsigned n = 0; n < made_count; n++) {
+        if (!strstr(made[n].row.name, word))
+            continue;
+        run++;
+        if (!row_ok(&made[n].row, failed < SHOWN_FAILS))
+            failed++;
+    }
+    printf("%u vector instructions, each on %u inputs: %u failed\n", run, COLD + HOT, failed);
+    engine_exit();
+    free(made);
+    return failed || !run;
+}
