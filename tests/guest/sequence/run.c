@@ -201,6 +201,8 @@ static void run_both(const struct seq *s, const struct seq_options *o)
     make_input(s, o);
     seq_assemble(&copy, at);
     run_all(s, o, at[0], true, &want);
+    if (s->rewrites)
+        seq_assemble(&copy, at);
     if (o->engine)
         engine_text_written(at[0], at[s->count] + 5 - at[0]);
     run_all(s, o, at[0], !o->engine, &got);

@@ -21,7 +21,7 @@ enum seq_fix {
     FIX_CALL,   /* rel32 */
     FIX_SHORT,  /* rel8 behind the bytes: LOOP, JRCXZ */
     FIX_RIP,    /* disp32 at `at`: RIP-relative to `address` */
-    FIX_RIP_TO, /* ... to the target item */
+    FIX_RIP_TO, /* ... to the target item, and `address` bytes on */
     FIX_ABS_TO, /* imm64 at `at`: the target's address */
 };
 
@@ -46,6 +46,7 @@ struct seq {
     unsigned count;
     uint32_t pointers, indexes; /* masks of registers: the input gives them such values */
     unsigned offset;            /* of the first byte in the code area */
+    bool rewrites;              /* itself */
     bool unmasked;              /* inputs may unmask SIMD exceptions */
 };
 
