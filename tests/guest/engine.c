@@ -254,10 +254,15 @@ void engine_text_restored(void)
     engine_text_written(ROW_CODE, text_pages());
 }
 
+void engine_kick(void)
+{
+    vcpu_kick(vcpu);
+}
+
 void engine_stop(void)
 {
     stopped = true;
-    vcpu_kick(vcpu);
+    engine_kick();
 }
 
 /*

@@ -160,7 +160,8 @@ struct seq_item *gen_bytes(struct gen *g, const void *bytes, unsigned len)
 
     if (!item)
         return NULL;
-    memcpy(item->bytes, bytes, len);
+    if (len)
+        memcpy(item->bytes, bytes, len);
     item->len = (uint8_t)len;
     return item;
 }

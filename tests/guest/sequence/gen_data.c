@@ -437,6 +437,8 @@ void gen_fault(struct gen *g)
         gen_bytes(g, not_for_users[gen_below(g, 3)], 2);
         return;
     }
+    if (g->s->alignment) /* #AC or #PF first: makers differ */
+        return;
     if (kind < 2) {
         in.m = gen_wild_mem(g, in.size);
     } else {

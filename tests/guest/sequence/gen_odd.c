@@ -25,8 +25,8 @@ static void gen_rsp(struct gen *g)
         g->free &= ~(1u << keep);
         if (form == 3) /* and $-16, %rsp */
             GEN_BYTES(g, 0x48, 0x83, 0xe4, 0xf0);
-        else /* a byte of it, which stays in the page or so */
-            GEN_BYTES(g, 0x40, 0x80, 0xf4, (uint8_t)(gen_below(g, 16) * 8));
+        else /* and $n, %spl */
+            GEN_BYTES(g, 0x40, 0x80, 0xe4, (uint8_t)(gen_below(g, 32) * 8));
         g->pushed += 256;
     }
     g->group = 0;

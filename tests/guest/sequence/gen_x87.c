@@ -44,6 +44,8 @@ void gen_x87(struct gen *g)
         in.m = gen_mem(g, 10, ANY_REGS, false);
     else
         in.rm = (uint8_t)gen_below(g, 8);
+    if (in.mem && g->s->alignment)
+        return;
     if (left_out(in.opcode, in.reg, in.mem))
         return;
     if (!in.mem && !defined(in.opcode, in.reg, in.rm))

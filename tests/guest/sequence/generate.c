@@ -65,6 +65,7 @@ void seq_generate(struct seq *s, uint64_t seed)
     /* Around the page's end, so that it lies inside; else anywhere near the start. */
     s->offset = gen_one_in(&g, 4) ? 0x1000 - gen_below(&g, 0x40) : gen_below(&g, 0x40) * 16;
     s->unmasked = gen_one_in(&g, 32);
+    s->alignment = gen_one_in(&g, 64);
     g.budget = 1 + gen_below(&g, gen_one_in(&g, 3) ? 40 : 14);
     gen_things(&g, g.budget);
 }
