@@ -6,24 +6,22 @@ static int64_t target(const struct tr *tr)
     return (int64_t)tr_next(tr) + (int64_t)tr->op->i.imm;
 }
 
-static void push_return(struct tr *tr)
+static void push_return(struct tr *tr, struct host_mem at)
 {
     tr_rip(tr, S1, tr_next(tr));
-    asm_store(&tr->a, mem_at(S0, 0), S1);
+    asm_store(&tr->a, at, S1);
     asm_lea(&tr->a, HOST_SP, mem_at(HOST_SP, -8));
 }
 
 static void call(struct tr *tr)
 {
-    tr_stack_address(tr, EMU_WRITE, -8);
-    push_return(tr);
+    push_return(tr, tr_stack_address(tr, EMU_WRITE, -8));
     tr_exit(tr, target(tr));
 }
 
 static void ret(struct tr *tr)
 {
-    tr_stack_address(tr, EMU_READ, 0);
-    asm_load(&tr->a, S1, mem_at(S0, 0));
+    asm_load(&tr->a, S1, tr_stack_address(tr, EMU_READ, 0));
     asm_lea(&tr->a, HOST_SP, mem_at(HOST_SP, 8 + (int32_t)tr->op->i.imm));
     tr_exit_s1(tr);
 }
@@ -33,8 +31,7 @@ static void jump_rm(struct tr *tr)
     const struct x86_insn *i = &tr->op->i;
 
     if (i->flags & X86_RM_MEM) {
-        tr_address(tr, EMU_READ, 8, 0);
-        asm_load(&tr->a, S1, mem_at(S0, 0));
+        asm_load(&tr->a, S1, tr_address(tr, EMU_READ, 8, 0));
     } else {
         uint8_t r = tr_get(tr, i->rm, S1);
 

@@ -222,6 +222,11 @@ void tr_cold_interpret(struct tr *tr, uint8_t *from)
     cold(tr, from)->kind = COLD_INTERPRET;
 }
 
+void tr_cold_group(struct tr *tr, uint8_t *from)
+{
+    cold(tr, from)->kind = COLD_GROUP;
+}
+
 void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
 {
     struct tr_cold *c = cold(tr, from);
@@ -381,8 +386,41 @@ static void one(struct tr *tr)
         !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     tr_flags_track(tr);
-    for (unsigned n = tr->first_cold; n < tr->colds; n++)
-        tr->cold[n].resume = tr->a.p;
+    for (unsigned n = tr->first_cold; n < tr->colds; n++) {
+        if (tr->cold[n].kind == COLD_GROUP)
+            tr->leader = n;
+        else
+            tr->cold[n].resume = tr->a.p;
+    }
+}
+
+/* The group of the leader before ends here, if one does. */
+static void group_ends(struct tr *tr)
+{
+    struct tr_cold *c = &tr->cold[tr->leader];
+
+    if (tr->colds && c->kind == COLD_GROUP && !c->resume &&
+        tr->group[c->op - tr->b->op].last == tr->op - tr->b->op)
+        c->resume = tr->a.p;
+}
+
+/* Its check failed, and nothing is done yet. */
+static void cold_group(struct tr *tr, const struct tr_cold *c)
+{
+    const struct tr_group *g = &tr->group[c->op - tr->b->op];
+
+    asm_land(&tr->a, c->from);
+    tr->saved = c->saved;
+    tr->vectors = c->vectors;
+    tr->op = c->op;
+    tr_flags_restore(tr);
+    tr->flags_by.op = NULL;
+    tr->alone = true;
+    tr->ended = false;
+    for (; tr->op <= tr->b->op + g->last && !tr->ended; tr->op++)
+        one(tr);
+    if (!tr->ended)
+        asm_jmp_to(&tr->a, c->resume);
 }
 
 /* Where a dropped block's code leads to: out, at its own start. */
@@ -397,17 +435,21 @@ static void emit(struct tr *tr)
     struct block *b = tr->b;
 
     tr_liveness(tr);
+    tr_groups(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
         one(tr);
+        group_ends(tr);
     }
     if (!tr->ended) {
         clear_of_start(tr);
         tr_exit(tr, tr->op->next);
     }
-    for (unsigned n = 0; n < tr->colds; n++) {
+    for (unsigned n = 0; n < tr->colds; n++) { /* they grow */
         if (tr->cold[n].kind == COLD_EXIT)
             cold_exit(tr, &tr->cold[n]);
+        else if (tr->cold[n].kind == COLD_GROUP)
+            cold_group(tr, &tr->cold[n]);
         else
             cold_interpret(tr, &tr->cold[n]);
     }
