@@ -6,6 +6,7 @@ static int64_t target(const struct tr *tr)
     return (int64_t)tr_next(tr) + (int64_t)tr->op->i.imm;
 }
 
+/* at: the checked place on the stack. */
 static void push_return(struct tr *tr, struct host_mem at)
 {
     tr_rip(tr, S1, tr_next(tr));
@@ -22,11 +23,13 @@ static void call(struct tr *tr)
 static void ret(struct tr *tr)
 {
     asm_load(&tr->a, S1, tr_stack_address(tr, EMU_READ, 0));
+    tr_find(tr);
     asm_lea(&tr->a, HOST_SP, mem_at(HOST_SP, 8 + (int32_t)tr->op->i.imm));
-    tr_exit_s1(tr);
+    tr_go_found(tr);
 }
 
-static void jump_rm(struct tr *tr)
+/* S1 = the target that the r/m operand holds. */
+static void load_target(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
 
@@ -38,7 +41,23 @@ static void jump_rm(struct tr *tr)
         if (r != S1)
             asm_mov(&tr->a, S1, r);
     }
-    tr_exit_s1(tr);
+}
+
+static void jump_rm(struct tr *tr)
+{
+    load_target(tr);
+    tr_find(tr);
+    tr_go_found(tr);
+}
+
+/* The stack is checked last: it takes both scratch registers. */
+static void call_rm(struct tr *tr)
+{
+    load_target(tr);
+    tr_find(tr);
+    tr_keep_found(tr);
+    push_return(tr, tr_stack_address(tr, EMU_WRITE, -8));
+    tr_go_kept(tr);
 }
 
 bool tr_branch(struct tr *tr)
@@ -63,10 +82,11 @@ bool tr_branch(struct tr *tr)
     case 0xc2:
     case 0xc3: ret(tr); return true;
     case 0xff:
-        if ((i->modrm >> 3 & 7) != 4)
-            return false;
-        jump_rm(tr);
-        return true;
+        switch (i->modrm >> 3 & 7) {
+        case 2: call_rm(tr); return true;
+        case 4: jump_rm(tr); return true;
+        default: return false;
+        }
     default: return false;
     }
 }

@@ -44,9 +44,7 @@ static bool moves(const struct emu_op *op, unsigned n, int64_t *by)
     case 0x8d:
         *by = i->disp;
         return i->reg == n && i->base == n && i->index == X86_NONE_SLOT && i->asize == 8;
-    case 0xff:
-        *by = group ? -1 : 1;
-        return !(i->flags & X86_RM_MEM) && i->rm == n && group < 2;
+    case 0xff: *by = group ? -1 : 1; return !(i->flags & X86_RM_MEM) && i->rm == n && group < 2;
     default: return false;
     }
 }

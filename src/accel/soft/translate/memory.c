@@ -8,7 +8,8 @@
 struct host_mem tr_operand(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
-    struct host_mem m = {.base = HOST_NONE, .index = HOST_NONE, .scale = i->scale, .disp = i->disp + tr->shift};
+    struct host_mem m = {
+        .base = HOST_NONE, .index = HOST_NONE, .scale = i->scale, .disp = i->disp + tr->shift};
 
     if (i->base == X86_RIP_SLOT) {
         tr_rip(tr, S0, tr_next(tr));

@@ -18,12 +18,9 @@ static void push_imm(struct tr *tr, uint64_t imm)
 {
     struct host_mem at = tr_stack_address(tr, EMU_WRITE, -8);
 
-    asm_insn(&tr->a, &(struct host_insn){.w = true,
-                                         .opcode = 0xc7,
-                                         .is_mem = true,
-                                         .mem = at,
-                                         .imm = imm,
-                                         .imm_size = 4});
+    asm_insn(&tr->a,
+             &(struct host_insn){
+                 .w = true, .opcode = 0xc7, .is_mem = true, .mem = at, .imm = imm, .imm_size = 4});
     move_sp(tr, -8);
 }
 

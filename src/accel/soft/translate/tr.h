@@ -75,6 +75,7 @@ struct tr_cold {
     enum {
         COLD_INTERPRET, /* one call of the interpreter, then back to `resume` */
         COLD_GROUP,     /* the group that op leads one by one, then back to `resume` */
+        COLD_MISS,      /* ditto, but guest RCX is in tmp_rcx */
         COLD_EXIT,      /* go to offset `target` of the page: by link, or by the jump cache */
     } kind;
     struct tr_saved saved; /* of the status flags there */
@@ -99,10 +100,10 @@ struct tr {
     struct tr_saved saved;
     struct tr_flags_by flags_by;
     struct tr_group group[BLOCK_MAX_INSNS];
-    bool alone; /* accesses are not in groups */
-    int shift;  /* added to the operand's displacement */
+    bool alone;   /* accesses are not in groups */
+    int shift;    /* added to the operand's displacement */
     bool vectors; /* vector registers are known to be loaded */
-    bool ended; /* nothing gets behind what was emitted last */
+    bool ended;   /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS];
     unsigned colds;
     unsigned leader;     /* the cold code of the last group */
@@ -191,8 +192,17 @@ void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target);
 
 /* Go on at the page's offset `target`. Flags are live. */
 void tr_exit(struct tr *tr, int64_t target);
-/* Go on at the linear address in S1. */
-void tr_exit_s1(struct tr *tr);
+
+/*
+ * Jumps to the linear address in S1. tr_find looks it up and destroys S1; when it is not known, or
+ * somebody wants attention, the interpreter does the instruction: so it finds bad addresses,
+ * and nothing may be changed before. Then either tr_go_found, with nothing between but what
+ * leaves S0 alone; or tr_keep_found, any checks and changes, tr_go_kept. No flags.
+ */
+void tr_find(struct tr *tr);
+void tr_go_found(struct tr *tr);
+void tr_keep_found(struct tr *tr);
+void tr_go_kept(struct tr *tr);
 
 /* S1 = linear address of the page's offset `target`; no flags. */
 void tr_rip(struct tr *tr, uint8_t to, int64_t target);

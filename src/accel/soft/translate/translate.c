@@ -18,11 +18,16 @@ static struct translate_jump *jump_of(struct translator *t, unsigned mmu, uint64
     return &t->jumps[mmu][linear & ((1u << TRANSLATE_JUMP_BITS) - 1)];
 }
 
-/* Zeroes are an empty entry, but for address 0, whose entry names an address of another. */
+/*
+ * Zeroes are an empty entry, but for address 0 and for those that the attention word's bits
+ * lead to 0: their entries name addresses of others.
+ */
 static void jumps_empty(struct translator *t)
 {
-    for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-        t->jumps[mmu][0].minus = 1;
+    for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++) {
+        for (unsigned n = 0; n <= SOFT_ATTENTION; n++)
+            jump_of(t, mmu, -(uint64_t)n)->minus = SOFT_ATTENTION + 1;
+    }
 }
 
 void translate_forget_linear(struct soft_vcpu *s)
@@ -319,10 +324,63 @@ void tr_exit(struct tr *tr, int64_t target)
     tr->ended = true;
 }
 
-void tr_exit_s1(struct tr *tr)
+/* The jump cache's entry whose index, times 4, is in S0. */
+static struct host_mem found(const struct tr *tr, size_t field)
 {
+    size_t table = sizeof(tr->t->jumps[0]) * tr->mmu;
+
+    return (struct host_mem){.base = HOST_NONE,
+                             .index = S0,
+                             .scale = 3,
+                             .gs = true,
+                             .disp = GS_TR(jumps) + (int32_t)(table + field)};
+}
+
+#define FOUND(tr, field) found((tr), offsetof(struct translate_jump, field))
+
+/*
+ * The address less that of the entry is a multiple of 64 KiB, the attention word smaller: the
+ * sum is 0 when both are.
+ */
+void tr_find(struct tr *tr)
+{
+    uint8_t *hit;
+
     count(tr, tr->op);
-    asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+    asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
+    asm_insn(&tr->a, &(struct host_insn){.map = X86_MAP_0F, .opcode = 0xb7, .reg = S0, .rm = S1});
+    asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
+    asm_load(&tr->a, RCX, FOUND(tr, minus));
+    asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
+    asm_load32(&tr->a, S1, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
+    asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
+    hit = asm_jrcxz(&tr->a);
+    cold(tr, asm_jmp(&tr->a))->kind = COLD_MISS;
+    asm_land_short(&tr->a, hit);
+    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+}
+
+void tr_go_found(struct tr *tr)
+{
+    asm_load(&tr->a, S1, FOUND(tr, page));
+    asm_store(&tr->a, mem_gs(GS_TR(rip_page)), S1);
+    asm_jmp_mem(&tr->a, FOUND(tr, code));
+    tr->ended = true;
+}
+
+void tr_keep_found(struct tr *tr)
+{
+    asm_load(&tr->a, S1, FOUND(tr, page));
+    asm_store(&tr->a, mem_gs(GS_TR(kept_page)), S1);
+    asm_load(&tr->a, S1, FOUND(tr, code));
+    asm_store(&tr->a, mem_gs(GS_TR(kept_code)), S1);
+}
+
+void tr_go_kept(struct tr *tr)
+{
+    asm_load(&tr->a, S1, mem_gs(GS_TR(kept_page)));
+    asm_store(&tr->a, mem_gs(GS_TR(rip_page)), S1);
+    asm_jmp_mem(&tr->a, mem_gs(GS_TR(kept_code)));
     tr->ended = true;
 }
 
@@ -350,6 +408,8 @@ static void interpret(struct tr *tr)
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
+    if (c->kind == COLD_MISS)
+        asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
     tr->saved = c->saved;
     tr_flags_restore(tr);
     if (tr->t->counts)
@@ -360,7 +420,8 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
                                              .imm_size = 4});
     asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
     asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
-    asm_jmp_to(&tr->a, c->resume);
+    if (!c->op->ends)
+        asm_jmp_to(&tr->a, c->resume);
 }
 
 /* ---- a block ------------------------------------------------------------------------------ */
