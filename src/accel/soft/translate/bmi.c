@@ -52,9 +52,8 @@ bool tr_bmi(struct tr *tr)
     if (!form)
         return false;
     if (i->flags & X86_RM_MEM) {
-        tr_address(tr, EMU_READ, i->osize, 0);
         h.is_mem = true;
-        h.mem = mem_at(S0, 0);
+        h.mem = tr_address(tr, EMU_READ, i->osize, 0);
     } else if (tr_host(i->rm) == HOST_NONE) {
         h.is_mem = true;
         h.mem = mem_gs(GS_REG(i->rm));

@@ -16,8 +16,7 @@ static uint8_t divisor(struct tr *tr, unsigned size)
     const struct x86_insn *i = &tr->op->i;
 
     if (i->flags & X86_RM_MEM) {
-        tr_address(tr, EMU_READ, size, 0);
-        tr_extend_mem(tr, S0, mem_at(S0, 0), size, is_signed(i));
+        tr_extend_mem(tr, S0, tr_address(tr, EMU_READ, size, 0), size, is_signed(i));
         return S0;
     }
     if (size >= 4)

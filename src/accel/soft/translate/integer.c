@@ -206,9 +206,8 @@ static bool high_and_memory(struct tr *tr, unsigned form, struct host_insn *h)
 
     if (n == RAX && i->map == X86_MAP_0F && i->opcode == 0xb0) /* CMPXCHG has AL, too */
         return false;
-    tr_address(tr, form & RM_W ? EMU_WRITE : EMU_READ, 1, 0);
+    h->mem = tr_address(tr, form & RM_W ? EMU_WRITE : EMU_READ, 1, 0);
     h->is_mem = true;
-    h->mem = mem_at(S0, 0);
     h->reg = (uint8_t)n;
     tr_rotate(tr, h->reg, h->reg, 8);
     asm_insn(&tr->a, h);
@@ -256,13 +255,12 @@ static bool modrm(struct tr *tr, unsigned form)
     if (size == 1 && reg && tr_high_byte(i, i->reg))
         return high_and_memory(tr, form, &h);
     if (mem)
-        tr_address(tr, form & RM_W ? EMU_WRITE : EMU_READ, rm_bytes, 0);
+        h.mem = tr_address(tr, form & RM_W ? EMU_WRITE : EMU_READ, rm_bytes, 0);
     h.reg = i->reg & 7; /* an opcode's extension */
     if (reg)            /* narrower writes merge */
         h.reg = form & REG_R || size < 4 ? tr_get(tr, i->reg, S1) : tr_to(i->reg, S1);
     if (mem) {
         h.is_mem = true;
-        h.mem = mem_at(S0, 0);
     } else {
         rm_register(tr, form, rm_bytes, &h);
     }
@@ -279,18 +277,19 @@ static bool compare_pair(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
     unsigned size = i->flags & X86_W ? 16 : 8;
+    struct host_mem at;
 
     if (i->map != X86_MAP_0F || i->opcode != 0xc7 || !(i->flags & X86_RM_MEM) ||
         (i->modrm >> 3 & 7) != 1)
         return false;
-    tr_address(tr, EMU_WRITE, size, size == 16 ? 15 : 0);
+    at = tr_address(tr, EMU_WRITE, size, size == 16 ? 15 : 0);
     asm_insn(&tr->a, &(struct host_insn){.lock = i->flags & X86_LOCK,
                                          .w = size == 16,
                                          .map = X86_MAP_0F,
                                          .opcode = 0xc7,
                                          .reg = 1,
                                          .is_mem = true,
-                                         .mem = mem_at(S0, 0)});
+                                         .mem = at});
     return true;
 }
 
@@ -320,4 +319,50 @@ bool tr_host_suffices(void)
     return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
            __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("sse4.2") &&
            __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("movbe");
+}
+
+/* ---- what others ask (group.c) ------------------------------------------------------ */
+
+bool tr_integer_access(const struct emu_op *op, struct tr_access *a)
+{
+    const struct x86_insn *i = &op->i;
+    unsigned form = form_of(i), size = operand_size(i, form);
+
+    if (!form || !(i->flags & X86_RM_MEM) || form & NO_MEM || i->asize != 8)
+        return false;
+    if (size == 1 && form & (REG_R | REG_W) && tr_high_byte(i, i->reg))
+        return false;
+    *a = (struct tr_access){.base = i->base,
+                            .index = i->index,
+                            .scale = i->index == X86_NONE_SLOT ? 0 : i->scale,
+                            .seg = i->seg == SEG_FS || i->seg == SEG_GS ? i->seg : 0,
+                            .size = (uint8_t)rm_size(i, form, size),
+                            .access = form & RM_W ? EMU_WRITE : EMU_READ,
+                            .disp = i->disp + (i->base == X86_RIP_SLOT ? op->next : 0)};
+    return true;
+}
+
+static bool in_host(unsigned n)
+{
+    return n < 16 && tr_host(n) != HOST_NONE;
+}
+
+bool tr_integer_quiet(const struct emu_op *op)
+{
+    const struct x86_insn *i = &op->i;
+    unsigned form = form_of(i), size = operand_size(i, form);
+
+    if (form)
+        return !(i->flags & X86_RM_MEM) && in_host(i->rm) &&
+               !(size == 1 && form & (REG_R | REG_W) && tr_high_byte(i, i->reg)) &&
+               !(rm_size(i, form, size) == 1 && tr_high_byte(i, i->rm));
+    if (i->map == X86_MAP_1B && i->opcode == 0x8d)
+        return i->osize >= 4 && (i->base == X86_NONE_SLOT || in_host(i->base));
+    if (i->map == X86_MAP_0F && (i->opcode == 0x0d || (i->opcode >= 0x18 && i->opcode <= 0x1f)))
+        return true;
+    if (i->flags & (X86_VEX | X86_LOCK) || i->map != X86_MAP_1B)
+        return false;
+    return (i->opcode >= 0xb8 && i->opcode <= 0xbf && i->osize >= 4 && in_host(i->rm)) ||
+           (i->opcode < 0x40 && (i->opcode & 6) == 4) || i->opcode == 0xa8 || i->opcode == 0xa9 ||
+           i->opcode == 0x98 || i->opcode == 0x99;
 }

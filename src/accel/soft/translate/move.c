@@ -195,12 +195,11 @@ bool tr_selector(struct tr *tr)
     selector = mem_gs(GS_CPU(seg) + (int32_t)((i->reg & 7u) * sizeof(struct x86_seg) +
                                               offsetof(struct x86_seg, selector)));
     if (i->flags & X86_RM_MEM) {
-        tr_address(tr, EMU_WRITE, 2, 0);
+        struct host_mem at = tr_address(tr, EMU_WRITE, 2, 0);
+
         tr_extend_mem(tr, S1, selector, 2, false);
-        asm_insn(
-            &tr->a,
-            &(struct host_insn){
-                .opsize = true, .opcode = 0x89, .reg = S1, .is_mem = true, .mem = mem_at(S0, 0)});
+        asm_insn(&tr->a, &(struct host_insn){
+                             .opsize = true, .opcode = 0x89, .reg = S1, .is_mem = true, .mem = at});
         return true;
     }
     if (i->osize == 2) {

@@ -218,13 +218,18 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 
     if (c == &none)
         tr->a.full = true;
-    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved};
+    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved, .vectors = tr->vectors};
     return c;
 }
 
 void tr_cold_interpret(struct tr *tr, uint8_t *from)
 {
     cold(tr, from)->kind = COLD_INTERPRET;
+}
+
+void tr_cold_group(struct tr *tr, uint8_t *from)
+{
+    cold(tr, from)->kind = COLD_GROUP;
 }
 
 void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
@@ -381,10 +386,23 @@ void tr_go_kept(struct tr *tr)
 
 /* ---- the interpreter, for one instruction ----------------------------------------------- */
 
-static void interpret(struct tr *tr, const struct emu_op *op)
+static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
 {
-    asm_mov_imm(&tr->a, S0, (uintptr_t)op);
-    asm_call_to(&tr->a, tr->t->code.rw + (tr->t->interpret - tr->t->code.rx));
+    return tr->t->code.rw + (rx - tr->t->code.rx);
+}
+
+static void interpret(struct tr *tr)
+{
+    if (tr->op->ends) {
+        count(tr, tr->op);
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
+        tr->ended = true;
+    } else {
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_call_to(&tr->a, stub(tr, tr->t->interpret));
+    }
+    tr->vectors = false;
 }
 
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
@@ -400,7 +418,8 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
                                              .mem = mem_gs(GS_TR(missing)),
                                              .imm = 1,
                                              .imm_size = 4});
-    interpret(tr, c->op);
+    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
+    asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     if (!c->op->ends)
         asm_jmp_to(&tr->a, c->resume);
 }
@@ -426,10 +445,43 @@ static void one(struct tr *tr)
         clear_of_start(tr);
     if (!emu_is_bound(tr->op) ||
         !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
-        interpret(tr, tr->op);
+        interpret(tr);
     tr_flags_track(tr);
-    for (unsigned n = tr->first_cold; n < tr->colds; n++)
-        tr->cold[n].resume = tr->a.p;
+    for (unsigned n = tr->first_cold; n < tr->colds; n++) {
+        if (tr->cold[n].kind == COLD_GROUP)
+            tr->leader = n;
+        else
+            tr->cold[n].resume = tr->a.p;
+    }
+}
+
+/* The group of the leader before ends here, if one does. */
+static void group_ends(struct tr *tr)
+{
+    struct tr_cold *c = &tr->cold[tr->leader];
+
+    if (tr->colds && c->kind == COLD_GROUP && !c->resume &&
+        tr->group[c->op - tr->b->op].last == tr->op - tr->b->op)
+        c->resume = tr->a.p;
+}
+
+/* Its check failed, and nothing is done yet. */
+static void cold_group(struct tr *tr, const struct tr_cold *c)
+{
+    const struct tr_group *g = &tr->group[c->op - tr->b->op];
+
+    asm_land(&tr->a, c->from);
+    tr->saved = c->saved;
+    tr->vectors = c->vectors;
+    tr->op = c->op;
+    tr_flags_restore(tr);
+    tr->flags_by.op = NULL;
+    tr->alone = true;
+    tr->ended = false;
+    for (; tr->op <= tr->b->op + g->last && !tr->ended; tr->op++)
+        one(tr);
+    if (!tr->ended)
+        asm_jmp_to(&tr->a, c->resume);
 }
 
 /* Where a dropped block's code leads to: out, at its own start. */
@@ -444,17 +496,21 @@ static void emit(struct tr *tr)
     struct block *b = tr->b;
 
     tr_liveness(tr);
+    tr_groups(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
         one(tr);
+        group_ends(tr);
     }
     if (!tr->ended) {
         clear_of_start(tr);
         tr_exit(tr, tr->op->next);
     }
-    for (unsigned n = 0; n < tr->colds; n++) {
+    for (unsigned n = 0; n < tr->colds; n++) { /* they grow */
         if (tr->cold[n].kind == COLD_EXIT)
             cold_exit(tr, &tr->cold[n]);
+        else if (tr->cold[n].kind == COLD_GROUP)
+            cold_group(tr, &tr->cold[n]);
         else
             cold_interpret(tr, &tr->cold[n]);
     }
@@ -527,7 +583,6 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     uint64_t linear = c->r[X86_RIP_SLOT];
     unsigned mmu = c->mmu;
 
-    t->mmu = mmu;
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
         translate_forget_linear(s);
         t->link = 0;
@@ -548,7 +603,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     flags_out(t, c);
 }
 
-bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 {
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
@@ -567,7 +622,35 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
     }
     op->fn(c, op);
     c->op = NULL;
-    flags_in(t, c);
-    return op->ends || !c->end || c->hit || c->mmu != t->mmu || c->vectors != t->vectors ||
+}
+
+bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    unsigned mmu = c->mmu;
+
+    interpret_op(s, op);
+    flags_in(&s->tr, c);
+    return op->ends || !c->end || c->hit || c->mmu != mmu || c->vectors != s->tr.vectors ||
            !masked(c);
+}
+
+/* What the run loop would do, when there is nothing to look at and the code is known. */
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    struct translator *t = &s->tr;
+    const struct translate_jump *j;
+
+    interpret_op(s, op);
+    flags_in(t, c);
+    if (atomic_load_explicit(&s->attention, memory_order_relaxed) ||
+        (c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit || !translate_allowed(c) ||
+        c->vectors != t->vectors)
+        return NULL;
+    j = jump_of(t, c->mmu, c->r[X86_RIP_SLOT]);
+    if (j->minus != -c->r[X86_RIP_SLOT])
+        return NULL;
+    t->rip_page = j->page;
+    return j->code;
 }

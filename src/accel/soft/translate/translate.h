@@ -64,13 +64,15 @@ struct translator {
     const uint8_t *kept_code;
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
     uint32_t host_mxcsr;
+    uint32_t vectors_absent; /* the guest's vector registers and MXCSR are in emu_cpu only */
     uint32_t tmp_mxcsr;
     uint32_t missing; /* with `counts`: a check failed, the interpreter is called for that */
     uint32_t link;    /* by which link code was left, index + 1; 0: by none */
 
     /* The stubs. */
     void (*enter)(struct soft_vcpu *s, const uint8_t *code);
-    const uint8_t *leave, *leave_at, *interpret, *jump[TRANSLATE_MMUS];
+    const uint8_t *leave, *leave_at, *interpret, *interpret_keep, *interpret_end;
+    const uint8_t *vectors_out, *vectors_in, *jump[TRANSLATE_MMUS];
     size_t stubs; /* bytes of code memory that they take */
 
     struct code_mem code;
@@ -78,8 +80,7 @@ struct translator {
     uint32_t link_count, link_room;
     uint16_t jump_log[TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills;
-    unsigned mmu;    /* that the code under way is for */
-    uint8_t vectors; /* ... and emu_cpu.vectors that it and the jump cache are for */
+    uint8_t vectors; /* emu_cpu.vectors that code under way and the jump cache are for */
     bool on;
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
