@@ -76,7 +76,10 @@ struct tr_cold {
         COLD_INTERPRET, /* one call of the interpreter, then back to `resume` */
         COLD_GROUP,     /* the group that op leads one by one, then back to `resume` */
         COLD_MISS,      /* ditto, but guest RCX is in tmp_rcx */
-        COLD_EXIT,      /* go to offset `target` of the page: by link, or by the jump cache */
+        COLD_LINK,      /* `from` leads to offset `target` of the page */
+        COLD_EXIT,      /* ditto, and more is to be done on the way; another page's, too */
+        COLD_LEAVE,     /* leave for offset `target`: somebody wants attention */
+        COLD_LEAVE_S1,  /* ditto, and guest RCX is in S1 */
     } kind;
     struct tr_saved saved; /* of the status flags there */
     bool vectors;          /* vector registers are loaded */
@@ -139,6 +142,9 @@ void tr_liveness(struct tr *tr);
 /* The flags in the host's that a check within tr->op would destroy: FLAG_*, TR_FLAG_LT. */
 unsigned tr_flags_needed(const struct tr *tr);
 
+/* The flags that are needed at offset `target` of the page, as far as that can be seen. */
+unsigned tr_flags_at(struct tr *tr, int64_t target);
+
 /* Before and after a check: those that are needed are the same. They use S1. (flags.c) */
 void tr_flags_save(struct tr *tr);
 void tr_flags_restore(struct tr *tr);
@@ -187,10 +193,10 @@ struct tr_group *tr_group_led(struct tr *tr);
 void tr_cold_interpret(struct tr *tr, uint8_t *from);
 /* ... is to be done as the group that tr->op leads. */
 void tr_cold_group(struct tr *tr, uint8_t *from);
-/* ... goes to the page's offset `target`, which may lie in another page. */
-void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target);
 
-/* Go on at the page's offset `target`. Flags are live. */
+/* Go on at the page's offset `target`, which may lie in another page: if the condition holds, or
+ * in any case. */
+void tr_exit_if(struct tr *tr, unsigned cc, int64_t target);
 void tr_exit(struct tr *tr, int64_t target);
 
 /*

@@ -232,14 +232,6 @@ void tr_cold_group(struct tr *tr, uint8_t *from)
     cold(tr, from)->kind = COLD_GROUP;
 }
 
-void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
-{
-    struct tr_cold *c = cold(tr, from);
-
-    c->kind = COLD_EXIT;
-    c->target = target;
-}
-
 /* Instructions done since the block's start, up to and with op. */
 static void count(struct tr *tr, const struct emu_op *op)
 {
@@ -280,48 +272,101 @@ static void link_here(struct tr *tr, uint8_t *from, int64_t target)
     leave(tr, target, made ? tr->t->link_count : 0);
 }
 
-/* Has somebody something to say? Flags are live. */
-static void poll(struct tr *tr, int64_t target)
+static struct host_mem attention(void)
 {
-    uint8_t *quiet;
-
-    asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
-    asm_load32(&tr->a, RCX, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
-    quiet = asm_jrcxz(&tr->a);
-    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
-    leave(tr, target, 0);
-    asm_land_short(&tr->a, quiet);
-    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+    return mem_gs((int32_t)offsetof(struct soft_vcpu, attention));
 }
 
-/* Backward jumps look up: a loop has one. */
-static bool is_backward(const struct tr_cold *c)
+static void cold_at(struct tr *tr, uint8_t *from, unsigned kind, int64_t target)
 {
-    return c->target < c->op->next;
+    struct tr_cold *c = cold(tr, from);
+
+    c->kind = kind;
+    c->target = target;
+}
+
+/*
+ * A jump back, where somebody may want attention: each loop has one. Flags that the target
+ * overwrites before it looks at them may be gone when the code is left here.
+ */
+static void jump_back(struct tr *tr, int64_t target)
+{
+    uint8_t *to, *quiet;
+
+    count(tr, tr->op);
+    if (!tr_flags_at(tr, target)) {
+        asm_cmp_imm8(&tr->a, attention(), 0);
+        to = asm_jcc(&tr->a, CC_E);
+        cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE, target);
+    } else {
+        asm_mov(&tr->a, S1, RCX);
+        asm_load32(&tr->a, RCX, attention());
+        quiet = asm_jrcxz(&tr->a);
+        cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target);
+        asm_land_short(&tr->a, quiet);
+        asm_mov(&tr->a, RCX, S1);
+        to = asm_jmp(&tr->a);
+    }
+    if (target == (int64_t)(tr->b->gpa & PAGE_MASK)) {
+        if (!tr->a.full)
+            asm_aim(to, tr->a.start);
+    } else {
+        cold_at(tr, to, COLD_LINK, target);
+    }
+}
+
+static bool is_backward(const struct tr *tr, int64_t target)
+{
+    return target < tr->op->next;
 }
 
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
-    if (!same_page(c->target) || tr->t->counts || is_backward(c)) {
-        asm_land(&tr->a, c->from);
-        count(tr, c->op);
-        if (is_backward(c) && same_page(c->target))
-            poll(tr, c->target);
-    }
-    if (!same_page(c->target)) {
+    asm_land(&tr->a, c->from);
+    count(tr, c->op);
+    if (same_page(c->target)) {
+        link_here(tr, asm_jmp(&tr->a), c->target);
+    } else {
         tr_rip(tr, S1, c->target);
         asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
-    } else {
-        bool direct = !tr->t->counts && !is_backward(c);
+    }
+}
 
-        link_here(tr, direct ? c->from : asm_jmp(&tr->a), c->target);
+static void cold_leave(struct tr *tr, const struct tr_cold *c)
+{
+    asm_land(&tr->a, c->from);
+    if (c->kind == COLD_LEAVE_S1)
+        asm_mov(&tr->a, RCX, S1);
+    leave(tr, c->target, 0);
+}
+
+void tr_exit_if(struct tr *tr, unsigned cc, int64_t target)
+{
+    if (same_page(target) && is_backward(tr, target)) {
+        uint8_t *not_taken = asm_jcc(&tr->a, cc ^ 1);
+
+        jump_back(tr, target);
+        asm_land(&tr->a, not_taken);
+    } else {
+        cold_at(tr, asm_jcc(&tr->a, cc),
+                same_page(target) && !tr->t->counts ? COLD_LINK : COLD_EXIT, target);
     }
 }
 
 void tr_exit(struct tr *tr, int64_t target)
 {
-    tr_cold_exit(tr, asm_jmp(&tr->a), target);
     tr->ended = true;
+    if (same_page(target) && is_backward(tr, target)) {
+        jump_back(tr, target);
+        return;
+    }
+    count(tr, tr->op);
+    if (same_page(target)) {
+        cold_at(tr, asm_jmp(&tr->a), COLD_LINK, target);
+    } else {
+        tr_rip(tr, S1, target);
+        asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+    }
 }
 
 /* The jump cache's entry whose index, times 4, is in S0. */
@@ -352,7 +397,7 @@ void tr_find(struct tr *tr)
     asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
     asm_load(&tr->a, RCX, FOUND(tr, minus));
     asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
-    asm_load32(&tr->a, S1, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
+    asm_load32(&tr->a, S1, attention());
     asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
     hit = asm_jrcxz(&tr->a);
     cold(tr, asm_jmp(&tr->a))->kind = COLD_MISS;
@@ -507,12 +552,17 @@ static void emit(struct tr *tr)
         tr_exit(tr, tr->op->next);
     }
     for (unsigned n = 0; n < tr->colds; n++) { /* they grow */
-        if (tr->cold[n].kind == COLD_EXIT)
-            cold_exit(tr, &tr->cold[n]);
-        else if (tr->cold[n].kind == COLD_GROUP)
-            cold_group(tr, &tr->cold[n]);
-        else
-            cold_interpret(tr, &tr->cold[n]);
+        const struct tr_cold *c = &tr->cold[n];
+
+        switch (c->kind) {
+        case COLD_INTERPRET:
+        case COLD_MISS: cold_interpret(tr, c); break;
+        case COLD_GROUP: cold_group(tr, c); break;
+        case COLD_LINK: link_here(tr, c->from, c->target); break;
+        case COLD_LEAVE:
+        case COLD_LEAVE_S1: cold_leave(tr, c); break;
+        case COLD_EXIT: cold_exit(tr, c); break;
+        }
     }
     gone(tr);
 }
