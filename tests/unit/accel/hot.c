@@ -23,13 +23,18 @@ bool hot_has_avx(void)
     return __builtin_cpu_supports("avx");
 }
 
-void hot_gate(struct smp *s, unsigned vector, uint64_t handler)
+static void put_gate(struct smp *s, unsigned vector, uint64_t handler, unsigned ist)
 {
-    uint64_t gate[2] = {(handler & 0xffff) | 8 << 16 | UINT64_C(0xee01) << 32 |
-                            (handler & 0xffff0000) << 32,
+    uint64_t gate[2] = {(handler & 0xffff) | 8 << 16 | UINT64_C(0xee00) << 32 |
+                            (uint64_t)ist << 32 | (handler & 0xffff0000) << 32,
                         handler >> 32};
 
     must(guest_mem_write(&s->m->mem, GPA(IDT + vector * 16), gate, 16), "gate");
+}
+
+void hot_gate(struct smp *s, unsigned vector, uint64_t handler)
+{
+    put_gate(s, vector, handler, 0);
 }
 
 static void build_tables(struct smp *s)
@@ -51,10 +56,12 @@ static void build_tables(struct smp *s)
             smp_code(s, at, g_stub_error, g_stub_error_end);
         else
             smp_code(s, at, g_stub, g_stub_end);
-        hot_gate(s, n, at);
+        put_gate(s, n, at, 1);
     }
-    for (unsigned n = 0; n < s->count; n++)
+    for (unsigned n = 0; n < s->count; n++) {
+        le64_put(s->ram + TSS(n) + 4, IST1(n) + 0x800); /* RSP0 */
         le64_put(s->ram + TSS(n) + 0x24, IST1(n) + 0x1000);
+    }
 }
 
 static void set_tables(struct vcpu *v)

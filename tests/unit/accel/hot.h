@@ -69,7 +69,7 @@ void hot_set_frame(struct smp *s, const struct hot_frame *frame);
 uint64_t hot_gpr(struct smp *s, unsigned reg);
 void hot_set_gpr(struct smp *s, unsigned reg, uint64_t value);
 
-/* This vector's handler is the guest's own. */
+/* This vector's handler is the guest's own, on the interrupted stack or ring 0's. */
 void hot_gate(struct smp *s, unsigned vector, uint64_t handler);
 
 /* vCPU 0 again sees its page tables as they are, as after a load of CR3. */

@@ -58,7 +58,10 @@ struct translator {
     /* What translated code uses. */
     uint64_t rip_page; /* linear address of the page of the code that runs */
     uint64_t host_rsp; /* the stack's place in translated code */
-    uint64_t tmp_rcx, tmp_flags;
+    uint64_t tmp_rcx;
+    uint64_t tmp;       /* of one instruction */
+    uint64_t kept_page; /* of an indirect call that is under way: where to */
+    const uint8_t *kept_code;
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
     uint32_t host_mxcsr;
     uint32_t vectors_absent; /* the guest's vector registers and MXCSR are in emu_cpu only */
@@ -82,7 +85,8 @@ struct translator {
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
 
-    struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS];
+    struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]
+        __attribute__((aligned(PAGE_SIZE))); /* for madvise */
 };
 
 /* Make stubs and code memory; off, with the reason in err_text, when the host cannot: -errno. */
