@@ -34,39 +34,55 @@ static struct translate_jump *jump_of(struct translator *t, unsigned mmu, uint64
     return &t->jumps[mmu][linear & ((1u << TRANSLATE_JUMP_BITS) - 1)];
 }
 
-/* Zeroes are an empty entry, but for address 0, whose entry names an address of another. */
+/*
+ * Zeroes are an empty entry, but for address 0 and for those that the attention word's bits
+ * lead to 0: their entries name addresses of others.
+ */
 static void jumps_empty(struct translator *t)
 {
-    for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-        t->jumps[mmu][0].minus = 1;
+    for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++) {
+        for (unsigned n = 0; n <= SOFT_ATTENTION; n++)
+            jump_of(t, mmu, -(uint64_t)n)->minus = SOFT_ATTENTION + 1;
+    }
 }
 
-void translate_forget_linear(struct soft_vcpu *s)
+static void jumps_clear(struct translator *t, unsigned half)
+{
+    for (unsigned n = 0; n < t->jump_fills[half]; n++)
+        for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
+            t->jumps[mmu][t->jump_log[half][n]].minus = 0;
+    t->jump_fills[half] = 0;
+}
+
+/* Entries that are known by the log; else all, whatever they are of. */
+void translate_forget(struct soft_vcpu *s, unsigned halves)
 {
     struct translator *t = &s->tr;
+    bool all = false;
 
-    if (!t->jump_fills)
-        return;
-    if (t->jump_fills <= TRANSLATE_JUMP_LOG) {
-        for (unsigned n = 0; n < t->jump_fills; n++)
-            for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-                t->jumps[mmu][t->jump_log[n]].minus = 0;
-    } else {
+    for (unsigned half = 0; half < EMU_HALVES; half++)
+        all |= halves & BIT(half) && t->jump_fills[half] > TRANSLATE_JUMP_LOG;
+    if (all) {
         madvise(t->jumps, sizeof(t->jumps), MADV_DONTNEED);
+        memset(t->jump_fills, 0, sizeof(t->jump_fills));
     }
-    t->jump_fills = 0;
+    for (unsigned half = 0; half < EMU_HALVES; half++) {
+        if (halves & BIT(half))
+            jumps_clear(t, half);
+    }
     jumps_empty(t);
 }
 
 static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code)
 {
     struct translate_jump *j = jump_of(t, mmu, linear);
+    unsigned half = emu_half(linear);
 
     if (j->minus == -linear && j->code == code)
         return;
-    if (t->jump_fills < TRANSLATE_JUMP_LOG)
-        t->jump_log[t->jump_fills] = (uint16_t)linear;
-    t->jump_fills += t->jump_fills <= TRANSLATE_JUMP_LOG;
+    if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
+        t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
+    t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
     *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE), 0};
 }
 
@@ -77,8 +93,8 @@ int translate_init(struct soft_vcpu *s)
     struct translator *t = &s->tr;
     int err;
 
-    if (!__builtin_cpu_supports("bmi2"))
-        return err_set(ENOTSUP, "the host's processor lacks BMI2");
+    if (!tr_host_suffices())
+        return err_set(ENOTSUP, "the host's processor lacks BMI2, or what came with it");
     err = code_mem_init(&t->code, TRANSLATE_CODE);
     if (err)
         return err_set(-err, "no memory for translated code");
@@ -137,7 +153,7 @@ void translate_reset(struct soft_vcpu *s)
     t->link_count = 0;
     t->link = 0;
     t->stats.flushes++;
-    translate_forget_linear(s);
+    translate_forget(s, BIT(0) | BIT(1));
 }
 
 /* ---- links ------------------------------------------------------------------------------ */
@@ -233,7 +249,7 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
                           .op = tr->op,
                           .saved = tr->saved,
                           .vectors = tr->vectors,
-                          .poll = tr->shadow == 1,
+                          .shadow = (uint8_t)tr->shadow,
                           .mmu = (uint8_t)tr->mmu};
     return c;
 }
@@ -243,12 +259,9 @@ void tr_cold_interpret(struct tr *tr, uint8_t *from)
     cold(tr, from)->kind = COLD_INTERPRET;
 }
 
-void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
+void tr_cold_group(struct tr *tr, uint8_t *from)
 {
-    struct tr_cold *c = cold(tr, from);
-
-    c->kind = COLD_EXIT;
-    c->target = target;
+    cold(tr, from)->kind = COLD_GROUP;
 }
 
 /* Instructions done since the block's start, up to and with op. */
@@ -291,59 +304,177 @@ static void link_here(struct tr *tr, uint8_t *from, int64_t target)
     leave(tr, target, made ? tr->t->link_count : 0);
 }
 
-/* Has somebody something to say? Flags are live. uncounted: not counted yet up to there. */
-static void poll(struct tr *tr, int64_t target, const struct emu_op *uncounted)
+static struct host_mem attention(void)
+{
+    return mem_gs((int32_t)offsetof(struct soft_vcpu, attention));
+}
+
+static struct tr_cold *cold_at(struct tr *tr, uint8_t *from, unsigned kind, int64_t target)
+{
+    struct tr_cold *c = cold(tr, from);
+
+    c->kind = kind;
+    c->target = target;
+    return c;
+}
+
+/*
+ * A jump back, where somebody may want attention: each loop has one. Flags that the target
+ * overwrites before it looks at them may be gone when the code is left here.
+ */
+static void jump_back(struct tr *tr, int64_t target)
+{
+    uint8_t *to, *quiet;
+
+    count(tr, tr->op);
+    if (!tr_flags_at(tr, target)) {
+        asm_cmp_imm8(&tr->a, attention(), 0);
+        to = asm_jcc(&tr->a, CC_E);
+        cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE, target);
+    } else {
+        asm_mov(&tr->a, S1, RCX);
+        asm_load32(&tr->a, RCX, attention());
+        quiet = asm_jrcxz(&tr->a);
+        cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target);
+        asm_land_short(&tr->a, quiet);
+        asm_mov(&tr->a, RCX, S1);
+        to = asm_jmp(&tr->a);
+    }
+    if (target == (int64_t)(tr->b->gpa & PAGE_MASK) && !tr->t->lockstep) {
+        if (!tr->a.full)
+            asm_aim(to, tr->a.start);
+    } else {
+        cold_at(tr, to, COLD_LINK, target);
+    }
+}
+
+/* Those that look up: loops, and what lets interrupts in. */
+static bool is_backward(const struct tr *tr, int64_t target)
+{
+    return target < tr->op->next || tr->shadow == 1;
+}
+
+/* Does somebody want attention? All is live, S0, too. */
+static void poll(struct tr *tr, int64_t target)
 {
     uint8_t *quiet;
 
-    asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
-    asm_load32(&tr->a, RCX, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
+    asm_mov(&tr->a, S1, RCX);
+    asm_load32(&tr->a, RCX, attention());
     quiet = asm_jrcxz(&tr->a);
-    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
-    if (uncounted)
-        count(tr, uncounted);
-    leave(tr, target, 0);
+    cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target)->uncounted = true;
     asm_land_short(&tr->a, quiet);
-    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
-}
-
-/* Backward jumps look up: a loop has one. */
-static bool is_backward(const struct tr_cold *c)
-{
-    return c->target < c->op->next;
+    asm_mov(&tr->a, RCX, S1);
 }
 
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
-    bool polls = is_backward(c) || c->poll;
-
-    tr->mmu = c->mmu;
-    if (!same_page(c->target) || counting(tr->t) || polls) {
-        asm_land(&tr->a, c->from);
-        count(tr, c->op);
-        if (polls && same_page(c->target))
-            poll(tr, c->target, NULL);
-    }
-    if (!same_page(c->target)) {
+    asm_land(&tr->a, c->from);
+    count(tr, c->op);
+    if (same_page(c->target)) {
+        link_here(tr, asm_jmp(&tr->a), c->target);
+    } else {
         tr_rip(tr, S1, c->target);
         asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
-    } else {
-        bool direct = !counting(tr->t) && !polls;
+    }
+}
 
-        link_here(tr, direct ? c->from : asm_jmp(&tr->a), c->target);
+static void cold_leave(struct tr *tr, const struct tr_cold *c)
+{
+    asm_land(&tr->a, c->from);
+    if (c->kind == COLD_LEAVE_S1)
+        asm_mov(&tr->a, RCX, S1);
+    if (c->uncounted)
+        count(tr, c->op);
+    leave(tr, c->target, 0);
+}
+
+void tr_exit_if(struct tr *tr, unsigned cc, int64_t target)
+{
+    if (same_page(target) && is_backward(tr, target)) {
+        uint8_t *not_taken = asm_jcc(&tr->a, cc ^ 1);
+
+        jump_back(tr, target);
+        asm_land(&tr->a, not_taken);
+    } else {
+        cold_at(tr, asm_jcc(&tr->a, cc),
+                same_page(target) && !counting(tr->t) ? COLD_LINK : COLD_EXIT, target);
     }
 }
 
 void tr_exit(struct tr *tr, int64_t target)
 {
-    tr_cold_exit(tr, asm_jmp(&tr->a), target);
+    tr->ended = true;
+    if (same_page(target) && is_backward(tr, target)) {
+        jump_back(tr, target);
+        return;
+    }
+    count(tr, tr->op);
+    if (same_page(target)) {
+        cold_at(tr, asm_jmp(&tr->a), COLD_LINK, target);
+    } else {
+        tr_rip(tr, S1, target);
+        asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+    }
+}
+
+/* The jump cache's entry whose index, times 4, is in S0. */
+static struct host_mem found(const struct tr *tr, size_t field)
+{
+    size_t table = sizeof(tr->t->jumps[0]) * tr->mmu;
+
+    return (struct host_mem){.base = HOST_NONE,
+                             .index = S0,
+                             .scale = 3,
+                             .gs = true,
+                             .disp = GS_TR(jumps) + (int32_t)(table + field)};
+}
+
+#define FOUND(tr, field) found((tr), offsetof(struct translate_jump, field))
+
+/*
+ * The address less that of the entry is a multiple of 64 KiB, the attention word smaller: the
+ * sum is 0 when both are.
+ */
+void tr_find(struct tr *tr)
+{
+    uint8_t *hit;
+
+    count(tr, tr->op);
+    asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
+    asm_insn(&tr->a, &(struct host_insn){.map = X86_MAP_0F, .opcode = 0xb7, .reg = S0, .rm = S1});
+    asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
+    asm_load(&tr->a, RCX, FOUND(tr, minus));
+    asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
+    asm_load32(&tr->a, S1, attention());
+    asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
+    hit = asm_jrcxz(&tr->a);
+    cold(tr, asm_jmp(&tr->a))->kind = COLD_MISS;
+    asm_land_short(&tr->a, hit);
+    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+}
+
+void tr_go_found(struct tr *tr)
+{
+    asm_load(&tr->a, S1, FOUND(tr, page));
+    asm_store(&tr->a, mem_gs(GS_TR(rip_page)), S1);
+    asm_jmp_mem(&tr->a, FOUND(tr, code));
     tr->ended = true;
 }
 
-void tr_exit_s1(struct tr *tr)
+void tr_keep_found(struct tr *tr)
 {
-    count(tr, tr->op);
-    asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+    asm_load(&tr->a, S1, FOUND(tr, page));
+    asm_store(&tr->a, mem_gs(GS_TR(kept_page)), S1);
+    asm_load(&tr->a, S1, FOUND(tr, code));
+    asm_store(&tr->a, mem_gs(GS_TR(kept_code)), S1);
+}
+
+void tr_go_kept(struct tr *tr)
+{
+    asm_load(&tr->a, S1, mem_gs(GS_TR(kept_page)));
+    asm_store(&tr->a, mem_gs(GS_TR(rip_page)), S1);
+    asm_jmp_mem(&tr->a, mem_gs(GS_TR(kept_code)));
     tr->ended = true;
 }
 
@@ -371,6 +502,8 @@ static void interpret(struct tr *tr)
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
+    if (c->kind == COLD_MISS)
+        asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
     tr->saved = c->saved;
     tr_flags_restore(tr);
     if (counting(tr->t))
@@ -381,7 +514,8 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
                                              .imm_size = 4});
     asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
     asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
-    asm_jmp_to(&tr->a, c->resume);
+    if (!c->op->ends)
+        asm_jmp_to(&tr->a, c->resume);
 }
 
 /* ---- a block ------------------------------------------------------------------------------ */
@@ -403,22 +537,56 @@ static void one(struct tr *tr)
     bool branch = tr_is_branch(tr->op);
 
     tr->first_cold = tr->colds;
-    if (tr_jumps(tr->op))
-        clear_of_start(tr);
     if (tr->shadow == 1 && branch)
         tr_shadow_end(tr);
+    if (tr_jumps(tr->op))
+        clear_of_start(tr);
     if (!emu_is_bound(tr->op) ||
         !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     tr_flags_track(tr);
-    for (unsigned n = tr->first_cold; n < tr->colds; n++)
-        tr->cold[n].resume = tr->a.p;
+    for (unsigned n = tr->first_cold; n < tr->colds; n++) {
+        if (tr->cold[n].kind == COLD_GROUP)
+            tr->leader = n;
+        else
+            tr->cold[n].resume = tr->a.p;
+    }
     if (tr->shadow == 1 && !tr->ended) {
         if (!branch)
             tr_shadow_end(tr);
-        poll(tr, tr->op->next, tr->op);
+        poll(tr, tr->op->next);
     }
     tr->shadow /= 2;
+}
+
+/* The group of the leader before ends here, if one does. */
+static void group_ends(struct tr *tr)
+{
+    struct tr_cold *c = &tr->cold[tr->leader];
+
+    if (tr->colds && c->kind == COLD_GROUP && !c->resume &&
+        tr->group[c->op - tr->b->op].last == tr->op - tr->b->op)
+        c->resume = tr->a.p;
+}
+
+/* Its check failed, and nothing is done yet. */
+static void cold_group(struct tr *tr, const struct tr_cold *c)
+{
+    const struct tr_group *g = &tr->group[c->op - tr->b->op];
+
+    asm_land(&tr->a, c->from);
+    tr->saved = c->saved;
+    tr->vectors = c->vectors;
+    tr->shadow = c->shadow;
+    tr->op = c->op;
+    tr_flags_restore(tr);
+    tr->flags_by.op = NULL;
+    tr->alone = true;
+    tr->ended = false;
+    for (; tr->op <= tr->b->op + g->last && !tr->ended; tr->op++)
+        one(tr);
+    if (!tr->ended)
+        asm_jmp_to(&tr->a, c->resume);
 }
 
 /* Where a dropped block's code leads to: out, at its own start. */
@@ -433,19 +601,29 @@ static void emit(struct tr *tr)
     struct block *b = tr->b;
 
     tr_liveness(tr);
+    tr_groups(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
         one(tr);
+        group_ends(tr);
     }
     if (!tr->ended) {
         clear_of_start(tr);
         tr_exit(tr, tr->op->next);
     }
-    for (unsigned n = 0; n < tr->colds; n++) {
-        if (tr->cold[n].kind == COLD_EXIT)
-            cold_exit(tr, &tr->cold[n]);
-        else
-            cold_interpret(tr, &tr->cold[n]);
+    for (unsigned n = 0; n < tr->colds; n++) { /* they grow */
+        const struct tr_cold *c = &tr->cold[n];
+
+        tr->mmu = c->mmu;
+        switch (c->kind) {
+        case COLD_INTERPRET:
+        case COLD_MISS: cold_interpret(tr, c); break;
+        case COLD_GROUP: cold_group(tr, c); break;
+        case COLD_LINK: link_here(tr, c->from, c->target); break;
+        case COLD_LEAVE:
+        case COLD_LEAVE_S1: cold_leave(tr, c); break;
+        case COLD_EXIT: cold_exit(tr, c); break;
+        }
     }
     gone(tr);
 }
@@ -518,7 +696,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
 
     t->block = b;
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
-        translate_forget_linear(s);
+        translate_forget(s, BIT(0) | BIT(1));
         t->link = 0;
         t->vectors = c->vectors;
     }
