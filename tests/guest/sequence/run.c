@@ -319,6 +319,6 @@ void seq_explain(const struct seq *s, const struct seq_options *o)
     if (n < want.stops || n < got.stops)
         explain_stop(o, n);
     else
-        printf("  memory differs at the end (want: the bare CPU):\n");
+        printf("  memory differs after %u iterations (want: the bare CPU):\n", o->iterations);
     row_compare_memory(&want.memory, &got.memory, true);
 }
