@@ -13,6 +13,7 @@
  */
 #include "inject.h"
 #include "sequence.h"
+#include "watch.h"
 
 #include "emu/features.h"
 #include "x86/cpuid.h"
@@ -104,25 +105,30 @@ static uint64_t offered(void)
     return emu_features(&table);
 }
 
-static void complain(struct request *r, struct seq *s)
+static void print_command(const struct request *r, uint64_t seed, uint64_t runs)
+{
+    printf("  guest-sequences %s --seed %llu --runs %llu --iterations %u%s%s\n", r->name,
+           (unsigned long long)seed, (unsigned long long)runs, r->o.iterations,
+           r->o.kicks ? " --kicks" : "", r->inject ? " --inject" : "");
+}
+
+static void complain(const struct request *r, struct seq *s)
 {
     struct seq_options o = r->o;
 
     printf("seed %llu: %s differs from the bare CPU\n", (unsigned long long)s->seed, r->name);
     if (seq_agree(s, &o)) {
-        printf("  but not when it runs again: what ran before matters. To see it again:\n"
-               "  guest-sequences %s --seed %llu --runs %llu --iterations %u\n",
-               r->name, (unsigned long long)r->seed, (unsigned long long)(s->seed - r->seed + 1),
-               r->o.iterations);
+        printf("  but not when it runs again: what ran before matters%s. To see it again:\n",
+               o.kicks ? ", or when a kick came" : "");
+        print_command(r, r->seed, s->seed - r->seed + 1);
         seq_print(s);
         return;
     }
+    print_command(r, s->seed, 1);
     if (!seq_never_ends()) {
-        seq_hurry();
+        watch_hurry();
         seq_minimise(s, &o);
     }
-    printf("  guest-sequences %s --seed %llu --runs 1 --iterations %u%s\n", r->name,
-           (unsigned long long)s->seed, r->o.iterations, r->inject ? " --inject" : "");
     printf("  %u instructions are left:\n", seq_instructions(s));
     seq_print(s);
     seq_explain(s, &o);
@@ -180,14 +186,15 @@ int main(int argc, char **argv)
     if (r.o.engine && engine_init(r.o.engine->accel, why, sizeof(why)))
         return skip(why);
     seq_features(offered());
-    if (seq_run_init(&r.o)) {
+    seq_run_init();
+    if (watch_start(&r.o.kicks)) {
         fprintf(stderr, "guest-sequences: cannot make a thread\n");
         return 1;
     }
     if (r.inject)
         inject_wrong_flag();
     status = run(&r);
-    seq_run_exit();
+    watch_stop();
     if (r.o.engine)
         engine_exit();
     return status;
