@@ -129,7 +129,7 @@ static void run_until_kicked(struct smp *s, const struct loop *l)
     pthread_join(thread, NULL);
     if (exit.reason != VCPU_EXIT_NONE)
         fail_msg("%s: exit %s", l->name, vcpu_exit_name(exit.reason));
-    if (now() - k.kicked > 1)
+    if (now() - k.kicked > 3) /* the host may be busy */
         fail_msg("%s: left %.1f s after the kick", l->name, now() - k.kicked);
     must(vcpu_get(s->v[0], X86_GPRS), "vcpu_get");
     if (s->v[0]->state->rip < HOT_CODE) /* it had not even left the last interrupt's stub */
