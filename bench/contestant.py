@@ -97,6 +97,7 @@ class Contestant:
             def where():
                 os.sched_setaffinity(0, allowed)
         self.errors, self.rate = b"", 1
+        self.slowest = self.fastest = 1
         self.child = subprocess.Popen(self.argv or [str(PROGRAM), "serve"], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                       env=environment, preexec_fn=where)
@@ -170,8 +171,10 @@ class Contestant:
         """How fast its clock goes, since then; 1 where that cannot be told from 1."""
         second = self.read_clock()
         went = second[1] - first[1]
-        low, high = went / (second[2] - first[0]), went / max(1, second[0] - first[2])
-        self.rate = 1 if low <= 1 <= high else (low + high) / 2
+        self.slowest, self.fastest = (went / (second[2] - first[0]),
+                                      went / max(1, second[0] - first[2]))
+        sure = not self.slowest <= 1 <= self.fastest
+        self.rate = (self.slowest + self.fastest) / 2 if sure else 1
 
     def cpu_seconds(self):
         """Of the process and those children that have ended."""
