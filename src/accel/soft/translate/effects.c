@@ -129,6 +129,8 @@ struct tr_effects tr_effects(const struct emu_op *op)
         return e;
     if (i->flags & X86_VEX)
         return unknown;
+    if (tr_system_keeps_flags(op))
+        return none;
     if (i->map == X86_MAP_1B)
         return one_byte(i);
     return i->map == X86_MAP_0F ? two_byte(i) : unknown;

@@ -5,9 +5,10 @@
  */
 #include "accel/soft/translate/tr.h"
 
-#define ZSP   (FLAG_ZF | FLAG_SF | FLAG_PF)
-#define CLEAR (FLAG_CF | FLAG_OF | TR_FLAG_LT) /* of a logical operation: as of TEST with itself   \
-                                                */
+#define ZSP (FLAG_ZF | FLAG_SF | FLAG_PF)
+#define CLEAR                                                                                      \
+    (FLAG_CF | FLAG_OF | TR_FLAG_LT) /* of a logical operation: as of TEST with itself             \
+                                      */
 
 static bool in_host(const struct x86_insn *i, unsigned n, unsigned size)
 {

@@ -64,6 +64,8 @@ struct tr_cold {
         COLD_LEAVE_S1,  /* ditto, and guest RCX is in S1 */
     } kind;
     struct tr_saved saved; /* of the status flags there */
+    bool vectors;          /* vector registers are loaded */
+    uint8_t mmu;           /* that the code there is for */
     uint8_t *from;         /* jumps here: where its displacement ends */
     uint8_t *resume;
     const struct emu_op *op;
@@ -79,11 +81,13 @@ struct tr {
     struct block *b;
     const uint8_t *page;     /* the block's page, in host memory; NULL: not to be looked at */
     const struct emu_op *op; /* being translated */
-    unsigned mmu;
+    unsigned mmu; /* at tr->op: STAC and CLAC change it */
     uint16_t live[BLOCK_MAX_INSNS + 1]; /* flags needed before instruction n */
     struct tr_saved saved;
     struct tr_flags_by flags_by;
-    bool ended; /* nothing gets behind what was emitted last */
+    bool vectors;    /* vector registers are known to be loaded */
+    unsigned shadow; /* 1: tr->op is in STI's shadow; 2: the next one will be */
+    bool ended;      /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS];
     unsigned colds;
     unsigned first_cold; /* of the instruction being translated */
@@ -126,6 +130,15 @@ void tr_flags_save(struct tr *tr);
 void tr_flags_restore(struct tr *tr);
 /* tr->op has been translated. */
 void tr_flags_track(struct tr *tr);
+
+/* ---- vector registers (vector_state.c) --------------------------------------------- */
+
+/*
+ * Before anything else is emitted for an instruction that uses vector registers
+ * or MXCSR: they are the host's from here on. What never uses them, as most of a
+ * kernel, neither loads nor saves them. No flags; uses S1.
+ */
+void tr_vector_begin(struct tr *tr);
 
 /* ---- memory (memory.c) ------------------------------------------------------------ */
 
@@ -180,13 +193,22 @@ bool tr_integer(struct tr *tr);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
 bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
+bool tr_is_branch(const struct emu_op *op); /* that tr_branch may translate */
+bool tr_system(struct tr *tr);
 bool tr_vector(struct tr *tr);
+
+/* Of those of tr_system: does it, however it is done, leave status flags alone? */
+bool tr_system_keeps_flags(const struct emu_op *op);
+/* The interrupt shadow is over. No flags. */
+void tr_shadow_end(struct tr *tr);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 
 int tr_stubs(struct soft_vcpu *s);
 
-/* Called by the interpret stub: do op; true: leave translated code. */
+/* Called by the interpret stubs: do op; true: leave translated code. */
 bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op);
+/* ... op, which ends its block: where to go on, NULL: leave. */
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op);
 
 #endif

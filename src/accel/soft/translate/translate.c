@@ -30,32 +30,43 @@ static void jumps_empty(struct translator *t)
     }
 }
 
-void translate_forget_linear(struct soft_vcpu *s)
+static void jumps_clear(struct translator *t, unsigned half)
+{
+    for (unsigned n = 0; n < t->jump_fills[half]; n++)
+        for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
+            t->jumps[mmu][t->jump_log[half][n]].minus = 0;
+    t->jump_fills[half] = 0;
+}
+
+/* Entries that are known by the log; else all, whatever they are of. */
+void translate_forget(struct soft_vcpu *s, unsigned halves)
 {
     struct translator *t = &s->tr;
+    bool all = false;
 
-    if (!t->jump_fills)
-        return;
-    if (t->jump_fills <= TRANSLATE_JUMP_LOG) {
-        for (unsigned n = 0; n < t->jump_fills; n++)
-            for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-                t->jumps[mmu][t->jump_log[n]].minus = 0;
-    } else {
+    for (unsigned half = 0; half < EMU_HALVES; half++)
+        all |= halves & BIT(half) && t->jump_fills[half] > TRANSLATE_JUMP_LOG;
+    if (all) {
         madvise(t->jumps, sizeof(t->jumps), MADV_DONTNEED);
+        memset(t->jump_fills, 0, sizeof(t->jump_fills));
     }
-    t->jump_fills = 0;
+    for (unsigned half = 0; half < EMU_HALVES; half++) {
+        if (halves & BIT(half))
+            jumps_clear(t, half);
+    }
     jumps_empty(t);
 }
 
 static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code)
 {
     struct translate_jump *j = jump_of(t, mmu, linear);
+    unsigned half = emu_half(linear);
 
     if (j->minus == -linear && j->code == code)
         return;
-    if (t->jump_fills < TRANSLATE_JUMP_LOG)
-        t->jump_log[t->jump_fills] = (uint16_t)linear;
-    t->jump_fills += t->jump_fills <= TRANSLATE_JUMP_LOG;
+    if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
+        t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
+    t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
     *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE), 0};
 }
 
@@ -85,9 +96,35 @@ int translate_init(struct soft_vcpu *s)
 void translate_free(struct soft_vcpu *s)
 {
     code_mem_free(&s->tr.code);
+    counts_free(s->tr.counts);
     free(s->tr.links);
     s->tr.links = NULL;
     s->tr.on = false;
+}
+
+void translate_count(struct soft_vcpu *s)
+{
+    if (s->tr.on)
+        s->tr.counts = counts_new();
+}
+
+unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, unsigned room)
+{
+    const struct translate_stats *t = &s->tr.stats;
+    const struct accel_stat all[] = {
+        {"blocks translated", t->translated},
+        {"bytes of translated code", t->bytes},
+        {"entries into translated code", t->entered},
+        {"instructions of blocks not translated", t->cold},
+        {"instructions interpreted from translated code", t->interpreted},
+        {"... as their checks failed", t->missed},
+    };
+    unsigned n = s->tr.on && room >= ARRAY_SIZE(all) ? ARRAY_SIZE(all) : 0;
+
+    if (!s->tr.counts) /* misses are not told from others */
+        n = MIN(n, ARRAY_SIZE(all) - 1);
+    memcpy(stats, all, n * sizeof(all[0]));
+    return s->tr.counts ? n + counts_stats(s->tr.counts, stats + n, room - n) : n;
 }
 
 void translate_reset(struct soft_vcpu *s)
@@ -100,7 +137,7 @@ void translate_reset(struct soft_vcpu *s)
     t->link_count = 0;
     t->link = 0;
     t->stats.flushes++;
-    translate_forget_linear(s);
+    translate_forget(s, BIT(0) | BIT(1));
 }
 
 /* ---- links ------------------------------------------------------------------------------ */
@@ -192,7 +229,11 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 
     if (c == &none)
         tr->a.full = true;
-    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved};
+    *c = (struct tr_cold){.from = from,
+                          .op = tr->op,
+                          .saved = tr->saved,
+                          .vectors = tr->vectors,
+                          .mmu = (uint8_t)tr->mmu};
     return c;
 }
 
@@ -254,13 +295,32 @@ static void cold_at(struct tr *tr, uint8_t *from, unsigned kind, int64_t target)
     c->target = target;
 }
 
-/*
- * A jump back, where somebody may want attention: each loop has one. Flags that the target
- * overwrites before it looks at them may be gone when the code is left here.
- */
-static void jump_back(struct tr *tr, int64_t target)
+/* Leave for `target` if somebody wants attention. No flags. */
+static void poll(struct tr *tr, int64_t target)
 {
-    uint8_t *to, *quiet;
+    uint8_t *quiet;
+
+    asm_mov(&tr->a, S1, RCX);
+    asm_load32(&tr->a, RCX, attention());
+    quiet = asm_jrcxz(&tr->a);
+    cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target);
+    asm_land_short(&tr->a, quiet);
+    asm_mov(&tr->a, RCX, S1);
+}
+
+/* Each loop has a jump back, and interrupts come in behind a shadow. */
+static bool is_polled(const struct tr *tr, int64_t target)
+{
+    return same_page(target) && (target < tr->op->next || tr->shadow == 1);
+}
+
+/*
+ * A jump that polls. Flags that the target overwrites before it looks at them may be gone when
+ * the code is left here.
+ */
+static void jump_polled(struct tr *tr, int64_t target)
+{
+    uint8_t *to;
 
     count(tr, tr->op);
     if (!tr_flags_at(tr, target)) {
@@ -268,25 +328,15 @@ static void jump_back(struct tr *tr, int64_t target)
         to = asm_jcc(&tr->a, CC_E);
         cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE, target);
     } else {
-        asm_mov(&tr->a, S1, RCX);
-        asm_load32(&tr->a, RCX, attention());
-        quiet = asm_jrcxz(&tr->a);
-        cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target);
-        asm_land_short(&tr->a, quiet);
-        asm_mov(&tr->a, RCX, S1);
+        poll(tr, target);
         to = asm_jmp(&tr->a);
     }
-    if (target == (int64_t)(tr->b->gpa & PAGE_MASK)) {
+    if (target == (int64_t)(tr->b->gpa & PAGE_MASK) && tr->mmu == tr->s->cpu.mmu) {
         if (!tr->a.full)
             asm_aim(to, tr->a.start);
     } else {
         cold_at(tr, to, COLD_LINK, target);
     }
-}
-
-static bool is_backward(const struct tr *tr, int64_t target)
-{
-    return target < tr->op->next;
 }
 
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
@@ -311,10 +361,10 @@ static void cold_leave(struct tr *tr, const struct tr_cold *c)
 
 void tr_exit_if(struct tr *tr, unsigned cc, int64_t target)
 {
-    if (same_page(target) && is_backward(tr, target)) {
+    if (is_polled(tr, target)) {
         uint8_t *not_taken = asm_jcc(&tr->a, cc ^ 1);
 
-        jump_back(tr, target);
+        jump_polled(tr, target);
         asm_land(&tr->a, not_taken);
     } else {
         cold_at(tr, asm_jcc(&tr->a, cc),
@@ -325,8 +375,8 @@ void tr_exit_if(struct tr *tr, unsigned cc, int64_t target)
 void tr_exit(struct tr *tr, int64_t target)
 {
     tr->ended = true;
-    if (same_page(target) && is_backward(tr, target)) {
-        jump_back(tr, target);
+    if (is_polled(tr, target)) {
+        jump_polled(tr, target);
         return;
     }
     count(tr, tr->op);
@@ -400,10 +450,23 @@ void tr_go_kept(struct tr *tr)
 
 /* ---- the interpreter, for one instruction ----------------------------------------------- */
 
-static void interpret(struct tr *tr, const struct emu_op *op)
+static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
 {
-    asm_mov_imm(&tr->a, S0, (uintptr_t)op);
-    asm_call_to(&tr->a, tr->t->code.rw + (tr->t->interpret - tr->t->code.rx));
+    return tr->t->code.rw + (rx - tr->t->code.rx);
+}
+
+static void interpret(struct tr *tr)
+{
+    if (tr->op->ends) {
+        count(tr, tr->op);
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
+        tr->ended = true;
+    } else {
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_call_to(&tr->a, stub(tr, tr->t->interpret));
+    }
+    tr->vectors = false;
 }
 
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
@@ -413,7 +476,14 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
         asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
     tr->saved = c->saved;
     tr_flags_restore(tr);
-    interpret(tr, c->op);
+    if (tr->t->counts)
+        asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                             .is_mem = true,
+                                             .mem = mem_gs(GS_TR(missing)),
+                                             .imm = 1,
+                                             .imm_size = 4});
+    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
+    asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     if (!c->op->ends)
         asm_jmp_to(&tr->a, c->resume);
 }
@@ -434,21 +504,31 @@ static void clear_of_start(struct tr *tr)
 
 static void one(struct tr *tr)
 {
+    bool branch = tr_is_branch(tr->op);
+
     tr->first_cold = tr->colds;
     if (tr_jumps(tr->op))
         clear_of_start(tr);
+    if (tr->shadow == 1 && branch)
+        tr_shadow_end(tr);
     if (!emu_is_bound(tr->op) ||
-        !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
-        interpret(tr, tr->op);
+        !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
+        interpret(tr);
     tr_flags_track(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
         tr->cold[n].resume = tr->a.p;
+    if (tr->shadow == 1 && !tr->ended) {
+        if (!branch)
+            tr_shadow_end(tr);
+        poll(tr, tr->op->next);
+    }
+    tr->shadow /= 2;
 }
 
 /* Where a dropped block's code leads to: out, at its own start. */
 static void gone(struct tr *tr)
 {
-    tr->b->gone[tr->mmu] = offset_of(tr, tr->a.p);
+    tr->b->gone[tr->s->cpu.mmu] = offset_of(tr, tr->a.p);
     leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
 }
 
@@ -468,6 +548,7 @@ static void emit(struct tr *tr)
     for (unsigned n = 0; n < tr->colds; n++) {
         const struct tr_cold *c = &tr->cold[n];
 
+        tr->mmu = c->mmu;
         switch (c->kind) {
         case COLD_INTERPRET:
         case COLD_MISS: cold_interpret(tr, c); break;
@@ -507,7 +588,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
         t->link_count = links;
         return false;
     }
-    b->code[tr.mmu] = (uint32_t)begin;
+    b->code[s->cpu.mmu] = (uint32_t)begin;
     t->code.used = (size_t)(tr.a.p - t->code.rw);
     t->stats.translated++;
     t->stats.bytes += t->code.used - begin;
@@ -524,7 +605,7 @@ static bool masked(const struct emu_cpu *c)
 
 bool translate_allowed(const struct emu_cpu *c)
 {
-    return c->code64 && c->mmu < TRANSLATE_MMUS && masked(c);
+    return c->code64 && c->mmu < TRANSLATE_MMUS && (!c->cpl || c->cpl == 3) && masked(c);
 }
 
 /* Status flags from and to where translated code has them. */
@@ -546,9 +627,8 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     uint64_t linear = c->r[X86_RIP_SLOT];
     unsigned mmu = c->mmu;
 
-    t->mmu = mmu;
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
-        translate_forget_linear(s);
+        translate_forget(s, BIT(0) | BIT(1));
         t->link = 0;
         t->vectors = c->vectors;
     }
@@ -567,10 +647,11 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     flags_out(t, c);
 }
 
-bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 {
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
+    bool shadow = c->intr.shadow;
 
     flags_out(t, c);
     c->first = NULL;
@@ -579,9 +660,44 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
     c->r[X86_RIP_SLOT] = t->rip_page + op->next;
     t->link = 0;
     t->stats.interpreted++;
+    if (t->counts) {
+        counts_add(t->counts, &op->i, t->missing);
+        t->stats.missed += t->missing;
+        t->missing = 0;
+    }
     op->fn(c, op);
+    if (unlikely(shadow))
+        c->intr.shadow = 0;
     c->op = NULL;
-    flags_in(t, c);
-    return op->ends || !c->end || c->hit || c->mmu != t->mmu || c->vectors != t->vectors ||
+}
+
+bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    unsigned mmu = c->mmu;
+
+    interpret_op(s, op);
+    flags_in(&s->tr, c);
+    return op->ends || !c->end || c->hit || c->mmu != mmu || c->vectors != s->tr.vectors ||
            !masked(c);
+}
+
+/* What the run loop would do, when there is nothing to look at and the code is known. */
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    struct translator *t = &s->tr;
+    const struct translate_jump *j;
+
+    interpret_op(s, op);
+    flags_in(t, c);
+    if (atomic_load_explicit(&s->attention, memory_order_relaxed) ||
+        (c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit || !translate_allowed(c) ||
+        c->vectors != t->vectors)
+        return NULL;
+    j = jump_of(t, c->mmu, c->r[X86_RIP_SLOT]);
+    if (j->minus != -c->r[X86_RIP_SLOT])
+        return NULL;
+    t->rip_page = j->page;
+    return j->code;
 }

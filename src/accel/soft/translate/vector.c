@@ -211,6 +211,20 @@ static bool vector(struct tr *tr)
     return true;
 }
 
+/* With vector registers loaded, unless it turns out that they are not used. */
+static bool loaded(struct tr *tr)
+{
+    uint8_t *begin = tr->a.p;
+    bool vectors = tr->vectors;
+
+    tr_vector_begin(tr);
+    if (vector(tr))
+        return true;
+    tr->a.p = begin;
+    tr->vectors = vectors;
+    return false;
+}
+
 bool tr_vector(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
@@ -228,5 +242,5 @@ bool tr_vector(struct tr *tr)
         ASM(&tr->a, 0x0f, 0xae, i->modrm);
         return true;
     }
-    return tr->s->cpu.vectors & need && vector(tr);
+    return tr->s->cpu.vectors & need && loaded(tr);
 }
