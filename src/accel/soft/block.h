@@ -79,12 +79,25 @@ struct block_cache {
 int block_cache_init(struct block_cache *b, struct code_peer *peer); /* -ENOMEM */
 void block_cache_free(struct block_cache *b);
 
+/*
+ * In the key of 64-bit code: a direct branch to another page may lead to an address that is not
+ * canonical.
+ */
+#define BLOCK_NEAR_HOLE 0x200u
+
+static inline uint32_t block_near_hole(const struct emu_cpu *c)
+{
+    uint64_t from = c->r[X86_RIP_SLOT] - (BIT(47) - BIT(32));
+
+    return c->code64 && from << 16 < BIT(33) << 16 ? BLOCK_NEAR_HOLE : 0;
+}
+
 /* Binders may look at what is in the key and at nothing else that changes. */
 static inline uint32_t block_key(const struct emu_cpu *c)
 {
     return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
            (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6 |
-           (uint32_t) !!(c->cr4 & CR4_SMAP) << 8;
+           (uint32_t) !!(c->cr4 & CR4_SMAP) << 8 | block_near_hole(c);
 }
 
 /* The jump cache's entry for a linear address. */
