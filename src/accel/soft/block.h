@@ -41,12 +41,12 @@ struct block_jump {
     struct block *block;
 };
 
-#define BLOCK_JUMP_BITS 13
-#define BLOCK_HASH_BITS 16
-#define BLOCK_PAGE_BITS 12
-#define BLOCK_MAX_INSNS 64
-#define BLOCK_LINEAR_PAGES 4096 /* bits of a filter */
-#define BLOCK_ARENA     (48u << 20) /* bytes of decoded code; full: start anew */
+#define BLOCK_JUMP_BITS    13
+#define BLOCK_HASH_BITS    16
+#define BLOCK_PAGE_BITS    12
+#define BLOCK_MAX_INSNS    64
+#define BLOCK_LINEAR_PAGES 4096        /* bits of a filter */
+#define BLOCK_ARENA        (48u << 20) /* bytes of decoded code; full: start anew */
 
 struct block_page {
     uint64_t page; /* guest-physical page number */
@@ -64,7 +64,7 @@ struct block_cache {
     uint64_t generation[EMU_HALVES];
     /* By page number: pages with an entry of this generation, and some. */
     uint64_t linear_pages[EMU_HALVES][BLOCK_LINEAR_PAGES / 64];
-    bool local; /* the upper half has entries that a local flush drops */
+    bool local;                /* the upper half has entries that a local flush drops */
     struct block **hash;       /* by (gpa, key) */
     struct block_page **pages; /* by page number */
     uint8_t *arena;
@@ -79,12 +79,25 @@ struct block_cache {
 int block_cache_init(struct block_cache *b, struct code_peer *peer); /* -ENOMEM */
 void block_cache_free(struct block_cache *b);
 
+/*
+ * In the key of 64-bit code: a direct branch to another page may lead to an address that is not
+ * canonical.
+ */
+#define BLOCK_NEAR_HOLE 0x200u
+
+static inline uint32_t block_near_hole(const struct emu_cpu *c)
+{
+    uint64_t from = c->r[X86_RIP_SLOT] - (BIT(47) - BIT(32));
+
+    return c->code64 && from << 16 < BIT(33) << 16 ? BLOCK_NEAR_HOLE : 0;
+}
+
 /* Binders may look at what is in the key and at nothing else that changes. */
 static inline uint32_t block_key(const struct emu_cpu *c)
 {
     return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
            (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6 |
-           (uint32_t) !!(c->cr4 & CR4_SMAP) << 8;
+           (uint32_t) !!(c->cr4 & CR4_SMAP) << 8 | block_near_hole(c);
 }
 
 /* The jump cache's entry for a linear address. */
@@ -109,7 +122,8 @@ static inline struct block *block_find(struct block_cache *b, struct emu_cpu *c)
     const struct block_jump *j = block_jump(b, linear);
     uint32_t key = block_key(c);
 
-    if (likely(j->linear == linear && j->generation == b->generation[emu_half(linear)] && j->block->key == key))
+    if (likely(j->linear == linear && j->generation == b->generation[emu_half(linear)] &&
+               j->block->key == key))
         return j->block;
     return block_find_slow(b, c, linear, key);
 }

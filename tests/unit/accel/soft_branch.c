@@ -82,11 +82,64 @@ static void targets_not_canonical(void **state)
     }
 }
 
+/* ---- direct branches out of the last canonical page ------------------------------------------ */
+
+#define LAST   (BAD - 0x1000)
+#define TABLES 0x30000u /* three levels down to it */
+
+/* At the page's end; the branch, behind 3000 others, leads into the next. */
+#define DIRECT_CODE(name, before, insn)                                                            \
+    GUEST(name, 64,                                                                                \
+          ".skip 0xf80\n1: leaq 16(%rdi), %rsp\nmovq %rsi, 8(%rdi)\n"                              \
+          "cmpl %r14d, %r15d\n" before ".global at_" #name "\nat_" #name ": " insn                 \
+          "\n2: decl %r15d\njmp 1b\n3: .skip 0x1000")                                              \
+    extern const uint8_t at_##name[];
+DIRECT_CODE(direct_jump, "jne 2f\n", "jmp 3f+0x800")
+DIRECT_CODE(direct_call, "jne 2f\n", "call 3f+0x800")
+DIRECT_CODE(direct_if, "", "je 3f+0x800")
+
+static void map_last(struct smp *s)
+{
+    le64_put(s->ram + SMP_PAGES + 255 * 8, TABLES | 7);
+    le64_put(s->ram + TABLES + 511 * 8, (TABLES + 0x1000) | 7);
+    le64_put(s->ram + TABLES + 0x1000 + 511 * 8, (TABLES + 0x2000) | 7);
+    le64_put(s->ram + TABLES + 0x2000 + 511 * 8, HOT_CODE | 7);
+}
+
+static void out_of(const uint8_t *code, const uint8_t *at)
+{
+    const uint64_t rip = LAST + (uint64_t)(at - code);
+    struct hot_trap t;
+    struct smp s;
+
+    hot_create(&s, 1);
+    smp_code(&s, HOT_CODE, code, code + 0x1000);
+    map_last(&s);
+    start(&s, 0, 500);
+    hot_at(&s, HOT_KERNEL, LAST + 0xf80);
+    t = hot_run(&s);
+    if (t.vector != EXC_GP || t.error || t.frame.rip != rip)
+        fail_msg("%s(%x) at %#lx, not %#lx", x86_exception_name(t.vector), t.error,
+                 (unsigned long)t.frame.rip, (unsigned long)rip);
+    assert_int_equal(t.frame.rsp, SMP_DATA + 0x110);
+    assert_int_equal(smp_read(&s, SMP_DATA + 0x108), OLD);
+    assert_int_equal(hot_gpr(&s, R15), 500);
+    smp_destroy(&s);
+}
+
+static void out_of_the_last_page(void **state)
+{
+    out_of(g_direct_jump, at_direct_jump);
+    out_of(g_direct_call, at_direct_call);
+    out_of(g_direct_if, at_direct_if);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
     const struct CMUnitTest tests[] = {
         TEST(targets_not_canonical),
+        TEST(out_of_the_last_page),
     };
 
     return cmocka_run_group_tests_name("soft, hot branches", tests, NULL, NULL);

@@ -6,6 +6,12 @@ static int64_t target(const struct tr *tr)
     return (int64_t)tr_next(tr) + (int64_t)tr->op->i.imm;
 }
 
+/* The target may be a bad address, and then the branch faults: the interpreter knows how. */
+static bool may_be_bad(const struct tr *tr)
+{
+    return tr->b->key & BLOCK_NEAR_HOLE && align_down((uint64_t)target(tr), PAGE_SIZE);
+}
+
 /* at: the checked place on the stack. */
 static void push_return(struct tr *tr, struct host_mem at)
 {
@@ -60,25 +66,35 @@ static void call_rm(struct tr *tr)
     tr_go_kept(tr);
 }
 
+/* With a displacement. */
+static bool direct(struct tr *tr)
+{
+    if (may_be_bad(tr))
+        return false;
+    switch (tr->op->i.opcode) {
+    case 0xe8: call(tr); break;
+    case 0xe9:
+    case 0xeb: tr_exit(tr, target(tr)); break;
+    default: tr_exit_if(tr, tr->op->i.opcode & 15, target(tr)); break;
+    }
+    return true;
+}
+
 bool tr_branch(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
 
     if (i->flags & X86_VEX || i->osize != 8)
         return false;
-    if (i->map == X86_MAP_0F) {
-        if (i->opcode < 0x80 || i->opcode > 0x8f)
-            return false;
-        tr_exit_if(tr, i->opcode & 15, target(tr));
-        return true;
-    }
+    if (i->map == X86_MAP_0F)
+        return i->opcode >= 0x80 && i->opcode <= 0x8f && direct(tr);
     if (i->map != X86_MAP_1B)
         return false;
     switch (i->opcode) {
-    case 0x70 ... 0x7f: tr_exit_if(tr, i->opcode & 15, target(tr)); return true;
+    case 0x70 ... 0x7f:
+    case 0xe8:
     case 0xe9:
-    case 0xeb: tr_exit(tr, target(tr)); return true;
-    case 0xe8: call(tr); return true;
+    case 0xeb: return direct(tr);
     case 0xc2:
     case 0xc3: ret(tr); return true;
     case 0xff:

@@ -318,13 +318,32 @@ static struct tr_cold *cold_at(struct tr *tr, uint8_t *from, unsigned kind, int6
     return c;
 }
 
-/*
- * A jump back, where somebody may want attention: each loop has one. Flags that the target
- * overwrites before it looks at them may be gone when the code is left here.
- */
-static void jump_back(struct tr *tr, int64_t target)
+/* Leave for `target` if somebody wants attention. No flags. counted: tr->op has been. */
+static void poll(struct tr *tr, int64_t target, bool counted)
 {
-    uint8_t *to, *quiet;
+    uint8_t *quiet;
+
+    asm_mov(&tr->a, S1, RCX);
+    asm_load32(&tr->a, RCX, attention());
+    quiet = asm_jrcxz(&tr->a);
+    cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target)->uncounted = !counted;
+    asm_land_short(&tr->a, quiet);
+    asm_mov(&tr->a, RCX, S1);
+}
+
+/* Each loop has a jump back, and interrupts come in behind a shadow. */
+static bool is_polled(const struct tr *tr, int64_t target)
+{
+    return same_page(target) && (target < tr->op->next || tr->shadow == 1);
+}
+
+/*
+ * A jump that polls. Flags that the target overwrites before it looks at them may be gone when
+ * the code is left here.
+ */
+static void jump_polled(struct tr *tr, int64_t target)
+{
+    uint8_t *to;
 
     count(tr, tr->op);
     if (!tr_flags_at(tr, target)) {
@@ -332,39 +351,16 @@ static void jump_back(struct tr *tr, int64_t target)
         to = asm_jcc(&tr->a, CC_E);
         cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE, target);
     } else {
-        asm_mov(&tr->a, S1, RCX);
-        asm_load32(&tr->a, RCX, attention());
-        quiet = asm_jrcxz(&tr->a);
-        cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target);
-        asm_land_short(&tr->a, quiet);
-        asm_mov(&tr->a, RCX, S1);
+        poll(tr, target, true);
         to = asm_jmp(&tr->a);
     }
-    if (target == (int64_t)(tr->b->gpa & PAGE_MASK) && !tr->t->lockstep) {
+    if (target == (int64_t)(tr->b->gpa & PAGE_MASK) && tr->mmu == tr->s->cpu.mmu &&
+        !tr->t->lockstep) {
         if (!tr->a.full)
             asm_aim(to, tr->a.start);
     } else {
         cold_at(tr, to, COLD_LINK, target);
     }
-}
-
-/* Those that look up: loops, and what lets interrupts in. */
-static bool is_backward(const struct tr *tr, int64_t target)
-{
-    return target < tr->op->next || tr->shadow == 1;
-}
-
-/* Does somebody want attention? All is live, S0, too. */
-static void poll(struct tr *tr, int64_t target)
-{
-    uint8_t *quiet;
-
-    asm_mov(&tr->a, S1, RCX);
-    asm_load32(&tr->a, RCX, attention());
-    quiet = asm_jrcxz(&tr->a);
-    cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target)->uncounted = true;
-    asm_land_short(&tr->a, quiet);
-    asm_mov(&tr->a, RCX, S1);
 }
 
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
@@ -391,10 +387,10 @@ static void cold_leave(struct tr *tr, const struct tr_cold *c)
 
 void tr_exit_if(struct tr *tr, unsigned cc, int64_t target)
 {
-    if (same_page(target) && is_backward(tr, target)) {
+    if (is_polled(tr, target)) {
         uint8_t *not_taken = asm_jcc(&tr->a, cc ^ 1);
 
-        jump_back(tr, target);
+        jump_polled(tr, target);
         asm_land(&tr->a, not_taken);
     } else {
         cold_at(tr, asm_jcc(&tr->a, cc),
@@ -405,8 +401,8 @@ void tr_exit_if(struct tr *tr, unsigned cc, int64_t target)
 void tr_exit(struct tr *tr, int64_t target)
 {
     tr->ended = true;
-    if (same_page(target) && is_backward(tr, target)) {
-        jump_back(tr, target);
+    if (is_polled(tr, target)) {
+        jump_polled(tr, target);
         return;
     }
     count(tr, tr->op);
@@ -554,7 +550,7 @@ static void one(struct tr *tr)
     if (tr->shadow == 1 && !tr->ended) {
         if (!branch)
             tr_shadow_end(tr);
-        poll(tr, tr->op->next);
+        poll(tr, tr->op->next, false);
     }
     tr->shadow /= 2;
 }
