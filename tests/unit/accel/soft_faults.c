@@ -253,10 +253,16 @@ static struct hot_trap go_bad(struct smp *s, const struct kind *k, const struct 
     return hot_run(s);
 }
 
+/* Status flags that the code overwrites before it reads them may be stale in a fault's frame
+ * (docs/architecture.md, the translator). The others are exact. */
+static void same_flags(const struct hot_trap *t)
+{
+    assert_int_equal(t->frame.rflags & ~(uint64_t)(FLAG_RF | FLAG_STATUS), FLAG_R1);
+}
+
 static void check_trap(struct smp *s, const struct kind *k, const struct bad *b, uint64_t rbx,
                        const struct hot_trap *t, const struct snapshot *hot)
 {
-    static const uint32_t flags = FLAG_R1 | FLAG_ZF | FLAG_PF;
     struct snapshot now;
 
     take(s, &now);
@@ -278,7 +284,7 @@ static void check_trap(struct smp *s, const struct kind *k, const struct bad *b,
     same_vectors(k, &now, hot);
     assert_memory_equal(now.memory, hot->memory, sizeof(now.memory));
     assert_int_equal(t->frame.rip, address_of(k, k->at));
-    assert_int_equal(t->frame.rflags & ~(uint64_t)FLAG_RF, flags);
+    same_flags(t);
     assert_int_equal(t->frame.cs, b->mode == HOT_USER ? HOT_CS_USER : 8);
 }
 
@@ -528,7 +534,7 @@ static void string_fault(const struct string *r, bool at_source)
         fail_msg("%s: %s(%x), CR2 %#lx", r->name, x86_exception_name(t.vector), t.error,
                  (unsigned long)t.cr2);
     assert_int_equal(t.frame.rip, HOT_CODE + (uint64_t)(r->at - r->code));
-    assert_int_equal(t.frame.rflags & ~(uint64_t)FLAG_RF, FLAG_R1 | FLAG_ZF | FLAG_PF);
+    same_flags(&t);
     assert_int_equal(hot_gpr(&s, RCX), ELEMENTS - DONE);
     assert_int_equal(hot_gpr(&s, R15), 500);
     assert_int_equal(hot_gpr(&s, RAX), UINT64_C(0xabababababababab));
