@@ -158,3 +158,19 @@ void gen_odd(struct gen *g)
     }
     g->depth--;
 }
+
+void gen_flags(struct gen *g)
+{
+    static const uint8_t op[] = {0xf5, 0xf8, 0xf9, 0x9e, 0x9f, 0x90};
+    uint8_t byte = op[gen_below(g, sizeof(op))];
+    struct insn in = {.map = X86_MAP_0F, .opcode = 0x1f, .size = 4, .reg = 0};
+
+    if (byte == 0x9f && !(g->free & 1 << RAX))
+        return;
+    if (byte != 0x90) {
+        gen_bytes(g, &byte, 1);
+        return;
+    }
+    gen_rm(g, &in, 4, false, ANY_REGS); /* a long NOP */
+    gen_put(g, &in);
+}

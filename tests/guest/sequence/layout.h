@@ -12,8 +12,8 @@
 #define SEQ_CODE_SIZE   0x3000
 #define SEQ_CONTROL_OFF 0x4000
 #define SEQ_IN_OFF      0x5000
-#define SEQ_OUT_OFF     0x8000
-#define SEQ_TEXT_SIZE   0xb000
+#define SEQ_OUT_OFF     0xf000
+#define SEQ_TEXT_SIZE   0x19000
 
 #define SEQ_CODE    (ROW_CODE + SEQ_CODE_OFF)
 #define SEQ_CONTROL (ROW_CODE + SEQ_CONTROL_OFF)
@@ -35,6 +35,6 @@
 #define SEQ_RECORD_SIZE  (8 * SEQ_RECORD)
 #define SEQ_RECORD_RSP   16
 #define SEQ_RECORD_MXCSR 17
-#define SEQ_ITERATIONS   64 /* at most */
+#define SEQ_ITERATIONS   256 /* at most */
 
 #endif

@@ -13,6 +13,7 @@
  */
 #include "inject.h"
 #include "sequence.h"
+#include "watch.h"
 
 #include "emu/features.h"
 #include "x86/cpuid.h"
@@ -118,7 +119,7 @@ static void complain(struct request *r, struct seq *s)
         return;
     }
     if (!seq_never_ends()) {
-        seq_hurry();
+        watch_hurry();
         seq_minimise(s, &o);
     }
     printf("  guest-sequences %s --seed %llu --runs 1 --iterations %u%s\n", r->name,
@@ -180,14 +181,15 @@ int main(int argc, char **argv)
     if (r.o.engine && engine_init(r.o.engine->accel, why, sizeof(why)))
         return skip(why);
     seq_features(offered());
-    if (seq_run_init(&r.o)) {
+    seq_run_init();
+    if (watch_start(&r.o.kicks)) {
         fprintf(stderr, "guest-sequences: cannot make a thread\n");
         return 1;
     }
     if (r.inject)
         inject_wrong_flag();
     status = run(&r);
-    seq_run_exit();
+    watch_stop();
     if (r.o.engine)
         engine_exit();
     return status;

@@ -1,21 +1,16 @@
 /* A sequence on the bare CPU and on an engine, and what differs. */
 #include "sequence.h"
+#include "watch.h"
 
 #include "base/bits.h"
 #include "x86/regs.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#define STATUS_FLAGS   (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
-#define POOL           8192 /* quadwords that memory and vectors are filled from */
-#define SECONDS        10   /* an engine that takes longer is lost */
-#define KICKS_A_SECOND 20000
+#define STATUS_FLAGS (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
+#define POOL         8192 /* quadwords that memory and vectors are filled from */
 
 extern const uint8_t seq_driver[];
 
@@ -24,11 +19,6 @@ static uint64_t input[SEQ_ITERATIONS * SEQ_RECORD];
 static struct row_cpu entry;
 static struct seq_result want, got;
 struct seq_totals seq_totals;
-static pthread_t watcher, runner;
-static atomic_bool ends, lost;
-static atomic_uint patience = SECONDS;
-static atomic_uint runs; /* how many, and what is under way: */
-enum { ON_BARE = 1, ON_ENGINE = 2, RUN = 4 };
 
 /* The place of a register in a record, RAX to R15 without RSP. */
 static unsigned record_index(unsigned reg)
@@ -36,55 +26,12 @@ static unsigned record_index(unsigned reg)
     return reg == RSP ? SEQ_RECORD_RSP : reg < RSP ? 1 + reg : reg;
 }
 
-/*
- * A thread that no signal of the bare CPU's comes to. It calls back who does not come to an end
- * and, if so asked, interrupts the engine all the time.
- */
-static void *watch(void *data)
-{
-    const struct seq_options *o = data;
-    unsigned still = 0, seen = 0, waits = o->kicks ? KICKS_A_SECOND : 10;
-
-    while (!atomic_load(&ends)) {
-        unsigned now = atomic_load(&runs);
-
-        still = now == seen && now & (ON_BARE | ON_ENGINE) ? still + 1 : 0;
-        seen = now;
-        if (still >= atomic_load(&patience) * waits) {
-            atomic_store(&lost, true);
-            if (now & ON_BARE)
-                pthread_kill(runner, SIGUSR1); /* ends as an exception would */
-            else
-                engine_stop();
-            still = 0;
-        } else if (o->kicks) {
-            engine_kick();
-        }
-        usleep(1000000 / waits);
-    }
-    return NULL;
-}
-
-int seq_run_init(const struct seq_options *o)
+void seq_run_init(void)
 {
     uint64_t state = 1;
-    sigset_t all, before;
-    int err;
 
     for (unsigned n = 0; n < POOL; n++)
         pool[n] = seq_value(&state);
-    runner = pthread_self();
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    err = -pthread_create(&watcher, NULL, watch, (void *)o);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return err;
-}
-
-void seq_run_exit(void)
-{
-    atomic_store(&ends, true);
-    pthread_join(watcher, NULL);
 }
 
 /* ---- inputs ------------------------------------------------------------------------ */
@@ -155,7 +102,12 @@ static void input_cpu(unsigned iteration, struct row_cpu *cpu)
     cpu->mxcsr = (uint32_t)r[SEQ_RECORD_MXCSR];
 }
 
-static void fill_memory(const struct seq *s)
+static size_t records_size(const struct seq_options *o)
+{
+    return (size_t)o->iterations * SEQ_RECORD_SIZE;
+}
+
+static void fill_memory(const struct seq *s, const struct seq_options *o)
 {
     uint64_t rng = s->seed;
     unsigned room = POOL - (ROW_DATA_RW + ROW_STACK_SIZE) / 8;
@@ -163,8 +115,8 @@ static void fill_memory(const struct seq *s)
 
     memcpy((void *)(uintptr_t)ROW_DATA, from, ROW_DATA_RW);
     memcpy((void *)(uintptr_t)ROW_STACK, from + ROW_DATA_RW / 8, ROW_STACK_SIZE);
-    memcpy((void *)(uintptr_t)SEQ_IN, input, sizeof(input));
-    memset((void *)(uintptr_t)SEQ_OUT, 0, sizeof(want.out));
+    memcpy((void *)(uintptr_t)SEQ_IN, input, records_size(o));
+    memset((void *)(uintptr_t)SEQ_OUT, 0, records_size(o));
 }
 
 /* ---- runs -------------------------------------------------------------------------- */
@@ -181,39 +133,25 @@ static void start_at(const struct seq_options *o, unsigned iteration)
     put_control(SEQ_CTL_LEFT, o->iterations - iteration);
 }
 
-static int run_once(bool bare, struct row_cpu *out)
-{
-    unsigned count = (atomic_load(&runs) & ~(ON_BARE | ON_ENGINE)) + RUN;
-    int err = 0;
-
-    atomic_store(&runs, count | (bare ? ON_BARE : ON_ENGINE));
-    if (bare)
-        bare_run(&entry, out);
-    else
-        err = engine_run(&entry, out);
-    atomic_store(&runs, count);
-    return atomic_exchange(&lost, false) ? -ETIMEDOUT : err;
-}
-
 static void run_all(const struct seq *s, const struct seq_options *o, uint32_t start, bool bare,
                     struct seq_result *r)
 {
     unsigned next = 0;
 
-    fill_memory(s);
+    fill_memory(s, o);
     put_control(SEQ_CTL_START, start);
     r->stops = 0;
     do {
         struct row_cpu *cpu = &r->stop[r->stops];
 
         start_at(o, next);
-        r->err = run_once(bare, cpu);
+        r->err = watch_run(bare, &entry, cpu);
         next = (unsigned)((le64_get((uint8_t *)(uintptr_t)SEQ_CTL_IN) - SEQ_IN) / SEQ_RECORD_SIZE);
         r->stopped_in[r->stops++] = next++;
         if (r->err || cpu->vector == EXC_BP)
             break;
     } while (next < o->iterations && r->stops < SEQ_STOPS);
-    memcpy(r->out, (void *)(uintptr_t)SEQ_OUT, sizeof(r->out));
+    memcpy(r->out, (void *)(uintptr_t)SEQ_OUT, records_size(o));
     row_memory_save(&r->memory);
 }
 
@@ -247,11 +185,6 @@ bool seq_never_ends(void)
     return want.err != 0;
 }
 
-void seq_hurry(void)
-{
-    atomic_store(&patience, 1);
-}
-
 /* ---- comparison -------------------------------------------------------------------- */
 
 static uint32_t stop_undefined(const struct seq_options *o, const struct row_cpu *cpu)
@@ -262,7 +195,7 @@ static uint32_t stop_undefined(const struct seq_options *o, const struct row_cpu
 static bool same(const struct seq_options *o)
 {
     if (want.err || got.err || want.stops != got.stops ||
-        memcmp(want.out, got.out, sizeof(want.out)))
+        memcmp(want.out, got.out, records_size(o)))
         return false;
     for (unsigned n = 0; n < want.stops; n++) {
         struct row_cpu *a = &want.stop[n], *b = &got.stop[n];
@@ -360,12 +293,12 @@ void seq_explain(const struct seq *s, const struct seq_options *o)
     run_both(s, o);
     if (want.err) {
         printf("  the bare CPU did not come to an end in %u seconds: the generator is wrong\n",
-               atomic_load(&patience));
+               watch_patience());
         return;
     }
     if (got.err == -ETIMEDOUT) {
         printf("  the engine did not come to an end in %u seconds (iteration %u)\n",
-               atomic_load(&patience), got.stopped_in[got.stops - 1]);
+               watch_patience(), got.stopped_in[got.stops - 1]);
         return;
     }
     if (got.err) {

@@ -102,18 +102,14 @@ struct seq_totals {
 };
 extern struct seq_totals seq_totals;
 
-/* The options' engine is ready; `kicks` counts from here on. */
-int seq_run_init(const struct seq_options *o);
-void seq_run_exit(void);
+/* Once, before all runs. row_memory_init, bare_init, engine_init and watch_start have run. */
+void seq_run_init(void);
 
 /* Run on the bare CPU and on the engine. True when they agree. */
 bool seq_agree(const struct seq *s, const struct seq_options *o);
 
 /* Did the last run's bare CPU not come to an end? No engine is to blame for that. */
 bool seq_never_ends(void);
-
-/* From now on a second is long enough to know that a run is lost, as when many are tried. */
-void seq_hurry(void);
 
 /* The same as seq_agree, and print inputs and what differs first. */
 void seq_explain(const struct seq *s, const struct seq_options *o);

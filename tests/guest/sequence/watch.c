@@ -1,0 +1,89 @@
+/* Runs that are watched: who does not come to an end is called back. */
+#include "watch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define SECONDS        10 /* who takes longer is lost */
+#define KICKS_A_SECOND 20000
+
+static pthread_t watcher, runner;
+static atomic_bool ends, lost;
+static atomic_uint patience = SECONDS;
+static atomic_uint runs; /* how many, and what is under way: */
+enum { ON_BARE = 1, ON_ENGINE = 2, RUN = 4 };
+
+/*
+ * A thread that no signal of the bare CPU's comes to. It calls back who does not come to an end
+ * and, if so asked, interrupts the engine all the time.
+ */
+static void *watch(void *data)
+{
+    const bool *kicks = data;
+    unsigned still = 0, seen = 0, waits = *kicks ? KICKS_A_SECOND : 10;
+
+    while (!atomic_load(&ends)) {
+        unsigned now = atomic_load(&runs);
+
+        still = now == seen && now & (ON_BARE | ON_ENGINE) ? still + 1 : 0;
+        seen = now;
+        if (still >= atomic_load(&patience) * waits) {
+            atomic_store(&lost, true);
+            if (now & ON_BARE)
+                pthread_kill(runner, SIGUSR1); /* ends as an exception would */
+            else
+                engine_stop();
+            still = 0;
+        } else if (*kicks) {
+            engine_kick();
+        }
+        usleep(1000000 / waits);
+    }
+    return NULL;
+}
+
+int watch_start(const bool *kicks)
+{
+    sigset_t all, before;
+    int err;
+
+    runner = pthread_self();
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    err = -pthread_create(&watcher, NULL, watch, (void *)kicks);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
+}
+
+void watch_stop(void)
+{
+    atomic_store(&ends, true);
+    pthread_join(watcher, NULL);
+}
+
+int watch_run(bool bare, const struct row_cpu *in, struct row_cpu *out)
+{
+    unsigned count = (atomic_load(&runs) & ~(ON_BARE | ON_ENGINE)) + RUN;
+    int err = 0;
+
+    atomic_store(&runs, count | (bare ? ON_BARE : ON_ENGINE));
+    if (bare)
+        bare_run(in, out);
+    else
+        err = engine_run(in, out);
+    atomic_store(&runs, count);
+    return atomic_exchange(&lost, false) ? -ETIMEDOUT : err;
+}
+
+unsigned watch_patience(void)
+{
+    return atomic_load(&patience);
+}
+
+void watch_hurry(void)
+{
+    atomic_store(&patience, 1);
+}
