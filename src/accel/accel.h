@@ -44,6 +44,7 @@ struct machine_config {
     const char *device; /* accelerator's device node, NULL for the default */
     unsigned vcpus;     /* how many will be created at most */
     unsigned want;      /* ACCEL_CAP_* to switch on where offered */
+    bool count;         /* vcpu_stats is to be complete, at some cost */
 };
 
 /*
@@ -112,10 +113,10 @@ struct vcpu_debug {
 
 /* A counter of an engine, for people who tune it. */
 struct accel_stat {
-    const char *name; /* static */
+    char name[48];
     uint64_t value;
 };
-#define ACCEL_STATS 16
+#define ACCEL_STATS 40
 
 /* One engine: a const table. Back ends embed struct machine and struct vcpu
  * at the head of their own. */

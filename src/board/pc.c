@@ -180,6 +180,7 @@ static int create_machine(struct pc *pc, const struct accel *accel, const char *
     const struct machine_config config = {
         .device = device,
         .vcpus = pc->cfg.cpus,
+        .count = pc->cfg.count,
         .want = chips | ACCEL_CAP_CLOCK | ACCEL_CAP_TSC_DEADLINE | ACCEL_CAP_IRQFD |
                 ACCEL_CAP_IOEVENTFD,
     };

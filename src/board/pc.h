@@ -36,6 +36,7 @@ struct pc_config {
     enum pc_irqchip irqchip;
     bool control;        /* control line on COM2, board/control.h */
     bool debug_exit;     /* port 0xf4 */
+    bool count;          /* complete statistics, at some cost: machine_config.count */
     bool boot_timer;     /* page 0xd0000000, dev/chip/boot_timer.h */
     uint64_t timeout_ns; /* 0: none */
     uint64_t grace_ns;   /* for the guest to power off after SIGTERM; 0: none */

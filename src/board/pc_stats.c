@@ -5,6 +5,7 @@
 #include "host/process.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <sys/resource.h>
 
 void pc_report(struct pc *pc, FILE *out)
@@ -27,6 +28,23 @@ static void print_memory(struct pc *pc, FILE *out)
             (self.rss_max > ram ? self.rss_max - ram : 0) >> 10);
 }
 
+/* To the one of that name, which not every vCPU has. */
+static unsigned add_stat(struct accel_stat sum[ACCEL_STATS], unsigned count,
+                         const struct accel_stat *stat)
+{
+    unsigned n = 0;
+
+    while (n < count && strcmp(sum[n].name, stat->name))
+        n++;
+    if (n == ACCEL_STATS)
+        return count;
+    if (n == count)
+        sum[count++] = *stat;
+    else
+        sum[n].value += stat->value;
+    return count;
+}
+
 /* The sums over all vCPUs. */
 static unsigned all_stats(struct cpus *cpus, struct accel_stat sum[ACCEL_STATS])
 {
@@ -34,10 +52,10 @@ static unsigned all_stats(struct cpus *cpus, struct accel_stat sum[ACCEL_STATS])
 
     for (unsigned i = 0; i < cpus->count; i++) {
         struct accel_stat stats[ACCEL_STATS];
+        unsigned more = vcpu_stats(cpus->cpu[i].vcpu, stats);
 
-        count = vcpu_stats(cpus->cpu[i].vcpu, stats);
-        for (unsigned n = 0; n < count; n++)
-            sum[n] = (struct accel_stat){stats[n].name, sum[n].value + stats[n].value};
+        for (unsigned n = 0; n < more; n++)
+            count = add_stat(sum, count, &stats[n]);
     }
     return count;
 }

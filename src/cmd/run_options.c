@@ -369,7 +369,7 @@ static int set_option(struct run_options *opt, int letter, const char *text)
     case OPT_TIMINGS: return set_timings(opt, text);
     case OPT_REPEAT: return set_repeat(opt, text);
     case OPT_BOOT_TIMER: opt->pc.boot_timer = true; return STATUS_OK;
-    case OPT_STATS: opt->stats = true; return STATUS_OK;
+    case OPT_STATS: opt->stats = opt->pc.count = true; return STATUS_OK;
     default:
         if (trace_enable(text))
             return cmd_usage("run", "%s", err_text());

@@ -186,13 +186,33 @@ EMU_INLINE void xadd(struct emu_cpu *c, const struct x86_insn *i, unsigned size)
 }
 HANDLERS(op_xadd, xadd)
 
-/* Memory is written in either case (SDM Vol. 2A CMPXCHG). A 32-bit accumulator
- * is zero-extended only when it is loaded. */
+/*
+ * Of 32-bit registers, which of the two has its upper half cleared in which case differs between
+ * makers: the host knows. Returns the old value.
+ */
+static uint64_t cmpxchg_regs32(struct emu_cpu *c, const struct x86_insn *i, uint64_t value)
+{
+    uint64_t acc = c->r[RAX], dest = c->r[i->rm], old = (uint32_t)dest;
+
+    __asm__("cmpxchgl %k[value], %k[dest]"
+            : "+a"(acc), [dest] "+r"(dest)
+            : [value] "r"(value)
+            : "cc");
+    c->r[RAX] = acc;
+    c->r[i->rm] = dest;
+    return old;
+}
+
+/* Memory is written in either case (SDM Vol. 2A CMPXCHG), the accumulator when it is loaded. */
 EMU_INLINE void cmpxchg(struct emu_cpu *c, const struct x86_insn *i, unsigned size)
 {
     uint64_t expected = get_reg(c, i, RAX, size), value = get_reg(c, i, i->reg, size), old;
     struct emu_rmw m;
 
+    if (!(i->flags & X86_RM_MEM) && size == 4) {
+        compare_flags(c, size, expected, cmpxchg_regs32(c, i, value));
+        return;
+    }
     if (!(i->flags & X86_RM_MEM)) {
         old = get_reg(c, i, i->rm, size);
         set_reg(c, i, i->rm, size, old == expected ? value : old);

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const gpr_name[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                         "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+const char *const row_gpr_name[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
 
 static unsigned differ(const char *what, uint64_t in, uint64_t want, uint64_t got, bool print)
 {
@@ -65,11 +65,10 @@ static unsigned compare_fpu(const struct row_cpu *in, const struct row_cpu *a,
     return bad;
 }
 
-unsigned row_compare(const struct row *row, const struct row_cpu *in, const struct row_result *want,
-                     const struct row_result *got, bool print)
+unsigned row_compare_cpu(uint32_t undefined, const struct row_cpu *in, const struct row_cpu *a,
+                         const struct row_cpu *b, bool print)
 {
-    const struct row_cpu *a = &want->cpu, *b = &got->cpu;
-    uint64_t defined = ~(uint64_t)row->undefined;
+    uint64_t defined = ~(uint64_t)undefined;
     unsigned bad = 0;
 
     bad += differ("vector", 0, a->vector, b->vector, print);
@@ -78,7 +77,7 @@ unsigned row_compare(const struct row *row, const struct row_cpu *in, const stru
     if (a->vector == EXC_PF && b->vector == EXC_PF)
         bad += differ("cr2", 0, a->cr2, b->cr2, print);
     for (unsigned i = 0; i < 16; i++)
-        bad += differ(gpr_name[i], in->gpr[i], a->gpr[i], b->gpr[i], print);
+        bad += differ(row_gpr_name[i], in->gpr[i], a->gpr[i], b->gpr[i], print);
     bad += differ("rip", in->rip, a->rip, b->rip, print);
     bad += differ("rflags", in->rflags, a->rflags & defined, b->rflags & defined, print);
     bad += differ("cs", 0, a->cs, b->cs, print);
@@ -86,7 +85,21 @@ unsigned row_compare(const struct row *row, const struct row_cpu *in, const stru
     bad += differ("fs base", in->fs_base, a->fs_base, b->fs_base, print);
     bad += differ("gs base", in->gs_base, a->gs_base, b->gs_base, print);
     bad += compare_fpu(in, a, b, print);
+    return bad;
+}
+
+unsigned row_compare_memory(const struct row_result *want, const struct row_result *got, bool print)
+{
+    unsigned bad = 0;
+
     bad += differ_bytes("data", want->data, got->data, sizeof(want->data), print);
     bad += differ_bytes("stack", want->stack, got->stack, sizeof(want->stack), print);
     return bad;
+}
+
+unsigned row_compare(const struct row *row, const struct row_cpu *in, const struct row_result *want,
+                     const struct row_result *got, bool print)
+{
+    return row_compare_cpu(row->undefined, in, &want->cpu, &got->cpu, print) +
+           row_compare_memory(want, got, print);
 }

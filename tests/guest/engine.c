@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,7 @@ enum {
 static struct machine *machine;
 static struct vcpu *vcpu;
 static bool rescues;
+static volatile sig_atomic_t stopped;
 static struct x86_cpuid cpuid_table;
 static uint8_t *kernel;
 
@@ -211,14 +213,17 @@ int engine_run(const struct row_cpu *in, struct row_cpu *out)
     struct vcpu_exit exit;
     int err;
 
+    stopped = 0;
     state_load(vcpu->state, in);
     err = vcpu_set(vcpu, groups | X86_MSRS);
     do {
         if (!err)
             err = rescues ? rescue_all(&exit) : vcpu_run(vcpu, &exit);
-    } while (!err && exit.reason == VCPU_EXIT_NONE);
+    } while (!err && exit.reason == VCPU_EXIT_NONE && !stopped);
     if (err)
         return err;
+    if (exit.reason == VCPU_EXIT_NONE)
+        return -ETIMEDOUT;
     if (exit.reason != VCPU_EXIT_HALT) {
         vcpu_get(vcpu, X86_GPRS);
         printf("    exit '%s' instead of the handler's HLT, rip %#llx\n",
@@ -239,9 +244,20 @@ bool engine_has(uint32_t need)
     return regs[need >> 8 & 3] >> (need & 31) & 1;
 }
 
+void engine_text_written(uint32_t linear, size_t len)
+{
+    guest_mem_written(&machine->mem, GPA(linear), len);
+}
+
 void engine_text_restored(void)
 {
-    guest_mem_written(&machine->mem, GPA(ROW_CODE), text_pages());
+    engine_text_written(ROW_CODE, text_pages());
+}
+
+void engine_stop(void)
+{
+    stopped = 1;
+    vcpu_kick(vcpu);
 }
 
 /*

@@ -94,6 +94,8 @@ int engine_init(const char *accel, char *why, size_t size);
 int engine_run(const struct row_cpu *in, struct row_cpu *out);
 bool engine_has(uint32_t need);
 void engine_text_restored(void);
+void engine_text_written(uint32_t linear, size_t len);
+void engine_stop(void); /* from a signal handler: engine_run returns -ETIMEDOUT */
 void engine_exit(void);
 
 /* ---- known.c ---- */
@@ -109,6 +111,14 @@ bool row_needs_avx(const struct row *row);
 /* Number of differences; prints them if `print`. */
 unsigned row_compare(const struct row *row, const struct row_cpu *in, const struct row_result *want,
                      const struct row_result *got, bool print);
+
+extern const char *const row_gpr_name[16];
+
+/* Its two halves. */
+unsigned row_compare_cpu(uint32_t undefined, const struct row_cpu *in, const struct row_cpu *want,
+                         const struct row_cpu *got, bool print);
+unsigned row_compare_memory(const struct row_result *want, const struct row_result *got,
+                            bool print);
 
 #endif
 #endif

@@ -59,13 +59,13 @@ static bool emulates(const char *engine)
 }
 
 /* Prints the first input that differs. */
-static bool row_ok(const struct row *row, bool print)
+static bool row_ok(const struct row *row, bool print, unsigned passes)
 {
-    for (unsigned n = 0; n < INPUTS; n++)
-        if (run_input(row, n, false)) {
+    for (unsigned n = 0; n < passes * INPUTS; n++)
+        if (run_input(row, n % INPUTS, false)) {
             if (print) {
-                printf("row '%s', input %u:\n", row->name, n);
-                run_input(row, n, true);
+                printf("row '%s', input %u:\n", row->name, n % INPUTS);
+                run_input(row, n % INPUTS, true);
             }
             return false;
         }
@@ -101,6 +101,9 @@ int main(int argc, char **argv)
         return skip(why);
     alarm(300); /* a row that never ends */
     bool emulating = emulates(argv[1]);
+    /* The software engine interprets code that is cold, and translates what was run INPUTS times.
+     */
+    unsigned passes = strcmp(argv[1], "soft") ? 1 : 2;
 
     for (const struct row *row = row_first; row < row_last; row++) {
         if (!strstr(row->name, word))
@@ -115,7 +118,7 @@ int main(int argc, char **argv)
             continue;
         }
         rows++;
-        if (!row_ok(row, failed < SHOWN_FAILS))
+        if (!row_ok(row, failed < SHOWN_FAILS, passes))
             failed++;
     }
     printf("%u rows of %u inputs on %s: %u failed\n", rows, INPUTS, argv[1], failed);

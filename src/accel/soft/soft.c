@@ -40,6 +40,7 @@ static int soft_machine_create(struct machine **out, const struct machine_config
     m->machine.mem.written = memory_written;
     m->machine.mem.user = m;
     m->machine.caps = ACCEL_CAP_CLOCK;
+    m->count = cfg->count;
     m->machine.tsc_khz = host_tsc_khz();
     clock_gettime(CLOCK_MONOTONIC, &ts);
     m->start_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;

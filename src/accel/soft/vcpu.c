@@ -105,6 +105,8 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     s->blocks.dropped = block_dropped;
     s->blocks.flushed = blocks_flushed;
     translate_init(s); /* without it, the interpreter does all */
+    if (((struct soft_machine *)m)->count)
+        translate_count(s);
     emu_default_cpuid(&topology, &s->cpuid);
     emu_init(&s->cpu, &m->mem, &s->cpuid, &run_ops, s);
     code_peer_init(&s->peer, code_map(s), id, &s->cpu, &s->attention, SOFT_INBOX);
@@ -228,7 +230,8 @@ unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
     };
 
     memcpy(stats, all, sizeof(all));
-    return ARRAY_SIZE(all);
+    return ARRAY_SIZE(all) +
+           translate_stats(soft(v), stats + ARRAY_SIZE(all), ACCEL_STATS - ARRAY_SIZE(all));
 }
 
 /* ---- run ------------------------------------------------------------------------------- */
@@ -320,6 +323,15 @@ static inline void block_run(struct emu_cpu *c, const struct block *b)
     c->first = NULL;
 }
 
+/* A block by the interpreter, which is told from what translated code retires. */
+static inline void block_cold(struct soft_vcpu *s, const struct block *b)
+{
+    uint64_t before = s->cpu.retired;
+
+    block_run(&s->cpu, b);
+    s->tr.stats.cold += s->cpu.retired - before;
+}
+
 /* MSRs that are the engine's own. True: answered, rip is behind the instruction. */
 static bool own_msr(struct soft_vcpu *s)
 {
@@ -374,7 +386,7 @@ static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
         if (unlikely(!b))
             emu_one(c);
         else if (!run_translated(s, b))
-            block_run(c, b);
+            block_cold(s, b);
     }
 }
 

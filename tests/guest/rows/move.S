@@ -133,14 +133,9 @@
     N CLWB, clwb (%rdi)
     I clflush 0x4000(%rdi)
 
-# CMPXCHG of an unequal 32-bit register clears its upper half on some makes and
-# leaves it on others, so ECX begins zero-extended.
 .irp r, "b %bl, %cl", "b %ah, %bh", "b %bl, (%rdi)", "w %bx, %cx", "w %bx, (%rdi)", "l %ebx, %ecx", "l %ebx, (%rdi)", "q %rbx, %rcx", "q %rbx, (%rdi)"
     I xadd\r
-    ROW "cmpxchg\r"
-    movl %ecx, %ecx
-    cmpxchg\r
-    END
+    I cmpxchg\r
 .endr
 .irp r, "b %bl, (%rdi)", "w %bx, (%rdi)", "l %ebx, (%rdi)", "q %rbx, (%rdi)"
     I lock xadd\r
@@ -160,8 +155,19 @@
     CMPXCHG_EQ "w %bx, (%rdi)", %ax
     CMPXCHG_EQ "l %ebx, (%rdi)", %eax
     CMPXCHG_EQ "q %rbx, (%rdi)", %rax
+# CMPXCHG of an unequal 32-bit register clears its upper half on some makes and
+# leaves it on others.
+    ROW "cmpxchgl, registers not equal"
+    lea 1(%rcx), %rax
+    cmpxchgl %ebx, %ecx
+    END
+    ROW "cmpxchgl, the accumulator and itself"
+    cmpxchgl %ebx, %eax
+    END
     ROW "cmpxchgl, registers equal"
     movl %eax, %ecx
+    bts $63, %rcx
+    bts $63, %rax
     cmpxchgl %ebx, %ecx
     END
     I cmpxchg8b (%rdi)

@@ -42,26 +42,55 @@ static void vectors(struct tr *tr, bool store)
     }
 }
 
-/* Everything of the guest's to emu_cpu; the host's own MXCSR and upper halves. RAX is used up. */
+static void vectors_absent(struct tr *tr, uint32_t absent)
+{
+    asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                         .is_mem = true,
+                                         .mem = mem_gs(GS_TR(vectors_absent)),
+                                         .imm = absent,
+                                         .imm_size = 4});
+}
+
+/* The guest's vector registers and MXCSR to emu_cpu, the host's own MXCSR and upper halves; and
+ * back. Both are called, and change neither other registers nor flags. */
+static void stub_vectors(struct tr *tr)
+{
+    tr->t->vectors_out = here(tr);
+    vectors(tr, true);
+    mxcsr(tr, 3, GS_CPU(fpu.mxcsr));
+    mxcsr(tr, 2, GS_TR(host_mxcsr));
+    if (__builtin_cpu_supports("avx"))
+        ASM(&tr->a, 0xc5, 0xf8, 0x77); /* vzeroupper */
+    vectors_absent(tr, 1);
+    ASM(&tr->a, 0xc3);
+
+    tr->t->vectors_in = here(tr);
+    mxcsr(tr, 2, GS_CPU(fpu.mxcsr));
+    vectors(tr, false);
+    vectors_absent(tr, 0);
+    ASM(&tr->a, 0xc3);
+}
+
+/* Everything of the guest's to emu_cpu. RAX and flags are used up. */
 static void save(struct tr *tr)
 {
+    uint8_t *absent;
+
     for (unsigned n = 0; n < 16; n++) {
         if (tr_host(n) != HOST_NONE)
             asm_store(&tr->a, mem_gs(GS_REG(n)), tr_host(n));
     }
     ASM(&tr->a, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto %al */
     asm_store32(&tr->a, mem_gs(GS_TR(flags_ax)), RAX);
-    vectors(tr, true);
-    mxcsr(tr, 3, GS_CPU(fpu.mxcsr));
-    mxcsr(tr, 2, GS_TR(host_mxcsr));
-    if (__builtin_cpu_supports("avx"))
-        ASM(&tr->a, 0xc5, 0xf8, 0x77); /* vzeroupper */
+    asm_cmp_imm8(&tr->a, mem_gs(GS_TR(vectors_absent)), 0);
+    absent = asm_jcc(&tr->a, CC_NE);
+    asm_call_to(&tr->a, rw(tr, tr->t->vectors_out));
+    asm_land(&tr->a, absent);
 }
 
+/* Everything but vector registers, which come when they are needed. */
 static void restore(struct tr *tr)
 {
-    mxcsr(tr, 2, GS_CPU(fpu.mxcsr));
-    vectors(tr, false);
     asm_load32(&tr->a, RAX, mem_gs(GS_TR(flags_ax)));
     ASM(&tr->a, 0x04, 0x7f, 0x9e); /* add $127, %al; sahf */
     for (unsigned n = 0; n < 16; n++) {
@@ -92,18 +121,41 @@ static void stub_leave(struct tr *tr)
     ASM(&tr->a, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3);
 }
 
-/* S0: the op. Called. */
-static void stub_interpret(struct tr *tr)
+/* rax = fn(s, S0), the op; the guest's state is in emu_cpu. */
+static void call_c(struct tr *tr, uintptr_t fn)
 {
-    tr->t->interpret = here(tr);
     save(tr);
     asm_mov_imm(&tr->a, RDI, (uintptr_t)tr->s);
     asm_mov(&tr->a, RSI, S0);
-    asm_mov_imm(&tr->a, RAX, (uintptr_t)tr_interpret);
-    ASM(&tr->a, 0xff, 0xd0, 0x84, 0xc0); /* call *%rax; test %al, %al */
+    asm_mov_imm(&tr->a, RAX, fn);
+    ASM(&tr->a, 0xff, 0xd0); /* call *%rax */
+}
+
+/* S0: the op. Called. keep: vector registers are loaded afterwards, as they were before. */
+static void stub_interpret(struct tr *tr, bool keep)
+{
+    *(keep ? &tr->t->interpret_keep : &tr->t->interpret) = here(tr);
+    call_c(tr, (uintptr_t)tr_interpret);
+    ASM(&tr->a, 0x84, 0xc0); /* test %al, %al */
     asm_aim(asm_jcc(&tr->a, CC_NE), rw(tr, tr->t->leave));
+    if (keep)
+        asm_call_to(&tr->a, rw(tr, tr->t->vectors_in));
     restore(tr);
     ASM(&tr->a, 0xc3);
+}
+
+/* S0: the op, which ends its block. Jumped to. */
+static void stub_interpret_end(struct tr *tr)
+{
+    tr->t->interpret_end = here(tr);
+    ASM(&tr->a, 0x50); /* push %rax: the stack is aligned */
+    call_c(tr, (uintptr_t)tr_interpret_end);
+    ASM(&tr->a, 0x48, 0x85, 0xc0); /* test %rax, %rax */
+    asm_aim(asm_jcc(&tr->a, CC_E), rw(tr, tr->t->leave));
+    asm_mov(&tr->a, S0, RAX);
+    restore(tr);
+    asm_lea(&tr->a, RSP, mem_at(RSP, 8));
+    ASM(&tr->a, 0x41, 0xff, 0xe2); /* jmp *S0 */
 }
 
 /* S1: where to go, a linear address. Flags are live; a miss, or attention, leaves. */
@@ -151,10 +203,14 @@ int tr_stubs(struct soft_vcpu *s)
 
     tr.a = (struct host_asm){t->code.rw, t->code.rw, t->code.rw + t->code.size, false};
     t->host_mxcsr = MXCSR_HOST;
+    t->vectors_absent = 1;
     t->enter = (void (*)(struct soft_vcpu *, const uint8_t *))(uintptr_t)here(&tr);
     stub_enter(&tr);
+    stub_vectors(&tr);
     stub_leave(&tr);
-    stub_interpret(&tr);
+    stub_interpret(&tr, false);
+    stub_interpret(&tr, true);
+    stub_interpret_end(&tr);
     for (tr.mmu = 0; tr.mmu < TRANSLATE_MMUS; tr.mmu++) {
         t->jump[tr.mmu] = here(&tr);
         stub_jump(&tr);

@@ -38,6 +38,7 @@ struct tr_cold {
         COLD_EXIT,      /* go to offset `target` of the page: by link, or by the jump cache */
     } kind;
     bool saved;    /* status flags are in flags_ax */
+    bool vectors;  /* vector registers are loaded */
     uint8_t *from; /* jumps here: where its displacement ends */
     uint8_t *resume;
     const struct emu_op *op;
@@ -55,6 +56,7 @@ struct tr {
     unsigned mmu;
     uint16_t live[BLOCK_MAX_INSNS + 1]; /* status flags needed before instruction n */
     bool saved;                         /* status flags are in flags_ax now */
+    bool vectors;                       /* vector registers are known to be loaded */
     bool ended;                         /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS];
     unsigned colds;
@@ -86,6 +88,15 @@ bool tr_flags_needed(const struct tr *tr);
 /* Status flags to flags_ax, if they are needed; and back. They use S1. (memory.c) */
 void tr_flags_save(struct tr *tr);
 void tr_flags_restore(struct tr *tr);
+
+/* ---- vector registers (vector_state.c) --------------------------------------------- */
+
+/*
+ * Before anything else is emitted for an instruction that uses vector registers
+ * or MXCSR: they are the host's from here on. What never uses them, as most of a
+ * kernel, neither loads nor saves them. No flags; uses S1.
+ */
+void tr_vector_begin(struct tr *tr);
 
 /* ---- memory (memory.c) ------------------------------------------------------------ */
 
@@ -136,7 +147,9 @@ bool tr_vector(struct tr *tr);
 
 int tr_stubs(struct soft_vcpu *s);
 
-/* Called by the interpret stub: do op; true: leave translated code. */
+/* Called by the interpret stubs: do op; true: leave translated code. */
 bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op);
+/* ... op, which ends its block: where to go on, NULL: leave. */
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op);
 
 #endif

@@ -78,9 +78,35 @@ int translate_init(struct soft_vcpu *s)
 void translate_free(struct soft_vcpu *s)
 {
     code_mem_free(&s->tr.code);
+    counts_free(s->tr.counts);
     free(s->tr.links);
     s->tr.links = NULL;
     s->tr.on = false;
+}
+
+void translate_count(struct soft_vcpu *s)
+{
+    if (s->tr.on)
+        s->tr.counts = counts_new();
+}
+
+unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, unsigned room)
+{
+    const struct translate_stats *t = &s->tr.stats;
+    const struct accel_stat all[] = {
+        {"blocks translated", t->translated},
+        {"bytes of translated code", t->bytes},
+        {"entries into translated code", t->entered},
+        {"instructions of blocks not translated", t->cold},
+        {"instructions interpreted from translated code", t->interpreted},
+        {"... as their checks failed", t->missed},
+    };
+    unsigned n = s->tr.on && room >= ARRAY_SIZE(all) ? ARRAY_SIZE(all) : 0;
+
+    if (!s->tr.counts) /* misses are not told from others */
+        n = MIN(n, ARRAY_SIZE(all) - 1);
+    memcpy(stats, all, n * sizeof(all[0]));
+    return s->tr.counts ? n + counts_stats(s->tr.counts, stats + n, room - n) : n;
 }
 
 void translate_reset(struct soft_vcpu *s)
@@ -185,7 +211,7 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 
     if (c == &none)
         tr->a.full = true;
-    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved};
+    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved, .vectors = tr->vectors};
     return c;
 }
 
@@ -295,10 +321,23 @@ void tr_exit_s1(struct tr *tr)
 
 /* ---- the interpreter, for one instruction ----------------------------------------------- */
 
-static void interpret(struct tr *tr, const struct emu_op *op)
+static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
 {
-    asm_mov_imm(&tr->a, S0, (uintptr_t)op);
-    asm_call_to(&tr->a, tr->t->code.rw + (tr->t->interpret - tr->t->code.rx));
+    return tr->t->code.rw + (rx - tr->t->code.rx);
+}
+
+static void interpret(struct tr *tr)
+{
+    if (tr->op->ends) {
+        count(tr, tr->op);
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
+        tr->ended = true;
+    } else {
+        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        asm_call_to(&tr->a, stub(tr, tr->t->interpret));
+    }
+    tr->vectors = false;
 }
 
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
@@ -306,7 +345,14 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
     asm_land(&tr->a, c->from);
     tr->saved = c->saved;
     tr_flags_restore(tr);
-    interpret(tr, c->op);
+    if (tr->t->counts)
+        asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                             .is_mem = true,
+                                             .mem = mem_gs(GS_TR(missing)),
+                                             .imm = 1,
+                                             .imm_size = 4});
+    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
+    asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     asm_jmp_to(&tr->a, c->resume);
 }
 
@@ -331,7 +377,7 @@ static void one(struct tr *tr)
     tr->first_cold = tr->colds;
     if (!emu_is_bound(tr->op) ||
         !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
-        interpret(tr, tr->op);
+        interpret(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++)
         tr->cold[n].resume = tr->a.p;
 }
@@ -420,7 +466,6 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     uint64_t linear = c->r[X86_RIP_SLOT];
     unsigned mmu = c->mmu;
 
-    t->mmu = mmu;
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
         translate_forget_linear(s);
         t->link = 0;
@@ -441,7 +486,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     flags_out(t, c);
 }
 
-bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 {
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
@@ -453,9 +498,42 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
     c->r[X86_RIP_SLOT] = t->rip_page + op->next;
     t->link = 0;
     t->stats.interpreted++;
+    if (t->counts) {
+        counts_add(t->counts, &op->i, t->missing);
+        t->stats.missed += t->missing;
+        t->missing = 0;
+    }
     op->fn(c, op);
     c->op = NULL;
-    flags_in(t, c);
-    return op->ends || !c->end || c->hit || c->mmu != t->mmu || c->vectors != t->vectors ||
+}
+
+bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    unsigned mmu = c->mmu;
+
+    interpret_op(s, op);
+    flags_in(&s->tr, c);
+    return op->ends || !c->end || c->hit || c->mmu != mmu || c->vectors != s->tr.vectors ||
            !masked(c);
+}
+
+/* What the run loop would do, when there is nothing to look at and the code is known. */
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op)
+{
+    struct emu_cpu *c = &s->cpu;
+    struct translator *t = &s->tr;
+    const struct translate_jump *j;
+
+    interpret_op(s, op);
+    flags_in(t, c);
+    if (atomic_load_explicit(&s->attention, memory_order_relaxed) ||
+        (c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit || !translate_allowed(c) ||
+        c->vectors != t->vectors)
+        return NULL;
+    j = jump_of(t, c->mmu, c->r[X86_RIP_SLOT]);
+    if (j->minus != -c->r[X86_RIP_SLOT])
+        return NULL;
+    t->rip_page = j->page;
+    return j->code;
 }

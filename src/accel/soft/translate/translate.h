@@ -17,6 +17,7 @@
 #define MOTE_ACCEL_SOFT_TRANSLATE_TRANSLATE_H
 
 #include "accel/soft/translate/code_mem.h"
+#include "accel/soft/translate/counts.h"
 #include "emu/cpu.h"
 
 struct soft_vcpu;
@@ -48,7 +49,8 @@ struct translate_link {
 };
 
 struct translate_stats {
-    uint64_t translated, bytes, entered, interpreted, flushes, links;
+    uint64_t translated, bytes, entered, interpreted, missed, flushes, links;
+    uint64_t cold; /* instructions of blocks that the interpreter did */
 };
 
 /* Of a struct soft_vcpu, whose address is the GS base in translated code. */
@@ -60,11 +62,14 @@ struct translator {
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
     uint32_t host_mxcsr;
     uint32_t tmp_mxcsr;
-    uint32_t link; /* by which link code was left, index + 1; 0: by none */
+    uint32_t vectors_absent; /* the guest's vector registers and MXCSR are in emu_cpu only */
+    uint32_t missing;        /* with `counts`: a check failed, the interpreter is called for that */
+    uint32_t link;           /* by which link code was left, index + 1; 0: by none */
 
     /* The stubs. */
     void (*enter)(struct soft_vcpu *s, const uint8_t *code);
-    const uint8_t *leave, *leave_at, *interpret, *jump[TRANSLATE_MMUS];
+    const uint8_t *leave, *leave_at, *interpret, *interpret_keep, *interpret_end;
+    const uint8_t *vectors_out, *vectors_in, *jump[TRANSLATE_MMUS];
     size_t stubs; /* bytes of code memory that they take */
 
     struct code_mem code;
@@ -72,10 +77,9 @@ struct translator {
     uint32_t link_count, link_room;
     uint16_t jump_log[TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills;
-    unsigned mmu;    /* that the code under way is for */
-    uint8_t vectors; /* ... and emu_cpu.vectors that it and the jump cache are for */
+    uint8_t vectors; /* emu_cpu.vectors that the jump cache is for */
     bool on;
-    bool counts; /* instructions are counted, for statistics */
+    struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
 
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS];
@@ -84,6 +88,11 @@ struct translator {
 /* Make stubs and code memory; off, with the reason in err_text, when the host cannot: -errno. */
 int translate_init(struct soft_vcpu *s);
 void translate_free(struct soft_vcpu *s);
+
+/* Count instructions, which takes time. Before the first translation. */
+void translate_count(struct soft_vcpu *s);
+/* Counters to stats[], at most `room`: how many they are. */
+unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, unsigned room);
 
 /* Drop all translations. Their blocks must not refer to them any more. Not from translated code. */
 void translate_reset(struct soft_vcpu *s);

@@ -95,6 +95,7 @@ static bool table_insn(struct tr *tr, const struct vec_thunk *t)
 
     if (o->reg == VEC_M || o->rm == VEC_M)
         return false;
+    tr_vector_begin(tr);
     if (t->size) {
         tr_address(tr, t->reg_to == VEC_TO_RM ? EMU_WRITE : EMU_READ, t->size, t->align);
         h.is_mem = true;
@@ -199,11 +200,13 @@ static bool vector(struct tr *tr)
     if (t)
         return table_insn(tr, t);
     if (is_vzero(i)) {
+        tr_vector_begin(tr);
         ASM(&tr->a, 0xc5, i->flags & X86_L ? 0xfc : 0xf8, 0x77);
         return true;
     }
     if (!is_mxcsr(i))
         return false;
+    tr_vector_begin(tr);
     if ((i->modrm >> 3 & 7) == 2)
         ldmxcsr(tr);
     else

@@ -1,0 +1,183 @@
+"""Machines (and this one) that run guests/bench and are asked for one workload after the
+other on their consoles; they idle in between."""
+import os
+import pathlib
+import re
+import selectors
+import shutil
+import subprocess
+import time
+
+import guest
+
+PROGRAM = guest.TREE / "build/release/guests/bench/bench-engine"
+CMDLINE = "console=ttyS0 panic=-1 quiet"
+START_SECONDS = 180
+REQUEST_SECONDS = 300
+FOLDER = "bench"  # of what the compiler needs, in the initramfs
+SCRIPT = f"""
+mkdir -p /dev/shm
+mount -t tmpfs tmpfs /dev/shm
+cd /
+BENCH_FILES=/{FOLDER} bench-engine serve
+"""
+
+
+class Failed(Exception):
+    """A contestant died, was late, or said something else than a result."""
+
+
+class Lacks(Exception):
+    """The machine lacks what the workload needs."""
+
+
+def engines():
+    """The names that --engine of mote takes; none when it has but one engine."""
+    text = subprocess.run([guest.MOTE, "run", "--help"], capture_output=True, text=True,
+                          check=True).stdout
+    found = re.search(r"^  --engine(.*(?:\n {10}.*)*)", text, re.M)
+    return re.findall(r"\b(?:translat|interpret)\w*", found[1]) if found else []
+
+
+def mote_engine(word):
+    """['--engine', NAME] of the engine whose name begins so; [] when there is no choice."""
+    names = [name for name in engines() if name.startswith(word)]
+    return ["--engine", names[0]] if names else []
+
+
+def machine(name, kernel, initrd, cpus, memory, extra=()):
+    """The argv of a contestant that is a machine."""
+    if name == "tcg":
+        return guest.fastest_tcg(kernel, initrd, cpus, memory, CMDLINE)
+    engine = mote_engine("interpret" if name == "mote-interp" else "translat")
+    if name == "mote-interp" and not engine:
+        raise Failed("this mote has no choice of engines")
+    return [guest.MOTE, "run", "--accel", "soft", *engine, "--cpus", str(cpus), "--memory", memory,
+            "--kernel", str(kernel), "--initrd", str(initrd), "--cmdline", CMDLINE, *extra]
+
+
+def compiler_files(to):
+    """In the folder `to`: tcc, its loader and libraries, and program.c, preprocessed by it."""
+    def package(*args):
+        return guest.output(guest.TREE / "tools/get-package", *args)
+    tcc, stb = package("tcc"), package("libstb-dev")
+    for file in (f"{tcc}/usr/bin/tcc", *package("--libraries", "tcc").split()):
+        shutil.copy(file, to)
+    folders = [f"{tcc}/usr/lib/x86_64-linux-gnu/tcc/include", f"{stb}/usr/include/stb",
+               "/usr/include", "/usr/include/x86_64-linux-gnu"]
+    guest.output(to / "ld-linux-x86-64.so.2", "--library-path", to, to / "tcc", "-E", "-P",
+                 "-nostdinc", *[f"-I{folder}" for folder in folders],
+                 guest.TREE / "guests/bench/program.c", "-o", to / "program.c")
+    return to
+
+
+def make_initrd(path, files=None):
+    """With bench-engine; files: a folder for BENCH_FILES."""
+    added = [arg for file in sorted(files.iterdir()) for arg in ("--add", file,
+                                                                f"{FOLDER}/{file.name}")
+             ] if files else []
+    return guest.make_script(path, SCRIPT, "--add", PROGRAM, "bin/bench-engine", *added)
+
+
+class Contestant:
+    """argv: the machine; None: this host, on as many processors, with these files."""
+
+    def __init__(self, name, argv, cpus, files=None):
+        self.name, self.argv, self.cpus, self.files = name, argv, cpus, files
+        self.start()
+
+    def start(self):
+        environment = dict(os.environ)
+        if self.files:
+            environment["BENCH_FILES"] = str(self.files)
+        where = None
+        if not self.argv:
+            allowed = sorted(os.sched_getaffinity(0))[-self.cpus:]
+            where = lambda: os.sched_setaffinity(0, allowed)
+        self.errors = b""
+        self.child = subprocess.Popen(self.argv or [str(PROGRAM), "serve"], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                      env=environment, preexec_fn=where)
+        self.pending = b""
+        self.selector = selectors.DefaultSelector()
+        for stream in self.child.stdout, self.child.stderr:
+            self.selector.register(stream, selectors.EVENT_READ)
+        self.wait_for(rb"bench-engine (ready)", START_SECONDS)
+
+    def read(self, until):
+        for key, _ in self.selector.select(max(until - time.monotonic(), 0)):
+            got = os.read(key.fd, 1 << 16)
+            if key.fileobj is self.child.stderr:
+                self.errors += got
+                if not got:
+                    self.selector.unregister(key.fileobj)
+            elif got:
+                self.pending += got.replace(b"\r", b"")
+            else:
+                raise Failed(f"{self.name} ended:\n{self.said()}")
+
+    def said(self):
+        return (self.pending[-2000:] + self.errors[-2000:]).decode("utf-8", "replace").strip()
+
+    def wait_for(self, pattern, seconds):
+        """The groups of a line like this; one that says that something failed is an error."""
+        until = time.monotonic() + seconds
+        pattern = rb"^(?:%s|failed: (?P<failed>.*))$" % pattern
+        while not (found := re.search(pattern, self.pending[:self.pending.rfind(b"\n") + 1],
+                                      re.M)):
+            if time.monotonic() > until:
+                raise Failed(f"{self.name} said nothing for {seconds} s:\n{self.said()}")
+            self.read(until)
+        self.pending = self.pending[found.end():]
+        if found["failed"]:
+            raise Failed(f"{self.name}: {found['failed'].decode('utf-8', 'replace')}")
+        return [text.decode() if text else None for text in found.groups()[:-1]]
+
+    def ask(self, request, seconds=REQUEST_SECONDS):
+        """(ns, checksum)"""
+        try:
+            self.child.stdin.write(f"{request}\n".encode())
+            self.child.stdin.flush()
+        except BrokenPipeError:
+            raise Failed(f"{self.name} ended:\n{self.said()}") from None
+        name = re.escape(request.split()[0]).encode()
+        ns, checksum, lack = self.wait_for(name + rb" (?:(\d+) ([0-9a-f]+)|lacks (.*))", seconds)
+        if lack:
+            raise Lacks(lack)
+        return int(ns), checksum
+
+    def cpu_seconds(self):
+        """Of the process and those children that have ended."""
+        stat = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return self.own_cpu_seconds() + \
+            sum(int(ticks) for ticks in stat[13:15]) / os.sysconf("SC_CLK_TCK")
+
+    def own_cpu_seconds(self):
+        """To the nanosecond: what clock_getcpuclockid() gives for a process."""
+        return time.clock_gettime(~self.child.pid << 3 | 2)
+
+    def end(self, seconds=60):
+        """Let it end by itself; all that it said."""
+        try:
+            self.child.stdin.write(b"end\n")
+            self.child.stdin.flush()
+            while True:
+                self.read(time.monotonic() + seconds)
+        except (Failed, BrokenPipeError):
+            pass
+        try:
+            self.errors += self.child.stderr.read() or b""
+            self.child.wait(seconds)
+        finally:
+            self.close()
+        return self.said()
+
+    def close(self):
+        self.child.kill()
+        self.child.wait()
+        self.selector.close()
+        for stream in self.child.stdin, self.child.stdout, self.child.stderr:
+            try:
+                stream.close()
+            except BrokenPipeError:
+                pass
