@@ -13,7 +13,8 @@ import guest
 PROGRAM = guest.TREE / "build/release/guests/bench/bench-engine"
 CMDLINE = "console=ttyS0 panic=-1 quiet"
 START_SECONDS = 180
-REQUEST_SECONDS = 300
+REQUEST_SECONDS = 100
+MOST_ITERATIONS = 10**9
 FOLDER = "bench"  # of what the compiler needs, in the initramfs
 SCRIPT = f"""
 mkdir -p /dev/shm
@@ -31,28 +32,27 @@ class Lacks(Exception):
     """The machine lacks what the workload needs."""
 
 
-def engines():
-    """The names that --engine of mote takes; none when it has but one engine."""
+def engine(interpreter):
+    """The arguments that choose it; none when this mote has but one engine."""
     text = subprocess.run([guest.MOTE, "run", "--help"], capture_output=True, text=True,
                           check=True).stdout
-    found = re.search(r"^  --engine(.*(?:\n {10}.*)*)", text, re.M)
-    return re.findall(r"\b(?:translat|interpret)\w*", found[1]) if found else []
-
-
-def mote_engine(word):
-    """['--engine', NAME] of the engine whose name begins so; [] when there is no choice."""
-    names = [name for name in engines() if name.startswith(word)]
-    return ["--engine", names[0]] if names else []
+    option = re.search(r"^  --engine(.*(?:\n {10}.*)*)", text, re.M)
+    if not option:
+        return []
+    word = re.search(r"\binterp\w*" if interpreter else r"\btranslat\w*", option[1])
+    if not word:
+        raise Failed("mote run --help says nothing of this engine at --engine")
+    return ["--engine", word[0]]
 
 
 def machine(name, kernel, initrd, cpus, memory, extra=()):
     """The argv of a contestant that is a machine."""
     if name == "tcg":
         return guest.fastest_tcg(kernel, initrd, cpus, memory, CMDLINE)
-    engine = mote_engine("interpret" if name == "mote-interp" else "translat")
-    if name == "mote-interp" and not engine:
+    chosen = engine(interpreter=name == "mote-interp")
+    if name == "mote-interp" and not chosen:
         raise Failed("this mote has no choice of engines")
-    return [guest.MOTE, "run", "--accel", "soft", *engine, "--cpus", str(cpus), "--memory", memory,
+    return [guest.MOTE, "run", "--accel", "soft", *chosen, "--cpus", str(cpus), "--memory", memory,
             "--kernel", str(kernel), "--initrd", str(initrd), "--cmdline", CMDLINE, *extra]
 
 
@@ -93,7 +93,9 @@ class Contestant:
         where = None
         if not self.argv:
             allowed = sorted(os.sched_getaffinity(0))[-self.cpus:]
-            where = lambda: os.sched_setaffinity(0, allowed)
+
+            def where():
+                os.sched_setaffinity(0, allowed)
         self.errors = b""
         self.child = subprocess.Popen(self.argv or [str(PROGRAM), "serve"], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -102,7 +104,11 @@ class Contestant:
         self.selector = selectors.DefaultSelector()
         for stream in self.child.stdout, self.child.stderr:
             self.selector.register(stream, selectors.EVENT_READ)
-        self.wait_for(rb"bench-engine (ready)", START_SECONDS)
+        try:
+            self.wait_for(rb"bench-engine (ready)", START_SECONDS)
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, until):
         for key, _ in self.selector.select(max(until - time.monotonic(), 0)):
@@ -134,27 +140,41 @@ class Contestant:
         return [text.decode() if text else None for text in found.groups()[:-1]]
 
     def ask(self, request, seconds=REQUEST_SECONDS):
-        """(ns, checksum)"""
+        """(ns, checksum, ns without the time in which it waited for a processor of the host)"""
+        undisturbed = guest.Undisturbed(self.child.pid)
         try:
             self.child.stdin.write(f"{request}\n".encode())
             self.child.stdin.flush()
         except BrokenPipeError:
             raise Failed(f"{self.name} ended:\n{self.said()}") from None
         name = re.escape(request.split()[0]).encode()
-        ns, checksum, lack = self.wait_for(name + rb" (?:(\d+) ([0-9a-f]+)|lacks (.*))", seconds)
+        ns, checksum, used, lack = self.wait_for(
+            name + rb" (?:(\d+) ([0-9a-f]+) (\d+)|lacks (.*))", seconds)
         if lack:
             raise Lacks(lack)
-        return int(ns), checksum
+        ns, used = int(ns), int(used)
+        if not self.argv:  # no workload sleeps
+            return ns, checksum, min(ns, used) if used else ns
+        # Preparation, which is not in ns, and the rest had to wait alike.
+        wall, alone = undisturbed.seconds()
+        return ns, checksum, ns * alone / wall
 
     def cpu_seconds(self):
         """Of the process and those children that have ended."""
         stat = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return self.own_cpu_seconds() + \
+        return guest.cpu_seconds(self.child.pid) + \
             sum(int(ticks) for ticks in stat[13:15]) / os.sysconf("SC_CLK_TCK")
 
-    def own_cpu_seconds(self):
-        """To the nanosecond: what clock_getcpuclockid() gives for a process."""
-        return time.clock_gettime(~self.child.pid << 3 | 2)
+    def calibrate(self, workload, seconds):
+        """About how many iterations take so long."""
+        wanted, iterations = seconds * 1e9, 1
+        while True:
+            ns = max(self.ask(f"{workload} {iterations}")[0], 1)
+            if ns > wanted / 8 or iterations == MOST_ITERATIONS:
+                return max(1, min(MOST_ITERATIONS, round(iterations * wanted / ns)))
+            # Not more than a hundredfold: the first was cold.
+            more = round(iterations * min(100, wanted / 4 / ns))
+            iterations = min(MOST_ITERATIONS, max(iterations + 1, more))
 
     def end(self, seconds=60):
         """Let it end by itself; all that it said."""

@@ -41,29 +41,25 @@ class Load:
         return max(0, (busy - reaped - own) / wall)
 
 
-def ratio(a, b):
-    return a / b if a is not None and b else None
-
-
-def medians(row):
-    """{contestant: median ns}, without those that are wrong."""
-    return {name: statistics.median(e["ns"]) for name, e in row["contestants"].items()
+def runs_of(entries):
+    """{contestant: its runs in ns}, without those that are wrong."""
+    return {name: e["ns"] for name, e in entries.items()
             if e.get("ns") and not e.get("wrong") and "failed" not in e}
+
+
+def ratio(a, b):
+    """The median of the ratios of two contestants' runs that followed each other, since the
+    host may be faster or slower in the next minute."""
+    return statistics.median(x / y for x, y in zip(a, b)) if a and b else None
 
 
 def ratios_of(result):
     """[(group, {"mote/native": ..., "tcg/mote": ...})] of workloads, and boot."""
-    found = []
-    for row in result["workloads"].values():
-        got = medians(row)
-        found.append((row["group"], {f"{a}/{b}": ratio(got.get(a), got.get(b))
-                                     for a in got for b in got if a != b}))
-    boot = {name: statistics.median(times["wall"])
-            for name, times in result.get("boot", {}).items()}
-    if boot:
-        found.append(("boot", {f"{a}/{b}": ratio(boot[a], boot[b])
-                               for a in boot for b in boot if a != b}))
-    return found
+    rows = [(row["group"], runs_of(row["contestants"])) for row in result["workloads"].values()]
+    if "boot" in result:
+        rows.append(("boot", runs_of(result["boot"])))
+    return [(group, {f"{a}/{b}": ratio(runs[a], runs[b]) for a in runs for b in runs if a != b})
+            for group, runs in rows]
 
 
 def mean(ratios, group, which):
@@ -75,7 +71,8 @@ def mean(ratios, group, which):
 def summarize(result):
     """Adds medians and means."""
     for row in result["workloads"].values():
-        row["medians"] = medians(row)
+        row["medians"] = {name: statistics.median(runs)
+                          for name, runs in runs_of(row["contestants"]).items()}
     ratios = ratios_of(result)
     result["means"] = {}
     for title, group, which, required, aim in MEANS:
@@ -117,10 +114,10 @@ def print_workloads(result):
     print(f"{'workload':14}{'each time':17}{'native':>9}"
           + "".join(f"{f'{a}/{b}':>{len(a + b) + 3}}" for a, b in pairs))
     for name, row in result["workloads"].items():
-        got = row["medians"]
+        got, runs = row["medians"], runs_of(row["contestants"])
         line = f"{name:14}{row['unit']:17}{time_text(got['native']) if 'native' in got else '-':>9}"
         for a, b in pairs:
-            line += f"{ratio_text(ratio(got.get(a), got.get(b))):>{len(a + b) + 3}}"
+            line += f"{ratio_text(ratio(runs.get(a), runs.get(b))):>{len(a + b) + 3}}"
         for who, entry in row["contestants"].items():
             if "lacks" in entry:
                 line += f"  {who} lacks {entry['lacks']}"
@@ -132,16 +129,15 @@ def print_workloads(result):
 
 
 def print_boot(boot):
-    print(f"\n{'boot to init':24}{'wall s':>9}{'minimum':>9}{'CPU s':>9}")
+    print(f"\n{'boot to init':16}{'wall s':>9}{'minimum':>9}{'CPU s':>9}{'without waiting s':>19}")
     for name, times in boot.items():
-        print(f"{name:24}{statistics.median(times['wall']):9.2f}{min(times['wall']):9.2f}"
-              f"{statistics.median(times['cpu']):9.2f}")
-    if "tcg" in boot:
-        for name in boot:
-            if name != "tcg":
-                wall, cpu = (ratio(statistics.median(boot["tcg"][k]),
-                                   statistics.median(boot[name][k])) for k in ("wall", "cpu"))
-                print(f"{'tcg/' + name:24}{ratio_text(wall):>9}{'':9}{ratio_text(cpu):>9}")
+        print(f"{name:16}{statistics.median(times['wall']):9.2f}{min(times['wall']):9.2f}"
+              f"{statistics.median(times['cpu']):9.2f}{statistics.median(times['ns']) / 1e9:19.2f}")
+    for name in boot:
+        if name != "tcg" and "tcg" in boot:
+            wall, cpu, ns = (ratio(boot["tcg"][k], boot[name][k]) for k in ("wall", "cpu", "ns"))
+            print(f"{'tcg/' + name:16}{ratio_text(wall):>9}{'':9}{ratio_text(cpu):>9}"
+                  f"{ratio_text(ns):>19}")
 
 
 def print_means(result):
@@ -162,11 +158,14 @@ def print_means(result):
 def print_idle(result):
     if "idle" not in result:
         return
-    print(f"\n{'idle guest':24}{'of one processor':>18}{'MiB beside RAM':>18}{'MiB of RAM':>14}")
+    print(f"\n{'idle guest':16}{'of one processor':>18}"
+          + f"{'MiB beside RAM':>17}{'MiB of RAM':>12}" + f"{'at the end':>17}{'of RAM':>12}")
     for name, share in result["idle"].items():
         memory = result["memory"][name]
-        beside = memory["beside"] / 1024
-        print(f"{name:24}{100 * share:17.2f}%{beside:18.1f}{memory['ram'] / 1024:14.1f}"
+        after = result.get("memory after", {}).get(name)
+        beside = memory["beside"]
+        print(f"{name:16}{100 * share:17.2f}%{beside:17.1f}{memory['ram']:12.1f}"
+              + (f"{after['beside']:17.1f}{after['ram']:12.1f}" if after else f"{'-':>17}{'-':>12}")
               + ("" if name == "tcg" else
                  f"  idle {'met' if share < IDLE_REQUIRED else 'not met'} (below 1%), memory "
                  f"{verdict(beside, MEMORY_REQUIRED, MEMORY_AIM, False)} "

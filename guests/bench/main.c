@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,6 +67,20 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* Processor time of this process and of the children that were waited for. */
+static uint64_t processor_ns(void)
+{
+    struct rusage use;
+    uint64_t us = 0;
+
+    for (int i = 0; i < 2; i++) {
+        getrusage(i ? RUSAGE_CHILDREN : RUSAGE_SELF, &use);
+        us += (uint64_t)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1000000;
+        us += (uint64_t)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
+    }
+    return us * 1000;
+}
+
 static const struct workload *find(const char *name)
 {
     for (size_t i = 0; i < TABLES; i++)
@@ -80,7 +95,7 @@ static int measure(const char *name, uint64_t iterations, bool wrong)
 {
     const struct workload *w = find(name);
     const char *lack;
-    uint64_t begin, ns, first, sum;
+    uint64_t begin, ns, used, first, sum;
 
     if (!w || !iterations) {
         printf("failed: no workload %s, or no iterations\n", name);
@@ -93,6 +108,7 @@ static int measure(const char *name, uint64_t iterations, bool wrong)
     }
     if (w->prepare)
         w->prepare();
+    used = processor_ns();
     begin = now_ns();
     first = sum = w->run();
     for (uint64_t i = 1; i < iterations && sum == first; i++)
@@ -100,12 +116,13 @@ static int measure(const char *name, uint64_t iterations, bool wrong)
     ns = now_ns() - begin;
     if (w->finish)
         w->finish();
+    used = processor_ns() - used;
     if (sum != first) {
         printf("failed: %s: one iteration's checksum is %016" PRIx64 ", another's %016" PRIx64 "\n",
                name, first, sum);
         return 1;
     }
-    printf("%s %" PRIu64 " %016" PRIx64 "\n", name, ns, first ^ wrong);
+    printf("%s %" PRIu64 " %016" PRIx64 " %" PRIu64 "\n", name, ns, first ^ wrong, used);
     return 0;
 }
 
@@ -125,7 +142,7 @@ static int serve(void)
         if (got == 1 && !strcmp(name, "end"))
             return 0;
         if (got == 1 && !strcmp(name, "clock")) {
-            printf("clock %" PRIu64 " 0\n", now_ns());
+            printf("clock %" PRIu64 " 0 0\n", now_ns());
         } else if (got < 2) {
             puts("failed: not a request");
         } else {
@@ -162,8 +179,9 @@ static int usage(void)
             "       bench-engine list\n"
             "       bench-engine serve\n"
             "\n"
-            "Prints NAME, the ns that the iterations took, and their checksum; `wrong` falsifies\n"
-            "that. list: NAME GROUP OPERATIONS-AN-ITERATION OPERATION of each workload. serve:\n"
+            "Prints NAME, the ns that the iterations took, their checksum and the ns of processor\n"
+            "time; `wrong` falsifies the checksum. list: NAME GROUP OPERATIONS-AN-ITERATION "
+            "OPERATION of each workload. serve:\n"
             "requests NAME ITERATIONS [wrong] from standard input, until `end`; `clock` tells the\n"
             "time in ns.\n");
     return 2;

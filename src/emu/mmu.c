@@ -418,6 +418,7 @@ void emu_probe_write(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len
     place_find(c, &at, c->mmu, seg, EMU_WRITE, linear);
     if (crosses(linear, len))
         place_find(c, &at, c->mmu, seg, EMU_WRITE, second_page(c, linear, len));
+    alignment_check(c, c->mmu, linear, len);
 }
 
 /* ---- read-modify-write ------------------------------------------------------ */

@@ -108,6 +108,7 @@ static void hash_remove(struct block_cache *b, struct block *gone)
 void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint64_t len)
 {
     struct block_page *p = page_find(b, gpa >> PAGE_SHIFT);
+    uint64_t begin = gpa & PAGE_MASK;
     struct block **at;
 
     if (!p || !p->blocks)
@@ -116,7 +117,7 @@ void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint6
     while (*at) {
         struct block *block = *at;
 
-        if (block->gpa >= gpa + len || gpa >= block->gpa + block->bytes) {
+        if (block->look_begin >= begin + len || begin >= block->look_end) {
             at = &block->page_next;
             continue;
         }
@@ -223,6 +224,8 @@ static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint6
             code_page_unwatch(b->peer, &page->watch, gpa);
         return NULL;
     }
+    block->look_begin = (uint16_t)(gpa & PAGE_MASK);
+    block->look_end = (uint16_t)(block->look_begin + block->bytes);
     arena_take(b, sizeof(*block) + block->count * sizeof(struct emu_op));
     slot = hash_slot(b, gpa, key);
     block->hash_next = *slot;

@@ -14,17 +14,22 @@ static void put64(struct smp *s, uint32_t at, uint64_t value)
 
 static void build_tables(struct smp *s)
 {
-    put64(s, SMP_PAGES, (SMP_PAGES + 0x1000) | 3);
-    put64(s, SMP_PAGES + 0x1000, (SMP_PAGES + 0x2000) | 3);
-    put64(s, SMP_PAGES + 0x2000, (SMP_PAGES + 0x3000) | 3);
-    put64(s, SMP_PAGES + 0x2008, (SMP_PAGES + 0x4000) | 3);
+    put64(s, SMP_PAGES, (SMP_PAGES + 0x1000) | 7);
+    put64(s, SMP_PAGES + 0x1000, (SMP_PAGES + 0x2000) | 7);
+    put64(s, SMP_PAGES + 0x2000, (SMP_PAGES + 0x3000) | 7);
+    put64(s, SMP_PAGES + 0x2008, (SMP_PAGES + 0x4000) | 7);
     for (uint32_t n = 0; n < 512; n++)
-        put64(s, SMP_PAGES + 0x3000 + n * 8, n * 0x1000 | 3);
+        smp_page(s, n * 0x1000, n * 0x1000);
+}
+
+void smp_entry(struct smp *s, uint32_t linear, uint64_t entry)
+{
+    put64(s, SMP_ENTRY(linear), entry);
 }
 
 void smp_page(struct smp *s, uint32_t linear, uint32_t gpa)
 {
-    put64(s, SMP_PAGES + 0x4000 + (linear - SMP_RAM) / 0x1000 * 8, gpa | 3);
+    smp_entry(s, linear, gpa | 3);
 }
 
 void smp_create(struct smp *s, const struct accel *accel, unsigned count)

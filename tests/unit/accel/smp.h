@@ -37,6 +37,10 @@ uint64_t smp_join(struct smp *s, unsigned cpu);
 /* Map the 4 KiB page at `linear`, in the second 2 MiB, to `gpa`. Before it is used. */
 void smp_page(struct smp *s, uint32_t linear, uint32_t gpa);
 
+/* The page-table entry of a page, in either half; the levels above it allow everything. */
+void smp_entry(struct smp *s, uint32_t linear, uint64_t entry);
+#define SMP_ENTRY(linear) (SMP_PAGES + 0x3000 + (uint32_t)(linear) / 0x1000 * 8) /* where it is */
+
 /* A shared word, from outside. */
 uint64_t smp_read(struct smp *s, uint32_t at);
 void smp_write(struct smp *s, uint32_t at, uint64_t value);

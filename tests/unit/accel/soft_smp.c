@@ -30,7 +30,8 @@ GUEST(patcher, 64,
       "jne 1b\n"
       "hlt")
 
-/* Round n: wait for the flag, serialise, call. RAX is how often that gave something else. */
+/* Round n: wait for the flag, serialise, call 100 times. RAX is how often that gave something
+ * else. */
 GUEST(caller, 64,
       "xorl %r8d, %r8d\n"
       "xorl %r9d, %r9d\n"
@@ -40,11 +41,14 @@ GUEST(caller, 64,
       "jne 2b\n"
       "xorl %eax, %eax\n"
       "cpuid\n"
-      "call *%rdi\n"
+      "movl $100, %ecx\n"
+      "3: call *%rdi\n"
       "cmpl %r8d, %eax\n"
       "setne %al\n"
       "movzbl %al, %eax\n"
       "addl %eax, %r9d\n"
+      "decl %ecx\n"
+      "jnz 3b\n"
       "movl %r8d, 0x40(%rbp)\n"
       "cmpl $3000, %r8d\n"
       "jne 1b\n"
@@ -78,7 +82,8 @@ GUEST(straight, 64,
       "2: pause\n"
       "cmpl %r8d, 0(%rbp)\n"
       "jne 2b\n"
-      "3: xorl %eax, %eax\n"
+      "3: movl $100, %r10d\n"
+      "4: xorl %eax, %eax\n"
       "cpuid\n"
       ".global straight_immediate\n"
       "straight_immediate: movl $0, %eax\n"
@@ -86,6 +91,8 @@ GUEST(straight, 64,
       "setne %al\n"
       "movzbl %al, %eax\n"
       "addl %eax, %r9d\n"
+      "decl %r10d\n"
+      "jnz 4b\n"
       "movl %r8d, 0x40(%rbp)\n"
       "cmpl $3000, %r8d\n"
       "jne 1b\n"

@@ -77,7 +77,7 @@ void asm_shift_imm(struct host_asm *a, bool w, unsigned op, uint8_t reg, uint8_t
  * Jumps. Those with a target take its address in the same view as a->p; the
  * others return where their displacement's four bytes end, for asm_land.
  */
-enum host_cc { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS };
+enum host_cc { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_GE = 13 };
 uint8_t *asm_jcc(struct host_asm *a, unsigned cc);
 uint8_t *asm_jmp(struct host_asm *a);
 uint8_t *asm_call(struct host_asm *a);

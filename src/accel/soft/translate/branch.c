@@ -6,42 +6,58 @@ static int64_t target(const struct tr *tr)
     return (int64_t)tr_next(tr) + (int64_t)tr->op->i.imm;
 }
 
-static void push_return(struct tr *tr)
+/* at: the checked place on the stack. */
+static void push_return(struct tr *tr, struct host_mem at)
 {
     tr_rip(tr, S1, tr_next(tr));
-    asm_store(&tr->a, mem_at(S0, 0), S1);
+    asm_store(&tr->a, at, S1);
     asm_lea(&tr->a, HOST_SP, mem_at(HOST_SP, -8));
 }
 
 static void call(struct tr *tr)
 {
-    tr_stack_address(tr, EMU_WRITE, -8);
-    push_return(tr);
+    push_return(tr, tr_stack_address(tr, EMU_WRITE, -8));
     tr_exit(tr, target(tr));
 }
 
 static void ret(struct tr *tr)
 {
-    tr_stack_address(tr, EMU_READ, 0);
-    asm_load(&tr->a, S1, mem_at(S0, 0));
+    asm_load(&tr->a, S1, tr_stack_address(tr, EMU_READ, 0));
+    tr_find(tr);
     asm_lea(&tr->a, HOST_SP, mem_at(HOST_SP, 8 + (int32_t)tr->op->i.imm));
-    tr_exit_s1(tr);
+    tr_go_found(tr);
 }
 
-static void jump_rm(struct tr *tr)
+/* S1 = the target that the r/m operand holds. */
+static void load_target(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
 
     if (i->flags & X86_RM_MEM) {
-        tr_address(tr, EMU_READ, 8, 0);
-        asm_load(&tr->a, S1, mem_at(S0, 0));
+        asm_load(&tr->a, S1, tr_address(tr, EMU_READ, 8, 0));
     } else {
         uint8_t r = tr_get(tr, i->rm, S1);
 
         if (r != S1)
             asm_mov(&tr->a, S1, r);
     }
-    tr_exit_s1(tr);
+}
+
+static void jump_rm(struct tr *tr)
+{
+    load_target(tr);
+    tr_find(tr);
+    tr_go_found(tr);
+}
+
+/* The stack is checked last: it takes both scratch registers. */
+static void call_rm(struct tr *tr)
+{
+    load_target(tr);
+    tr_find(tr);
+    tr_keep_found(tr);
+    push_return(tr, tr_stack_address(tr, EMU_WRITE, -8));
+    tr_go_kept(tr);
 }
 
 bool tr_branch(struct tr *tr)
@@ -66,10 +82,11 @@ bool tr_branch(struct tr *tr)
     case 0xc2:
     case 0xc3: ret(tr); return true;
     case 0xff:
-        if ((i->modrm >> 3 & 7) != 4)
-            return false;
-        jump_rm(tr);
-        return true;
+        switch (i->modrm >> 3 & 7) {
+        case 2: call_rm(tr); return true;
+        case 4: jump_rm(tr); return true;
+        default: return false;
+        }
     default: return false;
     }
 }

@@ -164,13 +164,12 @@ static bool modrm(struct tr *tr, unsigned form)
         (rm_bytes == 1 && !mem && high_byte(i, i->rm)))
         return false;
     if (mem)
-        tr_address(tr, form & RM_W ? EMU_WRITE : EMU_READ, rm_bytes, 0);
+        h.mem = tr_address(tr, form & RM_W ? EMU_WRITE : EMU_READ, rm_bytes, 0);
     h.reg = i->reg & 7; /* an opcode's extension */
     if (reg)            /* narrower writes merge */
         h.reg = form & REG_R || size < 4 ? tr_get(tr, i->reg, S1) : tr_to(i->reg, S1);
     if (mem) {
         h.is_mem = true;
-        h.mem = mem_at(S0, 0);
     } else {
         h.rm = form & RM_R || rm_bytes < 4 ? tr_get(tr, i->rm, S0) : tr_to(i->rm, S0);
     }
@@ -264,7 +263,58 @@ bool tr_integer(struct tr *tr)
         lea(tr);
         return true;
     }
-    if (i->map == X86_MAP_0F && i->opcode == 0x1f)
-        return true; /* NOP with an operand */
+    if (i->map == X86_MAP_0F && (i->opcode == 0x1f || i->opcode == 0x18 || i->opcode == 0x0d))
+        return true; /* NOP with an operand, prefetches */
     return !(i->flags & (X86_VEX | X86_LOCK)) && (opcode_register(tr) || accumulator(tr));
+}
+
+/* ---- what others ask (group.c) ------------------------------------------------------ */
+
+static unsigned operand_size(const struct x86_insn *i, unsigned form)
+{
+    return form & BYTE || (form & PAIR && !(i->opcode & 1)) ? 1 : i->osize;
+}
+
+bool tr_integer_access(const struct emu_op *op, struct tr_access *a)
+{
+    const struct x86_insn *i = &op->i;
+    unsigned form = form_of(i), size = operand_size(i, form);
+
+    if (!form || !(i->flags & X86_RM_MEM) || form & NO_MEM || i->asize != 8)
+        return false;
+    if (size == 1 && form & (REG_R | REG_W) && high_byte(i, i->reg))
+        return false;
+    *a = (struct tr_access){.base = i->base,
+                            .index = i->index,
+                            .scale = i->index == X86_NONE_SLOT ? 0 : i->scale,
+                            .seg = i->seg == SEG_FS || i->seg == SEG_GS ? i->seg : 0,
+                            .size = (uint8_t)rm_size(i, form, size),
+                            .access = form & RM_W ? EMU_WRITE : EMU_READ,
+                            .disp = i->disp + (i->base == X86_RIP_SLOT ? op->next : 0)};
+    return true;
+}
+
+static bool in_host(unsigned n)
+{
+    return n < 16 && tr_host(n) != HOST_NONE;
+}
+
+bool tr_integer_quiet(const struct emu_op *op)
+{
+    const struct x86_insn *i = &op->i;
+    unsigned form = form_of(i), size = operand_size(i, form);
+
+    if (form)
+        return !(i->flags & X86_RM_MEM) && in_host(i->rm) &&
+               !(size == 1 && form & (REG_R | REG_W) && high_byte(i, i->reg)) &&
+               !(rm_size(i, form, size) == 1 && high_byte(i, i->rm));
+    if (i->map == X86_MAP_1B && i->opcode == 0x8d)
+        return i->osize >= 4 && (i->base == X86_NONE_SLOT || in_host(i->base));
+    if (i->map == X86_MAP_0F && i->opcode == 0x1f)
+        return true;
+    if (i->flags & (X86_VEX | X86_LOCK) || i->map != X86_MAP_1B)
+        return false;
+    return (i->opcode >= 0xb8 && i->opcode <= 0xbf && i->osize >= 4 && in_host(i->rm)) ||
+           (i->opcode < 0x40 && (i->opcode & 6) == 4) || i->opcode == 0xa8 || i->opcode == 0xa9 ||
+           i->opcode == 0x98 || i->opcode == 0x99;
 }

@@ -4,41 +4,12 @@
  */
 #include "accel/soft/translate/tr.h"
 
-bool tr_flags_needed(const struct tr *tr)
-{
-    struct tr_effects e = tr_effects(tr->op);
-    unsigned n = (unsigned)(tr->op - tr->b->op);
-
-    return (tr->live[n + 1] & ~e.kills) | e.reads;
-}
-
-void tr_flags_save(struct tr *tr)
-{
-    if (tr->saved || !tr_flags_needed(tr))
-        return;
-    asm_mov(&tr->a, S1, RAX);
-    ASM(&tr->a, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto %al */
-    asm_store32(&tr->a, mem_gs(GS_TR(flags_ax)), RAX);
-    asm_mov(&tr->a, RAX, S1);
-    tr->saved = true;
-}
-
-void tr_flags_restore(struct tr *tr)
-{
-    if (!tr->saved)
-        return;
-    asm_mov(&tr->a, S1, RAX);
-    asm_load32(&tr->a, RAX, mem_gs(GS_TR(flags_ax)));
-    ASM(&tr->a, 0x04, 0x7f, 0x9e); /* add $127, %al; sahf */
-    asm_mov(&tr->a, RAX, S1);
-    tr->saved = false;
-}
-
 /* The operand's address as the host's LEA takes it, registers that are in memory loaded. */
 struct host_mem tr_operand(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
-    struct host_mem m = {.base = HOST_NONE, .index = HOST_NONE, .scale = i->scale, .disp = i->disp};
+    struct host_mem m = {
+        .base = HOST_NONE, .index = HOST_NONE, .scale = i->scale, .disp = i->disp + tr->shift};
 
     if (i->base == X86_RIP_SLOT) {
         tr_rip(tr, S0, tr_next(tr));
@@ -76,7 +47,10 @@ void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned ali
     entry.disp = tlb + (int32_t)(offsetof(struct emu_tlb_entry, tag) + 8 * access);
     asm_rm(&tr->a, true, 0x33, S0, entry);
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - size));
-    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
+    if (tr_group_led(tr))
+        tr_cold_group(tr, asm_jcc(&tr->a, CC_A));
+    else
+        tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
     if (align) {
         asm_insn(&tr->a,
                  &(struct host_insn){.opcode = 0xf6, .rm = S0, .imm = align, .imm_size = 1});
@@ -86,18 +60,39 @@ void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned ali
     asm_rm(&tr->a, true, 0x03, S0, entry);
 }
 
-void tr_address(struct tr *tr, enum emu_access access, unsigned size, unsigned align)
+/* The operand is at S0, after the check of tr->op's own or of its group's. */
+static struct host_mem checked(struct tr *tr, uint8_t base, int delta, enum emu_access access,
+                               unsigned size, unsigned align)
 {
+    struct tr_group *g = tr_group_led(tr);
+    const struct tr_group *own = &tr->group[tr->op - tr->b->op];
+
+    if (own->member && !tr->alone)
+        return mem_at(S0, own->at);
     tr_flags_save(tr);
-    tr_linear(tr);
+    if (g) {
+        access = (enum emu_access)g->access;
+        size = g->span;
+        delta += g->low;
+    }
+    if (base != HOST_NONE) {
+        asm_lea(&tr->a, S0, mem_at(base, delta));
+    } else {
+        tr->shift = delta;
+        tr_linear(tr);
+        tr->shift = 0;
+    }
     tr_check(tr, access, size, align);
     tr_flags_restore(tr);
+    return mem_at(S0, g ? -g->low : 0);
 }
 
-void tr_stack_address(struct tr *tr, enum emu_access access, int delta)
+struct host_mem tr_address(struct tr *tr, enum emu_access access, unsigned size, unsigned align)
 {
-    tr_flags_save(tr);
-    asm_lea(&tr->a, S0, mem_at(HOST_SP, delta));
-    tr_check(tr, access, 8, 0);
-    tr_flags_restore(tr);
+    return checked(tr, HOST_NONE, 0, access, size, align);
+}
+
+struct host_mem tr_stack_address(struct tr *tr, enum emu_access access, int delta)
+{
+    return checked(tr, HOST_SP, delta, access, 8, 0);
 }

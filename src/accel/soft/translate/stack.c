@@ -8,31 +8,30 @@ static void move_sp(struct tr *tr, int delta)
 
 static void push_register(struct tr *tr, unsigned n)
 {
-    tr_stack_address(tr, EMU_WRITE, -8);
-    asm_store(&tr->a, mem_at(S0, 0), tr_get(tr, n, S1));
+    struct host_mem at = tr_stack_address(tr, EMU_WRITE, -8);
+
+    asm_store(&tr->a, at, tr_get(tr, n, S1));
     move_sp(tr, -8);
 }
 
 static void push_imm(struct tr *tr, uint64_t imm)
 {
-    tr_stack_address(tr, EMU_WRITE, -8);
-    asm_insn(&tr->a, &(struct host_insn){.w = true,
-                                         .opcode = 0xc7,
-                                         .is_mem = true,
-                                         .mem = mem_at(S0, 0),
-                                         .imm = imm,
-                                         .imm_size = 4});
+    struct host_mem at = tr_stack_address(tr, EMU_WRITE, -8);
+
+    asm_insn(&tr->a,
+             &(struct host_insn){
+                 .w = true, .opcode = 0xc7, .is_mem = true, .mem = at, .imm = imm, .imm_size = 4});
     move_sp(tr, -8);
 }
 
 static void pop_register(struct tr *tr, unsigned n)
 {
+    struct host_mem at = tr_stack_address(tr, EMU_READ, 0);
     uint8_t to = tr_to(n, S1);
 
-    tr_stack_address(tr, EMU_READ, 0);
     if (n != RSP)
         move_sp(tr, 8);
-    asm_load(&tr->a, to, mem_at(S0, 0));
+    asm_load(&tr->a, to, at);
     tr_put(tr, n, to);
 }
 

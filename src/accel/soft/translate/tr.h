@@ -25,41 +25,88 @@
 #define GS_TR(field)  ((int32_t)offsetof(struct soft_vcpu, tr.field))
 #define GS_REG(n)     (GS_CPU(r) + 8 * (int32_t)(n))
 
+/* A set of general registers. */
+#define REG(n) (1u << (n))
+
+/* Beside FLAG_*, in sets of flags that are needed: SF differs from OF, and no more of the two. */
+#define TR_FLAG_LT 0x8000u
+
 /* What one instruction does to status flags (FLAG_*). */
 struct tr_effects {
     uint16_t reads;
     uint16_t kills; /* writes in any case */
 };
 
+/* Who made the status flags that are in the host's, when they can be had from registers again. */
+struct tr_flags_by {
+    const struct emu_op *op; /* NULL: nobody that would do */
+    uint32_t reads;          /* registers that are still as they were */
+    uint16_t gives;          /* the flags that come out right */
+    bool again; /* by the same instruction, else by TEST of register `test` with itself */
+    uint8_t test;
+};
+
+/* Where status flags are while a check destroys the host's. */
+struct tr_saved {
+    enum { TR_IN_HOST, TR_IN_AX, TR_IN_BYTE, TR_BY_AGAIN } how; /* both IN_ are flags_ax */
+    int8_t with;                                                /* IN_BYTE: to compare with */
+    struct tr_flags_by by;                                      /* BY_AGAIN */
+};
+
+/* A memory operand: r[base] + (r[index] << scale) + disp, from the page's start if base is RIP. */
+struct tr_access {
+    uint8_t base, index, scale, seg;
+    uint8_t size, access;
+    int64_t disp;
+};
+
+/* What an instruction is in a group of accesses that share a check (group.c). */
+struct tr_group {
+    bool member;    /* of an earlier one's, `at` bytes behind S0 */
+    uint8_t last;   /* of a leader: number of the last member; itself, or less: there is none */
+    uint8_t access; /* ditto: what to check for */
+    int16_t at;
+    int16_t low;   /* of a leader: from its operand to the first byte of the group */
+    uint16_t span; /* ditto: bytes */
+};
+
 /* Code out of line, emitted behind the block. */
 struct tr_cold {
     enum {
         COLD_INTERPRET, /* one call of the interpreter, then back to `resume` */
+        COLD_GROUP,     /* the group that op leads one by one, then back to `resume` */
+        COLD_MISS,      /* ditto, but guest RCX is in tmp_rcx */
         COLD_EXIT,      /* go to offset `target` of the page: by link, or by the jump cache */
     } kind;
-    bool saved;    /* status flags are in flags_ax */
-    bool vectors;  /* vector registers are loaded */
-    uint8_t *from; /* jumps here: where its displacement ends */
+    struct tr_saved saved; /* of the status flags there */
+    bool vectors;          /* vector registers are loaded */
+    uint8_t *from;         /* jumps here: where its displacement ends */
     uint8_t *resume;
     const struct emu_op *op;
     int64_t target;
 };
 
-#define TR_COLDS (4 * BLOCK_MAX_INSNS)
+#define TR_COLDS (8 * BLOCK_MAX_INSNS)
 
 struct tr {
     struct soft_vcpu *s;
     struct translator *t;
     struct host_asm a;
     struct block *b;
+    const uint8_t *page;     /* the block's page, in host memory; NULL: not to be looked at */
     const struct emu_op *op; /* being translated */
     unsigned mmu;
-    uint16_t live[BLOCK_MAX_INSNS + 1]; /* status flags needed before instruction n */
-    bool saved;                         /* status flags are in flags_ax now */
-    bool vectors;                       /* vector registers are known to be loaded */
-    bool ended;                         /* nothing gets behind what was emitted last */
+    uint16_t live[BLOCK_MAX_INSNS + 1]; /* flags needed before instruction n */
+    struct tr_saved saved;
+    struct tr_flags_by flags_by;
+    struct tr_group group[BLOCK_MAX_INSNS];
+    bool alone;   /* accesses are not in groups */
+    int shift;    /* added to the operand's displacement */
+    bool vectors; /* vector registers are known to be loaded */
+    bool ended;   /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS];
     unsigned colds;
+    unsigned leader;     /* the cold code of the last group */
     unsigned first_cold; /* of the instruction being translated */
 };
 
@@ -82,12 +129,21 @@ struct tr_effects tr_effects(const struct emu_op *op);
 /* Its part for what tr_vector knows; false: that does not know op. */
 bool tr_vector_effects(const struct emu_op *op, struct tr_effects *e);
 
-/* Are there flags in the host's that a check within tr->op would destroy? */
-bool tr_flags_needed(const struct tr *tr);
+/* Does it keep all status flags, and which general registers may it write? (writes.c) */
+bool tr_keeps_flags(const struct emu_op *op);
+uint32_t tr_writes(const struct emu_op *op);
 
-/* Status flags to flags_ax, if they are needed; and back. They use S1. (memory.c) */
+/* Fill live[]. (liveness.c) */
+void tr_liveness(struct tr *tr);
+
+/* The flags in the host's that a check within tr->op would destroy: FLAG_*, TR_FLAG_LT. */
+unsigned tr_flags_needed(const struct tr *tr);
+
+/* Before and after a check: those that are needed are the same. They use S1. (flags.c) */
 void tr_flags_save(struct tr *tr);
 void tr_flags_restore(struct tr *tr);
+/* tr->op has been translated. */
+void tr_flags_track(struct tr *tr);
 
 /* ---- vector registers (vector_state.c) --------------------------------------------- */
 
@@ -101,31 +157,52 @@ void tr_vector_begin(struct tr *tr);
 /* ---- memory (memory.c) ------------------------------------------------------------ */
 
 /*
- * S0 = host address of the `size` bytes of tr->op's memory operand, checked for
- * `access`; align: mask of address bits that must be 0. Uses S1; destroys status
- * flags but those that are needed, which are in the host's again. When the check
- * fails the interpreter does the instruction: emit nothing before it.
+ * The host address, for the next instruction emitted, of the `size` bytes of
+ * tr->op's memory operand, checked for `access`; align: mask of address bits
+ * that must be 0. It is at S0, which stays as it is for others of a group. Uses
+ * S1; destroys status flags but those that are needed, which are in the host's
+ * again. When the check fails the interpreter does the instruction: emit nothing
+ * before it.
  */
-void tr_address(struct tr *tr, enum emu_access access, unsigned size, unsigned align);
+#define TR_RESULT __attribute__((warn_unused_result))
+TR_RESULT struct host_mem tr_address(struct tr *tr, enum emu_access access, unsigned size,
+                                     unsigned align);
+/* ... of 8 bytes at the guest's RSP + delta. */
+TR_RESULT struct host_mem tr_stack_address(struct tr *tr, enum emu_access access, int delta);
 
-/* The parts of it, for instructions with other operands: flags saved by the caller. */
+/* The parts of it, for instructions with other operands: flags saved by the caller, S0 is the
+ * operand's address. */
 struct host_mem tr_operand(struct tr *tr); /* for a LEA; S0 and S1 may be in it; no flags */
 void tr_linear(struct tr *tr);             /* S0 = its linear address; no flags */
 void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned align);
-/* S0 = host address of 8 bytes at the guest's RSP + delta, like tr_address. */
-void tr_stack_address(struct tr *tr, enum emu_access access, int delta);
+
+/* Find the groups of the block. */
+void tr_groups(struct tr *tr);
+/* The group that tr->op leads; NULL: none. */
+struct tr_group *tr_group_led(struct tr *tr);
 
 /* ---- leaving (translate.c) ---------------------------------------------------------- */
 
 /* The code that jumped to `from` is to be done by the interpreter as tr->op. */
 void tr_cold_interpret(struct tr *tr, uint8_t *from);
+/* ... is to be done as the group that tr->op leads. */
+void tr_cold_group(struct tr *tr, uint8_t *from);
 /* ... goes to the page's offset `target`, which may lie in another page. */
 void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target);
 
 /* Go on at the page's offset `target`. Flags are live. */
 void tr_exit(struct tr *tr, int64_t target);
-/* Go on at the linear address in S1. */
-void tr_exit_s1(struct tr *tr);
+
+/*
+ * Jumps to the linear address in S1. tr_find looks it up and destroys S1; when it is not known, or
+ * somebody wants attention, the interpreter does the instruction: so it finds bad addresses,
+ * and nothing may be changed before. Then either tr_go_found, with nothing between but what
+ * leaves S0 alone; or tr_keep_found, any checks and changes, tr_go_kept. No flags.
+ */
+void tr_find(struct tr *tr);
+void tr_go_found(struct tr *tr);
+void tr_keep_found(struct tr *tr);
+void tr_go_kept(struct tr *tr);
 
 /* S1 = linear address of the page's offset `target`; no flags. */
 void tr_rip(struct tr *tr, uint8_t to, int64_t target);
@@ -139,8 +216,13 @@ static inline unsigned tr_next(const struct tr *tr)
 /* ---- instructions: true when translated. Nothing was emitted when not. --------------- */
 
 bool tr_integer(struct tr *tr);
+/* The operand that tr_integer accesses; false: none, or not so simple. */
+bool tr_integer_access(const struct emu_op *op, struct tr_access *a);
+/* tr_integer does it with registers only, and not with S0. */
+bool tr_integer_quiet(const struct emu_op *op);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
+bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
 bool tr_vector(struct tr *tr);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */

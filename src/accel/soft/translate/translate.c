@@ -18,11 +18,16 @@ static struct translate_jump *jump_of(struct translator *t, unsigned mmu, uint64
     return &t->jumps[mmu][linear & ((1u << TRANSLATE_JUMP_BITS) - 1)];
 }
 
-/* Zeroes are an empty entry, but for address 0, whose entry names an address of another. */
+/*
+ * Zeroes are an empty entry, but for address 0 and for those that the attention word's bits
+ * lead to 0: their entries name addresses of others.
+ */
 static void jumps_empty(struct translator *t)
 {
-    for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-        t->jumps[mmu][0].minus = 1;
+    for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++) {
+        for (unsigned n = 0; n <= SOFT_ATTENTION; n++)
+            jump_of(t, mmu, -(uint64_t)n)->minus = SOFT_ATTENTION + 1;
+    }
 }
 
 void translate_forget_linear(struct soft_vcpu *s)
@@ -46,6 +51,8 @@ static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const
 {
     struct translate_jump *j = jump_of(t, mmu, linear);
 
+    if (j->minus == -linear && j->code == code)
+        return;
     if (t->jump_fills < TRANSLATE_JUMP_LOG)
         t->jump_log[t->jump_fills] = (uint16_t)linear;
     t->jump_fills += t->jump_fills <= TRANSLATE_JUMP_LOG;
@@ -220,6 +227,11 @@ void tr_cold_interpret(struct tr *tr, uint8_t *from)
     cold(tr, from)->kind = COLD_INTERPRET;
 }
 
+void tr_cold_group(struct tr *tr, uint8_t *from)
+{
+    cold(tr, from)->kind = COLD_GROUP;
+}
+
 void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
 {
     struct tr_cold *c = cold(tr, from);
@@ -312,10 +324,63 @@ void tr_exit(struct tr *tr, int64_t target)
     tr->ended = true;
 }
 
-void tr_exit_s1(struct tr *tr)
+/* The jump cache's entry whose index, times 4, is in S0. */
+static struct host_mem found(const struct tr *tr, size_t field)
 {
+    size_t table = sizeof(tr->t->jumps[0]) * tr->mmu;
+
+    return (struct host_mem){.base = HOST_NONE,
+                             .index = S0,
+                             .scale = 3,
+                             .gs = true,
+                             .disp = GS_TR(jumps) + (int32_t)(table + field)};
+}
+
+#define FOUND(tr, field) found((tr), offsetof(struct translate_jump, field))
+
+/*
+ * The address less that of the entry is a multiple of 64 KiB, the attention word smaller: the
+ * sum is 0 when both are.
+ */
+void tr_find(struct tr *tr)
+{
+    uint8_t *hit;
+
     count(tr, tr->op);
-    asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+    asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
+    asm_insn(&tr->a, &(struct host_insn){.map = X86_MAP_0F, .opcode = 0xb7, .reg = S0, .rm = S1});
+    asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
+    asm_load(&tr->a, RCX, FOUND(tr, minus));
+    asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
+    asm_load32(&tr->a, S1, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
+    asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
+    hit = asm_jrcxz(&tr->a);
+    cold(tr, asm_jmp(&tr->a))->kind = COLD_MISS;
+    asm_land_short(&tr->a, hit);
+    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+}
+
+void tr_go_found(struct tr *tr)
+{
+    asm_load(&tr->a, S1, FOUND(tr, page));
+    asm_store(&tr->a, mem_gs(GS_TR(rip_page)), S1);
+    asm_jmp_mem(&tr->a, FOUND(tr, code));
+    tr->ended = true;
+}
+
+void tr_keep_found(struct tr *tr)
+{
+    asm_load(&tr->a, S1, FOUND(tr, page));
+    asm_store(&tr->a, mem_gs(GS_TR(kept_page)), S1);
+    asm_load(&tr->a, S1, FOUND(tr, code));
+    asm_store(&tr->a, mem_gs(GS_TR(kept_code)), S1);
+}
+
+void tr_go_kept(struct tr *tr)
+{
+    asm_load(&tr->a, S1, mem_gs(GS_TR(kept_page)));
+    asm_store(&tr->a, mem_gs(GS_TR(rip_page)), S1);
+    asm_jmp_mem(&tr->a, mem_gs(GS_TR(kept_code)));
     tr->ended = true;
 }
 
@@ -343,6 +408,8 @@ static void interpret(struct tr *tr)
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
+    if (c->kind == COLD_MISS)
+        asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
     tr->saved = c->saved;
     tr_flags_restore(tr);
     if (tr->t->counts)
@@ -353,33 +420,68 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
                                              .imm_size = 4});
     asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
     asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
-    asm_jmp_to(&tr->a, c->resume);
+    if (!c->op->ends)
+        asm_jmp_to(&tr->a, c->resume);
 }
 
 /* ---- a block ------------------------------------------------------------------------------ */
 
-static void liveness(struct tr *tr)
+/* The first bytes are a jump once the block is dropped (translate_drop): no link lies there, which
+ * may still be aimed elsewhere then. */
+static void clear_of_start(struct tr *tr)
 {
-    const struct block *b = tr->b;
+    static const uint8_t nops[][4] = {
+        {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}, {0x0f, 0x1f, 0x40, 0x00}};
+    ptrdiff_t used = tr->a.p - tr->a.start;
 
-    tr->live[b->count] = FLAG_STATUS;
-    for (unsigned n = b->count; n-- > 0;) {
-        struct tr_effects e = tr_effects(&b->op[n]);
-        bool jcc = (b->op[n].i.map == X86_MAP_1B && (b->op[n].i.opcode & 0xf0) == 0x70) ||
-                   (b->op[n].i.map == X86_MAP_0F && (b->op[n].i.opcode & 0xf0) == 0x80);
-
-        tr->live[n] = (uint16_t)((tr->live[n + 1] & ~e.kills) | e.reads | (jcc ? FLAG_STATUS : 0));
-    }
+    if (used < 4)
+        asm_bytes(&tr->a, nops[3 - used], (unsigned)(4 - used));
 }
 
 static void one(struct tr *tr)
 {
     tr->first_cold = tr->colds;
+    if (tr_jumps(tr->op))
+        clear_of_start(tr);
     if (!emu_is_bound(tr->op) ||
         !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
-    for (unsigned n = tr->first_cold; n < tr->colds; n++)
-        tr->cold[n].resume = tr->a.p;
+    tr_flags_track(tr);
+    for (unsigned n = tr->first_cold; n < tr->colds; n++) {
+        if (tr->cold[n].kind == COLD_GROUP)
+            tr->leader = n;
+        else
+            tr->cold[n].resume = tr->a.p;
+    }
+}
+
+/* The group of the leader before ends here, if one does. */
+static void group_ends(struct tr *tr)
+{
+    struct tr_cold *c = &tr->cold[tr->leader];
+
+    if (tr->colds && c->kind == COLD_GROUP && !c->resume &&
+        tr->group[c->op - tr->b->op].last == tr->op - tr->b->op)
+        c->resume = tr->a.p;
+}
+
+/* Its check failed, and nothing is done yet. */
+static void cold_group(struct tr *tr, const struct tr_cold *c)
+{
+    const struct tr_group *g = &tr->group[c->op - tr->b->op];
+
+    asm_land(&tr->a, c->from);
+    tr->saved = c->saved;
+    tr->vectors = c->vectors;
+    tr->op = c->op;
+    tr_flags_restore(tr);
+    tr->flags_by.op = NULL;
+    tr->alone = true;
+    tr->ended = false;
+    for (; tr->op <= tr->b->op + g->last && !tr->ended; tr->op++)
+        one(tr);
+    if (!tr->ended)
+        asm_jmp_to(&tr->a, c->resume);
 }
 
 /* Where a dropped block's code leads to: out, at its own start. */
@@ -393,20 +495,35 @@ static void emit(struct tr *tr)
 {
     struct block *b = tr->b;
 
-    liveness(tr);
+    tr_liveness(tr);
+    tr_groups(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
         one(tr);
+        group_ends(tr);
     }
-    if (!tr->ended)
+    if (!tr->ended) {
+        clear_of_start(tr);
         tr_exit(tr, tr->op->next);
-    for (unsigned n = 0; n < tr->colds; n++) {
+    }
+    for (unsigned n = 0; n < tr->colds; n++) { /* they grow */
         if (tr->cold[n].kind == COLD_EXIT)
             cold_exit(tr, &tr->cold[n]);
+        else if (tr->cold[n].kind == COLD_GROUP)
+            cold_group(tr, &tr->cold[n]);
         else
             cold_interpret(tr, &tr->cold[n]);
     }
     gone(tr);
+}
+
+/* The page that b is of, as the host has it. */
+static const uint8_t *page_of(struct soft_vcpu *s, const struct block *b)
+{
+    gpa_t page = GPA(align_down(b->gpa, PAGE_SIZE));
+    const struct mem_slot *slot = guest_mem_find(s->cpu.mem, page);
+
+    return slot ? slot->hva + (page.v - slot->gpa.v) : NULL;
 }
 
 bool translate_block(struct soft_vcpu *s, struct block *b)
@@ -418,7 +535,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
 
     if (!range_in(begin, BLOCK_CODE, t->code.size))
         return false;
-    tr = (struct tr){.s = s, .t = t, .b = b, .mmu = s->cpu.mmu};
+    tr = (struct tr){.s = s, .t = t, .b = b, .mmu = s->cpu.mmu, .page = page_of(s, b)};
     tr.a = (struct host_asm){.start = t->code.rw + begin,
                              .p = t->code.rw + begin,
                              .end = t->code.rw + begin + BLOCK_CODE};
@@ -476,7 +593,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
 
         t->link = 0;
         link_to(t, link, b, mmu);
-    } else if (jump_of(t, mmu, linear)->code != code_of(t, b, mmu)) {
+    } else {
         jump_fill(t, mmu, linear, code_of(t, b, mmu));
     }
     t->rip_page = align_down(linear, PAGE_SIZE);

@@ -59,12 +59,14 @@ struct translator {
     uint64_t rip_page; /* linear address of the page of the code that runs */
     uint64_t host_rsp; /* the stack's place in translated code */
     uint64_t tmp_rcx;
+    uint64_t kept_page; /* of an indirect call that is under way: where to */
+    const uint8_t *kept_code;
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
     uint32_t host_mxcsr;
-    uint32_t tmp_mxcsr;
     uint32_t vectors_absent; /* the guest's vector registers and MXCSR are in emu_cpu only */
-    uint32_t missing;        /* with `counts`: a check failed, the interpreter is called for that */
-    uint32_t link;           /* by which link code was left, index + 1; 0: by none */
+    uint32_t tmp_mxcsr;
+    uint32_t missing; /* with `counts`: a check failed, the interpreter is called for that */
+    uint32_t link;    /* by which link code was left, index + 1; 0: by none */
 
     /* The stubs. */
     void (*enter)(struct soft_vcpu *s, const uint8_t *code);
@@ -77,12 +79,13 @@ struct translator {
     uint32_t link_count, link_room;
     uint16_t jump_log[TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills;
-    uint8_t vectors; /* emu_cpu.vectors that the jump cache is for */
+    uint8_t vectors; /* emu_cpu.vectors that code under way and the jump cache are for */
     bool on;
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
 
-    struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS];
+    struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]
+        __attribute__((aligned(PAGE_SIZE))); /* for madvise */
 };
 
 /* Make stubs and code memory; off, with the reason in err_text, when the host cannot: -errno. */
