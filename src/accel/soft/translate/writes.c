@@ -101,7 +101,13 @@ uint32_t tr_writes(const struct emu_op *op)
 {
     const struct x86_insn *i = &op->i;
 
-    if (!emu_is_bound(op) || i->flags & X86_VEX)
+    uint32_t vector;
+
+    if (!emu_is_bound(op))
+        return ALL;
+    if (i->map != X86_MAP_1B && tr_vector_writes(op, &vector))
+        return vector;
+    if (i->flags & X86_VEX)
         return ALL;
     if (i->map == X86_MAP_1B)
         return one_byte(i);
@@ -113,7 +119,13 @@ bool tr_keeps_flags(const struct emu_op *op)
     const struct x86_insn *i = &op->i;
     unsigned n = i->opcode;
 
-    if (!emu_is_bound(op) || i->flags & X86_VEX)
+    struct tr_effects e;
+
+    if (!emu_is_bound(op))
+        return false;
+    if (i->map != X86_MAP_1B && tr_vector_effects(op, &e))
+        return !e.kills;
+    if (i->flags & X86_VEX)
         return false;
     if (i->map == X86_MAP_0F)
         return n == 0x1f || (n & 0xf0) == 0x40 || (n & 0xf0) == 0x80 || (n & 0xf0) == 0x90 ||
