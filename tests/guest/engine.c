@@ -44,6 +44,7 @@ enum {
 static struct machine *machine;
 static struct vcpu *vcpu;
 static bool rescues;
+static bool keep_tlb;
 static atomic_bool stopped;
 static struct x86_cpuid cpuid_table;
 static uint8_t *kernel;
@@ -207,6 +208,11 @@ static int rescue_all(struct vcpu_exit *exit)
     return done;
 }
 
+void engine_keep_tlb(bool keep)
+{
+    keep_tlb = keep;
+}
+
 int engine_run(const struct row_cpu *in, struct row_cpu *out)
 {
     const unsigned groups = X86_GPRS | X86_SEGS | X86_CRS | X86_FPU | X86_INTR;
@@ -215,7 +221,7 @@ int engine_run(const struct row_cpu *in, struct row_cpu *out)
 
     stopped = false;
     state_load(vcpu->state, in);
-    err = vcpu_set(vcpu, groups | X86_MSRS);
+    err = vcpu_set(vcpu, keep_tlb ? groups & ~(unsigned)X86_CRS : groups | X86_MSRS);
     do {
         if (!err)
             err = rescues ? rescue_all(&exit) : vcpu_run(vcpu, &exit);

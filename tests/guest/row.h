@@ -94,6 +94,8 @@ int engine_init(const char *accel, char *why, size_t size);
 int engine_run(const struct row_cpu *in, struct row_cpu *out);
 bool engine_has(uint32_t need);
 void engine_text_restored(void);
+/* Set only what inputs vary in, so that the engine keeps what it knows of memory? */
+void engine_keep_tlb(bool keep);
 void engine_text_written(uint32_t linear, size_t len);
 void engine_kick(void); /* any thread: leave the guest and go on */
 void engine_stop(void); /* any thread: engine_run returns -ETIMEDOUT */

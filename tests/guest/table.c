@@ -6,6 +6,8 @@
  */
 #include "row.h"
 
+#include "x86/regs.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +19,25 @@
 #define FEATURE_AVX 0x0101021cu /* AVX of rows/macros.inc */
 
 static bool on_bare;
+static bool dead_flags; /* the engine's: see row_flags */
+
+/*
+ * Status flags in the frame of a fault may be old ones where the code writes them anew before it
+ * reads them: the software engine's translator need not compute them.
+ */
+static struct row row_flags(const struct row *row, const struct row_cpu *want)
+{
+    struct row r = *row;
+
+    if (dead_flags && want->vector != EXC_BP)
+        r.undefined |= FLAG_STATUS;
+    return r;
+}
 
 static int run_input(const struct row *row, unsigned n, bool print)
 {
     static struct row_result want, got;
+    struct row compared;
     struct row_cpu in;
 
     if (row_input(row, n, &in) && !on_bare)
@@ -40,7 +57,8 @@ static int run_input(const struct row *row, unsigned n, bool print)
         }
     }
     row_memory_save(&got);
-    return row_compare(row, &in, &want, &got, print) != 0;
+    compared = row_flags(row, &want.cpu);
+    return row_compare(&compared, &in, &want, &got, print) != 0;
 }
 
 /* Does this KVM emulate its guests (known.c)? */
@@ -59,16 +77,18 @@ static bool emulates(const char *engine)
 }
 
 /* Prints the first input that differs. */
-static bool row_ok(const struct row *row, bool print)
+static bool row_ok(const struct row *row, bool print, unsigned passes)
 {
-    for (unsigned n = 0; n < INPUTS; n++)
-        if (run_input(row, n, false)) {
+    for (unsigned n = 0; n < passes * INPUTS; n++) {
+        engine_keep_tlb(n >= INPUTS);
+        if (run_input(row, n % INPUTS, false)) {
             if (print) {
-                printf("row '%s', input %u:\n", row->name, n);
-                run_input(row, n, true);
+                printf("row '%s', input %u:\n", row->name, n % INPUTS);
+                run_input(row, n % INPUTS, true);
             }
             return false;
         }
+    }
     return true;
 }
 
@@ -89,6 +109,7 @@ int main(int argc, char **argv)
         return 2;
     }
     on_bare = !strcmp(argv[1], "bare");
+    dead_flags = !strcmp(argv[1], "soft");
     bool rescues = !strcmp(argv[1], "rescue");
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (row_memory_init()) {
@@ -101,6 +122,9 @@ int main(int argc, char **argv)
         return skip(why);
     alarm(300); /* a row that never ends */
     bool emulating = emulates(argv[1]);
+    /* The software engine interprets code that is cold, and translates what was run INPUTS times;
+     * memory that is not in its TLB is the interpreter's then, too. */
+    unsigned passes = strcmp(argv[1], "soft") ? 1 : 2;
 
     for (const struct row *row = row_first; row < row_last; row++) {
         if (!strstr(row->name, word))
@@ -115,7 +139,7 @@ int main(int argc, char **argv)
             continue;
         }
         rows++;
-        if (!row_ok(row, failed < SHOWN_FAILS))
+        if (!row_ok(row, failed < SHOWN_FAILS, passes))
             failed++;
     }
     printf("%u rows of %u inputs on %s: %u failed\n", rows, INPUTS, argv[1], failed);

@@ -16,13 +16,15 @@
 #define SKIP        77
 #define COLD        16 /* runs until code is translated, or more */
 #define HOT         10
-#define SHOWN_FAILS 100
+#define SHOWN_FAILS 20
 
 /* Room in the rows' text (rows/vectors.S). */
 extern uint8_t row_room_start[], row_room_end[];
 
 struct made {
     struct row row;
+    const struct vec_row *vec;
+    unsigned len;
     char name[80];
 };
 
@@ -113,6 +115,8 @@ static void make(const struct vec_row *row, const struct form *f)
              f->place < 0 ? "reg" : "mem");
     if (f->place >= 0)
         snprintf(m->name + strlen(m->name), 12, " %x", (unsigned)places[f->place]);
+    m->vec = row;
+    m->len = len;
     m->row = (struct row){.name = m->name, .code = text};
     memcpy(text, code, len);
     text[len] = 0xcc;
@@ -140,37 +144,48 @@ static void make_all(void)
 
 /* ---- running them ---------------------------------------------------------------------- */
 
-static int run_input(const struct row *row, unsigned n, bool print)
+/* AMD's processors take the operands of SHA wherever they are. */
+static bool sha_unaligned(const struct made *m, const struct row_cpu *bare)
+{
+    return m->vec->legacy == EMU_FBIT_SHA && bare->vector == EXC_BP;
+}
+
+static int run_input(const struct made *m, unsigned n, bool print)
 {
     static struct row_result want, got;
+    struct row row = m->row;
     struct row_cpu in;
     int err;
 
-    row_input(row, n, &in);
+    row_input(&row, n, &in);
     bare_run(&in, &want.cpu);
     row_memory_save(&want);
-    row_input(row, n, &in);
+    row_input(&row, n, &in);
     err = engine_run(&in, &got.cpu);
     if (err) {
         printf("    the engine gave up: %s\n", strerror(-err));
         return 1;
     }
     row_memory_save(&got);
-    return row_compare(row, &in, &want, &got, print) != 0;
+    if (got.cpu.vector == EXC_GP && sha_unaligned(m, &want.cpu))
+        return 0;
+    if (m->vec->flags & VEC_EFL && got.cpu.vector != EXC_BP)
+        row.undefined = FLAG_STATUS; /* what it would have overwritten may be stale (effects.c) */
+    return row_compare(&row, &in, &want, &got, print) != 0;
 }
 
 /* Prints the first input that differs. */
-static bool row_ok(const struct row *row, bool print)
+static bool made_ok(const struct made *m, bool print)
 {
     for (unsigned n = 0; n < COLD + HOT; n++) {
-        if (!run_input(row, n, false))
+        if (!run_input(m, n, false))
             continue;
         if (print) {
-            printf("'%s', input %u, code", row->name, n);
-            for (const uint8_t *p = row->code; *p != 0xcc || p == row->code; p++)
+            printf("'%s', input %u, code", m->name, n);
+            for (const uint8_t *p = m->row.code; p < m->row.code + m->len; p++)
                 printf(" %02x", *p);
             printf(":\n");
-            run_input(row, n, true);
+            run_input(m, n, true);
         }
         return false;
     }
@@ -205,10 +220,10 @@ int main(int argc, char **argv)
         return skip(why);
     alarm(600); /* an instruction that never ends */
     for (unsigned n = 0; n < made_count; n++) {
-        if (!strstr(made[n].row.name, word))
+        if (!strstr(made[n].name, word))
             continue;
         run++;
-        if (!row_ok(&made[n].row, failed < SHOWN_FAILS))
+        if (!made_ok(&made[n], failed < SHOWN_FAILS))
             failed++;
     }
     printf("%u vector instructions, each on %u inputs: %u failed\n", run, COLD + HOT, failed);

@@ -61,6 +61,25 @@ bool tr_vector_effects(const struct emu_op *op, struct tr_effects *e)
     return row || is_mxcsr(i) || is_fence(i) || is_vzero(i) || is_movnti(i) || is_crc32(i);
 }
 
+/* General registers only. */
+bool tr_vector_writes(const struct emu_op *op, uint32_t *writes)
+{
+    const struct x86_insn *i = &op->i;
+    const struct vec_row *row = i->flags & X86_LOCK ? NULL : vec_find(i);
+    const struct vec_operands *o = row ? &vec_operands[row->form] : NULL;
+
+    *writes = is_crc32(i) ? REG(i->reg) : 0;
+    if (!row)
+        return is_mxcsr(i) || is_fence(i) || is_vzero(i) || is_movnti(i) || is_crc32(i);
+    if (o->reg == VEC_G && o->dest == VEC_TO_REG)
+        *writes |= REG(i->reg);
+    if (o->rm == VEC_G && o->dest == VEC_TO_RM && !(i->flags & X86_RM_MEM))
+        *writes |= REG(i->rm);
+    if (row->flags & VEC_ECX)
+        *writes |= REG(RCX);
+    return true;
+}
+
 /* ---- the table's ------------------------------------------------------------------ */
 
 /* Prefixes, opcode, immediate and what VEX says, as in the guest's instruction. */

@@ -123,8 +123,12 @@ uint32_t tr_writes(const struct emu_op *op)
 {
     const struct x86_insn *i = &op->i;
 
+    uint32_t vector;
+
     if (!emu_is_bound(op))
         return ALL;
+    if (i->map != X86_MAP_1B && tr_vector_writes(op, &vector))
+        return vector;
     if (i->flags & X86_VEX)
         return vex(i);
     if (i->map == X86_MAP_1B)
@@ -136,9 +140,12 @@ bool tr_keeps_flags(const struct emu_op *op)
 {
     const struct x86_insn *i = &op->i;
     unsigned n = i->opcode;
+    struct tr_effects e;
 
     if (!emu_is_bound(op))
         return false;
+    if (i->map != X86_MAP_1B && tr_vector_effects(op, &e))
+        return !e.kills;
     if (i->flags & X86_VEX)
         return vex(i) != ALL && (i->map == X86_MAP_0F3A || n == 0xf6 || (n >= 0xf5 && i->pp));
     if (i->map == X86_MAP_0F)
