@@ -79,12 +79,10 @@ struct block_cache {
 int block_cache_init(struct block_cache *b, struct code_peer *peer); /* -ENOMEM */
 void block_cache_free(struct block_cache *b);
 
-/* Binders may look at what is in the key and at nothing else that changes. */
+/* Translations look at CR4.SMAP, too. */
 static inline uint32_t block_key(const struct emu_cpu *c)
 {
-    return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
-           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6 |
-           (uint32_t)!!(c->cr4 & CR4_SMAP) << 8;
+    return emu_bind_key(c) | (uint32_t)!!(c->cr4 & CR4_SMAP) << 8;
 }
 
 /* The jump cache's entry for a linear address. */
