@@ -200,7 +200,7 @@ struct emu_cpu {
     uint64_t msrs;     /* BIT(n): it offers x86_msr_list[n] */
 
     /* -- event being raised, exit being taken -- */
-    struct emu_op scratch;  /* the instruction that emu_one executes */
+    struct emu_op scratch; /* the instruction that emu_one executes */
     struct emu_fetched fetched[EMU_FETCHED];
     uint64_t retired;       /* instructions completed */
     struct x86_event event; /* exception raised by emu_raise */

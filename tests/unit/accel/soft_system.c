@@ -22,7 +22,7 @@ static void set_cr4(struct smp *s, uint64_t clear, uint64_t set)
 /* Load flags R14, do it, compare flags with R12; R15 times. RAX: the wrong ones. */
 #define FLAGS(name, text)                                                                          \
     GUEST(name, 64,                                                                                \
-          "1: pushq %r14\npopfq\n" text "\npushfq\npopq %rax\ncmpq %r12, %rax\njne 9f\n"          \
+          "1: pushq %r14\npopfq\n" text "\npushfq\npopq %rax\ncmpq %r12, %rax\njne 9f\n"           \
           "decl %r15d\njnz 1b\nxorl %eax, %eax\n9: int3")
 FLAGS(cli, "cli")
 FLAGS(sti, "sti\nnop")
@@ -151,7 +151,7 @@ static void two_gs_bases(void **state)
 
 /* It never goes back, and 3000 reads take less than a minute of it. */
 GUEST(reads_tsc, 64,
-      "xorl %ebx, %ebx\n"
+      "xorl %ebx, %ebx\njmp 1f\n" /* what is hot begins at 1 */
       "1: rdtsc\nshlq $32, %rdx\norq %rdx, %rax\ncmpq %rbx, %rax\njb 9f\n"
       "testq %rbx, %rbx\njz 2f\nmovq %rax, %rcx\nsubq %rbx, %rcx\nshrq $38, %rcx\njnz 9f\n"
       "2: movq %rax, %rbx\ndecl %r15d\njnz 1b\nxorl %eax, %eax\nint3\n9: movl $1, %eax\nint3")
@@ -179,7 +179,8 @@ static void tsc_and_who_may_read_it(void **state)
     smp_destroy(&s);
 }
 
-/* ---- what flushes drop ------------------------------------------------------------------------ */
+/* ---- what flushes drop ------------------------------------------------------------------------
+ */
 
 /*
  * The page-table entry at RSI is R8, then R9: the function at RDI and the word at RDI + 0x800
@@ -270,9 +271,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
     const struct CMUnitTest tests[] = {
-        TEST(flags_are_right), TEST(smap_stops_behind_clac),
-        TEST(exit_in_a_shadow), TEST(two_gs_bases),
-        TEST(tsc_and_who_may_read_it), TEST(what_is_dropped),
+        TEST(flags_are_right), TEST(smap_stops_behind_clac),  TEST(exit_in_a_shadow),
+        TEST(two_gs_bases),    TEST(tsc_and_who_may_read_it), TEST(what_is_dropped),
         TEST(what_is_kept),
     };
 

@@ -33,10 +33,9 @@ static void shift(struct tr *tr, uint8_t pp, uint8_t reg, uint8_t by)
 
 static void store_byte(struct tr *tr, int32_t gs, uint8_t imm)
 {
-    asm_insn(
-        &tr->a,
-        &(struct host_insn){
-            .opcode = 0xc6, .is_mem = true, .mem = mem_gs(gs), .imm = imm, .imm_size = 1});
+    asm_insn(&tr->a,
+             &(struct host_insn){
+                 .opcode = 0xc6, .is_mem = true, .mem = mem_gs(gs), .imm = imm, .imm_size = 1});
 }
 
 /* Flag number n of rflags becomes `on`: to the top, out at the top, in at the bottom, back. Uses

@@ -105,11 +105,11 @@ struct tr {
     struct tr_saved saved;
     struct tr_flags_by flags_by;
     struct tr_group group[BLOCK_MAX_INSNS];
-    bool alone;   /* accesses are not in groups */
-    int shift;    /* added to the operand's displacement */
-    bool vectors; /* vector registers are known to be loaded */
+    bool alone;      /* accesses are not in groups */
+    int shift;       /* added to the operand's displacement */
+    bool vectors;    /* vector registers are known to be loaded */
     unsigned shadow; /* 1: tr->op is in STI's shadow; 2: the next one will be */
-    bool ended;   /* nothing gets behind what was emitted last */
+    bool ended;      /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS];
     unsigned colds;
     unsigned leader;     /* the cold code of the last group */

@@ -229,9 +229,12 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 
     if (c == &none)
         tr->a.full = true;
-    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved, .vectors = tr->vectors,
-                           .shadow = (uint8_t)tr->shadow,
-                           .mmu = (uint8_t)tr->mmu};
+    *c = (struct tr_cold){.from = from,
+                          .op = tr->op,
+                          .saved = tr->saved,
+                          .vectors = tr->vectors,
+                          .shadow = (uint8_t)tr->shadow,
+                          .mmu = (uint8_t)tr->mmu};
     return c;
 }
 
