@@ -92,12 +92,10 @@ static inline uint32_t block_near_hole(const struct emu_cpu *c)
     return c->code64 && from << 16 < BIT(33) << 16 ? BLOCK_NEAR_HOLE : 0;
 }
 
-/* Binders may look at what is in the key and at nothing else that changes. */
+/* Translations look at CR4.SMAP, too. */
 static inline uint32_t block_key(const struct emu_cpu *c)
 {
-    return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
-           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6 |
-           (uint32_t) !!(c->cr4 & CR4_SMAP) << 8 | block_near_hole(c);
+    return emu_bind_key(c) | (uint32_t) !!(c->cr4 & CR4_SMAP) << 8 | block_near_hole(c);
 }
 
 /* The jump cache's entry for a linear address. */
