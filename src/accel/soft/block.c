@@ -143,11 +143,43 @@ static void hash_remove(struct block_cache *b, struct block *gone)
         *at = gone->hash_next;
 }
 
+static void drop(struct block_cache *b, struct emu_cpu *c, struct block *block)
+{
+    hash_remove(b, block);
+    block->key = BLOCK_DEAD;
+    if (!block->count)
+        return;
+    if (b->dropped)
+        b->dropped(b, block);
+    b->stats.dropped++;
+    c->end = NULL; /* it may be the block under way */
+}
+
+static bool overlaps(const struct block *block, uint64_t begin, uint64_t len)
+{
+    return block->look_begin < begin + len && begin < block->look_end;
+}
+
+/* The other page's part of one that crosses has changed. */
+static void drop_guarded(struct block_cache *b, struct emu_cpu *c, struct block *block)
+{
+    struct block_page *p = page_find(b, block->gpa >> PAGE_SHIFT);
+    struct block **at = &p->blocks;
+
+    if (block->key == BLOCK_DEAD)
+        return;
+    while (*at != block)
+        at = &(*at)->page_next;
+    *at = block->page_next;
+    drop(b, c, block);
+    if (!p->blocks)
+        code_page_unwatch(b->peer, &p->watch, block->gpa);
+}
+
 void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint64_t len)
 {
     struct block_page *p = page_find(b, gpa >> PAGE_SHIFT);
-    uint64_t begin = gpa & PAGE_MASK;
-    struct block **at;
+    struct block **at, *guarded = NULL;
 
     if (!p || !p->blocks)
         return;
@@ -155,18 +187,19 @@ void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint6
     while (*at) {
         struct block *block = *at;
 
-        if (block->look_begin >= begin + len || begin >= block->look_end) {
+        if (!overlaps(block, gpa & PAGE_MASK, len)) {
             at = &block->page_next;
             continue;
         }
         *at = block->page_next;
-        hash_remove(b, block);
-        block->key = BLOCK_DEAD;
-        if (b->dropped)
-            b->dropped(b, block);
-        b->stats.dropped++;
-        c->end = NULL; /* it may be the block under way */
+        drop(b, c, block);
+        if (block->guards) { /* remember: its page may be this one */
+            block->page_next = guarded;
+            guarded = block;
+        }
     }
+    for (; guarded; guarded = guarded->page_next)
+        drop_guarded(b, c, guarded->guards);
     if (!p->blocks)
         code_page_unwatch(b->peer, &p->watch, gpa);
 }
@@ -226,8 +259,17 @@ static struct block_page *page_get(struct block_cache *b, uint64_t page)
     return p;
 }
 
-/* Are stores to the page noticed, so that code may be cached? An instruction that never is,
- * as it crosses the page's end, is no reason to have them noticed. */
+/* Are stores to the page noticed, so that code may be cached? */
+static bool page_noticed(struct block_cache *b, struct block_page *page, const uint8_t *code)
+{
+    if (code_page_watch(b->peer, &page->watch, page->page << PAGE_SHIFT,
+                        code - ((uintptr_t)code & PAGE_MASK)))
+        return true;
+    b->stats.waited++;
+    return false;
+}
+
+/* An instruction that never is cached is no reason to have stores noticed. */
 static bool page_watch(struct block_cache *b, struct emu_cpu *c, struct block_page *page,
                        const uint8_t *code, unsigned avail)
 {
@@ -235,11 +277,13 @@ static bool page_watch(struct block_cache *b, struct emu_cpu *c, struct block_pa
 
     if (!page->watch.on && decode(c, code, avail, &first) < 0)
         return false;
-    if (code_page_watch(b->peer, &page->watch, page->page << PAGE_SHIFT,
-                        code - ((uintptr_t)code & PAGE_MASK)))
-        return true;
-    b->stats.waited++;
-    return false;
+    return page_noticed(b, page, code);
+}
+
+static void page_add(struct block_page *page, struct block *block)
+{
+    block->page_next = page->blocks;
+    page->blocks = block;
 }
 
 static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint64_t gpa,
@@ -268,8 +312,7 @@ static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint6
     slot = hash_slot(b, gpa, key);
     block->hash_next = *slot;
     *slot = block;
-    block->page_next = page->blocks;
-    page->blocks = block;
+    page_add(page, block);
     b->stats.built++;
     return block;
 }
@@ -293,6 +336,91 @@ static bool code_place(struct emu_cpu *c, uint64_t linear, uint8_t **host, uint6
     return false;
 }
 
+/* ---- an instruction in two pages ------------------------------------------------------ */
+
+struct halves {
+    uint64_t gpa, gpa2;
+    uint8_t *host, *host2;
+    unsigned avail; /* bytes in the first page */
+};
+
+static struct block *crossing_built(struct block_cache *b, const struct halves *at, uint32_t key)
+{
+    const struct block_page *page = page_find(b, at->gpa >> PAGE_SHIFT);
+
+    for (struct block *block = page ? page->blocks : NULL; block; block = block->page_next) {
+        if (block->crosses && block->gpa == at->gpa && block->gpa2 == at->gpa2 && block->key == key)
+            return block;
+    }
+    return NULL;
+}
+
+static bool crossing_decode(struct emu_cpu *c, const struct halves *at, struct emu_op *op)
+{
+    uint8_t copy[X86_INSN_MAX];
+
+    host_copy(copy, at->host, at->avail);
+    host_copy(copy + at->avail, at->host2, sizeof(copy) - at->avail);
+    if (x86_decode(copy, sizeof(copy), (enum x86_mode)c->mode, &op->i) <= (int)at->avail)
+        return false; /* they have changed meanwhile, or it is none */
+    emu_bind(c, op);
+    op->next = (uint16_t)((at->gpa & PAGE_MASK) + op->i.len);
+    return true;
+}
+
+static struct block *crossing_build(struct block_cache *b, struct emu_cpu *c,
+                                    const struct halves *at, uint32_t key)
+{
+    size_t size = sizeof(struct block) + sizeof(struct emu_op);
+    struct block_page *page, *page2;
+    struct block *block, *guard;
+
+    if (b->used + 2 * size + 2 * sizeof(*page) + 64 > BLOCK_ARENA)
+        block_flush(b);
+    page = page_get(b, at->gpa >> PAGE_SHIFT);
+    page2 = page_get(b, at->gpa2 >> PAGE_SHIFT);
+    if (!page_noticed(b, page, at->host) || !page_noticed(b, page2, at->host2))
+        return NULL;
+    block = arena_take(b, size);
+    *block =
+        (struct block){.gpa = at->gpa, .key = key, .count = 1, .gpa2 = at->gpa2, .crosses = true};
+    guard = arena_take(b, sizeof(*guard));
+    *guard = (struct block){.gpa = at->gpa2, .key = key, .guards = block};
+    block->look_begin = (uint16_t)(at->gpa & PAGE_MASK);
+    block->look_end = PAGE_SIZE;
+    page_add(page, block);
+    page_add(page2, guard);
+    if (!crossing_decode(c, at, &block->op[0])) {
+        block_written(b, c, at->gpa, 1);
+        return NULL;
+    }
+    block->bytes = block->op[0].i.len;
+    guard->look_end = (uint16_t)(block->bytes - at->avail);
+    b->stats.built++;
+    return block;
+}
+
+/* The instruction at linear goes on past the page's end. */
+static struct block *crossing_find(struct block_cache *b, struct emu_cpu *c, uint64_t linear,
+                                   uint32_t key, struct halves *at)
+{
+    uint64_t bit, *word = linear_page(b, linear + at->avail, &bit);
+    struct block *block;
+
+    if (!c->code64 || c->watch_exec || !code_place(c, linear + at->avail, &at->host2, &at->gpa2))
+        return NULL;
+    *word |= bit; /* that this page is next is part of what is known of linear */
+    block = crossing_built(b, at, key);
+    return block ? block : crossing_build(b, c, at, key);
+}
+
+static bool crosses(const struct emu_cpu *c, const uint8_t *host, unsigned avail)
+{
+    struct x86_insn i;
+
+    return avail < X86_INSN_MAX && decode(c, host, avail, &i) == -EAGAIN;
+}
+
 struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, uint64_t linear,
                               uint32_t key)
 {
@@ -310,9 +438,15 @@ struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, uint64_t
     block = *hash_slot(b, gpa, key);
     while (block && (block->gpa != gpa || block->key != key))
         block = block->hash_next;
-    if (!block && avail)
+    if (!block && avail && crosses(c, host, avail)) {
+        struct halves at = {.gpa = gpa, .host = host, .avail = avail};
+
+        block = crossing_find(b, c, linear, key, &at);
+    } else if (!block && avail) {
         block = block_build(b, c, gpa, key, host, avail);
-    if (!block || block->bytes > avail) { /* built by another linear address, where none is */
+    }
+    if (!block || (!block->crosses &&
+                   block->bytes > avail)) { /* built by another linear address, where none is */
         b->stats.uncached++;
         return NULL;
     }

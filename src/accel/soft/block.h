@@ -2,7 +2,9 @@
  * Decoded code. A block is a run of bound instructions from one page of guest-
  * physical memory; it holds no guest-virtual and no host address, so it stays
  * good across address spaces. A block ends with an instruction that always
- * leaves (emu_op.ends), at the page's end, or when it is long.
+ * leaves (emu_op.ends), at the page's end, or when it is long. An instruction that
+ * goes on in the next page is a block of its own, found by its linear address only,
+ * since which page is next is the address space's to say.
  *
  * Validity: the code map knows that this vCPU caches code from a page, so every
  * store there, whosever, comes back here as block_written.
@@ -30,6 +32,9 @@ struct block {
     uint32_t links;                  /* to it, index + 1 of the first */
     struct block *hash_next;
     struct block *page_next; /* other blocks of the same page */
+    uint64_t gpa2;           /* of its bytes in the next page, if it crosses */
+    bool crosses;
+    struct block *guards; /* it stands in the next page for one that crosses; no instructions */
     struct emu_op op[];
 };
 

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "emu/bind.h"
 #include "emu/fpu.h"
+#include "emu/host.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -189,7 +190,7 @@ static void link_to(struct translator *t, uint32_t n, struct block *b, unsigned 
 {
     struct translate_link *l = &t->links[n];
 
-    if (l->target != b->gpa || l->mmu != mmu)
+    if (l->target != b->gpa || l->mmu != mmu || b->crosses)
         return;
     link_aim(t, l, b->code[mmu]);
     l->next = b->links;
@@ -236,6 +237,22 @@ void tr_rip(struct tr *tr, uint8_t to, int64_t target)
 static bool same_page(int64_t target)
 {
     return target >= 0 && target < (int64_t)PAGE_SIZE;
+}
+
+/* ... and may be linked: an instruction that goes on in the next page is another one in each
+ * address space, so it is looked up. */
+static bool linkable(const struct tr *tr, int64_t target)
+{
+    unsigned avail = (unsigned)MIN(PAGE_SIZE - (uint64_t)target, X86_INSN_MAX);
+    uint8_t copy[X86_INSN_MAX];
+    struct x86_insn i;
+
+    if (!same_page(target))
+        return false;
+    if (avail == X86_INSN_MAX || !tr->page)
+        return true;
+    host_copy(copy, tr->page + target, avail);
+    return x86_decode(copy, avail, (enum x86_mode)tr->s->cpu.mode, &i) != -EAGAIN;
 }
 
 static struct tr_cold *cold(struct tr *tr, uint8_t *from)
@@ -334,7 +351,7 @@ static void poll(struct tr *tr, int64_t target, bool counted)
 /* Each loop has a jump back, and interrupts come in behind a shadow. */
 static bool is_polled(const struct tr *tr, int64_t target)
 {
-    return same_page(target) && (target < tr->op->next || tr->shadow == 1);
+    return linkable(tr, target) && (target < tr->op->next || tr->shadow == 1);
 }
 
 /*
@@ -367,7 +384,7 @@ static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
     count(tr, c->op);
-    if (same_page(c->target)) {
+    if (linkable(tr, c->target)) {
         link_here(tr, asm_jmp(&tr->a), c->target);
     } else {
         tr_rip(tr, S1, c->target);
@@ -394,7 +411,7 @@ void tr_exit_if(struct tr *tr, unsigned cc, int64_t target)
         asm_land(&tr->a, not_taken);
     } else {
         cold_at(tr, asm_jcc(&tr->a, cc),
-                same_page(target) && !counting(tr->t) ? COLD_LINK : COLD_EXIT, target);
+                linkable(tr, target) && !counting(tr->t) ? COLD_LINK : COLD_EXIT, target);
     }
 }
 
@@ -406,7 +423,7 @@ void tr_exit(struct tr *tr, int64_t target)
         return;
     }
     count(tr, tr->op);
-    if (same_page(target)) {
+    if (linkable(tr, target)) {
         cold_at(tr, asm_jmp(&tr->a), COLD_LINK, target);
     } else {
         tr_rip(tr, S1, target);
