@@ -45,10 +45,13 @@ static void code_written(void *user, gpa_t gpa, uint64_t len)
     code_map_written(code_map(s), &s->peer, gpa.v, len);
 }
 
-static void tlb_flushed(void *user)
+static void tlb_flushed(void *user, enum emu_flush what, uint64_t linear)
 {
-    block_forget_linear(&((struct soft_vcpu *)user)->blocks);
-    translate_forget_linear(user);
+    struct soft_vcpu *s = user;
+    unsigned halves = block_forget(&s->blocks, what, linear);
+
+    if (halves)
+        translate_forget(s, halves);
 }
 
 static struct soft_vcpu *owner(struct block_cache *b)

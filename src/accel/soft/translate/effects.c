@@ -198,6 +198,8 @@ struct tr_effects tr_effects(const struct emu_op *op)
         return e;
     if (i->flags & X86_VEX)
         return bmi(i);
+    if (tr_system_keeps_flags(op))
+        return none;
     switch (i->map) {
     case X86_MAP_1B: return one_byte(i);
     case X86_MAP_0F: return two_byte(i);

@@ -83,6 +83,8 @@ struct tr_cold {
     } kind;
     struct tr_saved saved; /* of the status flags there */
     bool vectors;          /* vector registers are loaded */
+    uint8_t shadow;        /* tr.shadow there */
+    uint8_t mmu;           /* that the code there is for */
     uint8_t *from;         /* jumps here: where its displacement ends */
     uint8_t *resume;
     const struct emu_op *op;
@@ -98,7 +100,7 @@ struct tr {
     struct block *b;
     const uint8_t *page;     /* the block's page, in host memory; NULL: not to be looked at */
     const struct emu_op *op; /* being translated */
-    unsigned mmu;
+    unsigned mmu;            /* at tr->op: STAC and CLAC change it */
     uint16_t live[BLOCK_MAX_INSNS + 1]; /* flags needed before instruction n */
     struct tr_saved saved;
     struct tr_flags_by flags_by;
@@ -106,6 +108,7 @@ struct tr {
     bool alone;   /* accesses are not in groups */
     int shift;    /* added to the operand's displacement */
     bool vectors; /* vector registers are known to be loaded */
+    unsigned shadow; /* 1: tr->op is in STI's shadow; 2: the next one will be */
     bool ended;   /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS];
     unsigned colds;
@@ -231,8 +234,15 @@ bool tr_integer_access(const struct emu_op *op, struct tr_access *a);
 bool tr_integer_quiet(const struct emu_op *op);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
+bool tr_is_branch(const struct emu_op *op); /* that tr_branch may translate */
+bool tr_system(struct tr *tr);
 bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
 bool tr_vector(struct tr *tr);
+
+/* Of those of tr_system: does it, however it is done, leave status flags alone? */
+bool tr_system_keeps_flags(const struct emu_op *op);
+/* The interrupt shadow is over. No flags. */
+void tr_shadow_end(struct tr *tr);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 

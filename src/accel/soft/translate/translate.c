@@ -30,32 +30,43 @@ static void jumps_empty(struct translator *t)
     }
 }
 
-void translate_forget_linear(struct soft_vcpu *s)
+static void jumps_clear(struct translator *t, unsigned half)
+{
+    for (unsigned n = 0; n < t->jump_fills[half]; n++)
+        for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
+            t->jumps[mmu][t->jump_log[half][n]].minus = 0;
+    t->jump_fills[half] = 0;
+}
+
+/* Entries that are known by the log; else all, whatever they are of. */
+void translate_forget(struct soft_vcpu *s, unsigned halves)
 {
     struct translator *t = &s->tr;
+    bool all = false;
 
-    if (!t->jump_fills)
-        return;
-    if (t->jump_fills <= TRANSLATE_JUMP_LOG) {
-        for (unsigned n = 0; n < t->jump_fills; n++)
-            for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-                t->jumps[mmu][t->jump_log[n]].minus = 0;
-    } else {
+    for (unsigned half = 0; half < EMU_HALVES; half++)
+        all |= halves & BIT(half) && t->jump_fills[half] > TRANSLATE_JUMP_LOG;
+    if (all) {
         madvise(t->jumps, sizeof(t->jumps), MADV_DONTNEED);
+        memset(t->jump_fills, 0, sizeof(t->jump_fills));
     }
-    t->jump_fills = 0;
+    for (unsigned half = 0; half < EMU_HALVES; half++) {
+        if (halves & BIT(half))
+            jumps_clear(t, half);
+    }
     jumps_empty(t);
 }
 
 static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code)
 {
     struct translate_jump *j = jump_of(t, mmu, linear);
+    unsigned half = emu_half(linear);
 
     if (j->minus == -linear && j->code == code)
         return;
-    if (t->jump_fills < TRANSLATE_JUMP_LOG)
-        t->jump_log[t->jump_fills] = (uint16_t)linear;
-    t->jump_fills += t->jump_fills <= TRANSLATE_JUMP_LOG;
+    if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
+        t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
+    t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
     *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE), 0};
 }
 
@@ -126,7 +137,7 @@ void translate_reset(struct soft_vcpu *s)
     t->link_count = 0;
     t->link = 0;
     t->stats.flushes++;
-    translate_forget_linear(s);
+    translate_forget(s, BIT(0) | BIT(1));
 }
 
 /* ---- links ------------------------------------------------------------------------------ */
@@ -218,7 +229,9 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 
     if (c == &none)
         tr->a.full = true;
-    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved, .vectors = tr->vectors};
+    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved, .vectors = tr->vectors,
+                           .shadow = (uint8_t)tr->shadow,
+                           .mmu = (uint8_t)tr->mmu};
     return c;
 }
 
@@ -315,9 +328,23 @@ static void jump_back(struct tr *tr, int64_t target)
     }
 }
 
+/* Those that look up: loops, and what lets interrupts in. */
 static bool is_backward(const struct tr *tr, int64_t target)
 {
-    return target < tr->op->next;
+    return target < tr->op->next || tr->shadow == 1;
+}
+
+/* Does somebody want attention? All is live, S0, too. */
+static void poll(struct tr *tr, int64_t target)
+{
+    uint8_t *quiet;
+
+    asm_mov(&tr->a, S1, RCX);
+    asm_load32(&tr->a, RCX, attention());
+    quiet = asm_jrcxz(&tr->a);
+    cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target);
+    asm_land_short(&tr->a, quiet);
+    asm_mov(&tr->a, RCX, S1);
 }
 
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
@@ -485,11 +512,15 @@ static void clear_of_start(struct tr *tr)
 
 static void one(struct tr *tr)
 {
+    bool branch = tr_is_branch(tr->op);
+
     tr->first_cold = tr->colds;
+    if (tr->shadow == 1 && branch)
+        tr_shadow_end(tr);
     if (tr_jumps(tr->op))
         clear_of_start(tr);
     if (!emu_is_bound(tr->op) ||
-        !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
+        !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     tr_flags_track(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++) {
@@ -498,6 +529,12 @@ static void one(struct tr *tr)
         else
             tr->cold[n].resume = tr->a.p;
     }
+    if (tr->shadow == 1 && !tr->ended) {
+        if (!branch)
+            tr_shadow_end(tr);
+        poll(tr, tr->op->next);
+    }
+    tr->shadow /= 2;
 }
 
 /* The group of the leader before ends here, if one does. */
@@ -518,6 +555,7 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
     asm_land(&tr->a, c->from);
     tr->saved = c->saved;
     tr->vectors = c->vectors;
+    tr->shadow = c->shadow;
     tr->op = c->op;
     tr_flags_restore(tr);
     tr->flags_by.op = NULL;
@@ -532,7 +570,7 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
 /* Where a dropped block's code leads to: out, at its own start. */
 static void gone(struct tr *tr)
 {
-    tr->b->gone[tr->mmu] = offset_of(tr, tr->a.p);
+    tr->b->gone[tr->s->cpu.mmu] = offset_of(tr, tr->a.p);
     leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
 }
 
@@ -554,6 +592,7 @@ static void emit(struct tr *tr)
     for (unsigned n = 0; n < tr->colds; n++) { /* they grow */
         const struct tr_cold *c = &tr->cold[n];
 
+        tr->mmu = c->mmu;
         switch (c->kind) {
         case COLD_INTERPRET:
         case COLD_MISS: cold_interpret(tr, c); break;
@@ -594,7 +633,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
         t->link_count = links;
         return false;
     }
-    b->code[tr.mmu] = (uint32_t)begin;
+    b->code[s->cpu.mmu] = (uint32_t)begin;
     t->code.used = (size_t)(tr.a.p - t->code.rw);
     t->stats.translated++;
     t->stats.bytes += t->code.used - begin;
@@ -611,7 +650,7 @@ static bool masked(const struct emu_cpu *c)
 
 bool translate_allowed(const struct emu_cpu *c)
 {
-    return c->code64 && c->mmu < TRANSLATE_MMUS && masked(c);
+    return c->code64 && c->mmu < TRANSLATE_MMUS && (!c->cpl || c->cpl == 3) && masked(c);
 }
 
 /* Status flags from and to where translated code has them. */
@@ -634,7 +673,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     unsigned mmu = c->mmu;
 
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
-        translate_forget_linear(s);
+        translate_forget(s, BIT(0) | BIT(1));
         t->link = 0;
         t->vectors = c->vectors;
     }
@@ -657,6 +696,7 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 {
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
+    bool shadow = c->intr.shadow;
 
     flags_out(t, c);
     c->first = NULL;
@@ -671,6 +711,8 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
         t->missing = 0;
     }
     op->fn(c, op);
+    if (unlikely(shadow))
+        c->intr.shadow = 0;
     c->op = NULL;
 }
 
