@@ -410,6 +410,21 @@
     ja 1f
     incl %eax
 1:  END
+.irp op, movsq, stosb, lodsw, "rep stosb", "rep movsb"
+    ROW "flags of rdi, rsi, rcx and rax across \op and memory"
+    movl $2, %ecx
+    .irp what, rdi, rsi, rcx, rax
+        cmpq $ROW_DATA + 0x1004, %\what
+        \op
+        movq %rbp, 0x40(%rsp)
+        setb %dl
+        setl %dh
+        setz %bl
+        addq %rdx, %rbx
+        movl $3, %ecx
+    .endr
+    END
+.endr
     ROW "cld, std between status flags"
     cmpq %rbx, %rax
     std
