@@ -5,7 +5,7 @@
  * PAE's four top entries are read at each walk instead of being latched by MOV
  * to CR3: a guest cannot tell unless it changes them without reloading CR3,
  * which the manual forbids. Likewise TLB entries are not tagged by PCID: a CR3
- * load flushes whatever bit 63 says, which is always allowed.
+ * load flushes all but global pages whatever bit 63 says, which is always allowed.
  */
 #include "emu/system.h"
 
