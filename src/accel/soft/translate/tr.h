@@ -81,16 +81,16 @@ struct tr {
     struct block *b;
     const uint8_t *page;     /* the block's page, in host memory; NULL: not to be looked at */
     const struct emu_op *op; /* being translated */
-    unsigned mmu; /* at tr->op: STAC and CLAC change it */
+    unsigned mmu;            /* at tr->op: STAC and CLAC change it */
     uint16_t live[BLOCK_MAX_INSNS + 1]; /* flags needed before instruction n */
     struct tr_saved saved;
     struct tr_flags_by flags_by;
     bool vectors;    /* vector registers are known to be loaded */
     unsigned shadow; /* 1: tr->op is in STI's shadow; 2: the next one will be */
     bool ended;      /* nothing gets behind what was emitted last */
-    struct tr_cold cold[TR_COLDS];
     unsigned colds;
-    unsigned first_cold; /* of the instruction being translated */
+    unsigned first_cold;           /* of the instruction being translated */
+    struct tr_cold cold[TR_COLDS]; /* last: it is large, and not cleared */
 };
 
 /* ---- registers (registers.c) ------------------------------------------------- */
@@ -192,7 +192,7 @@ static inline unsigned tr_next(const struct tr *tr)
 bool tr_integer(struct tr *tr);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
-bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
+bool tr_jumps(const struct emu_op *op);     /* it is a JMP or Jcc with a displacement */
 bool tr_is_branch(const struct emu_op *op); /* that tr_branch may translate */
 bool tr_system(struct tr *tr);
 bool tr_vector(struct tr *tr);

@@ -579,7 +579,12 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
 
     if (!range_in(begin, BLOCK_CODE, t->code.size))
         return false;
-    tr = (struct tr){.s = s, .t = t, .b = b, .mmu = s->cpu.mmu, .page = page_of(s, b)};
+    memset(&tr, 0, offsetof(struct tr, cold));
+    tr.s = s;
+    tr.t = t;
+    tr.b = b;
+    tr.mmu = s->cpu.mmu;
+    tr.page = page_of(s, b);
     tr.a = (struct host_asm){.start = t->code.rw + begin,
                              .p = t->code.rw + begin,
                              .end = t->code.rw + begin + BLOCK_CODE};

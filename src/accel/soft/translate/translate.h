@@ -24,7 +24,7 @@ struct soft_vcpu;
 struct block;
 
 /* Executions of a block by the interpreter before it is translated. */
-#define TRANSLATE_HEAT 16
+#define TRANSLATE_HEAT 32
 
 #define TRANSLATE_CODE (32u << 20) /* bytes of translated code; full: start anew */
 #define TRANSLATE_MMUS 3           /* EMU_MMU_USER_AC is not translated */
