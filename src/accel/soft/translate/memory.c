@@ -42,13 +42,17 @@ static void check_align(struct tr *tr, unsigned align)
     tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
 }
 
+/* Operands from 32 bytes on go through a page in so few accesses that the misses cost more. */
+#define SLOT_TOO_WIDE 32
+
 /* Its own TLB entry, for user code: a kernel's places see many pages, and few accesses until an
  * address space ends. 0: none. */
-static uint32_t slot_for(struct tr *tr)
+static uint32_t slot_for(struct tr *tr, unsigned size)
 {
     unsigned n = (unsigned)(tr->op - tr->b->op);
 
-    if (tr->mmu != EMU_MMU_USER || tr->alone || tr->b->no_slot & BIT(n))
+    if (tr->mmu != EMU_MMU_USER || (size >= SLOT_TOO_WIDE && !tr_group_led(tr)) || tr->alone ||
+        tr->b->no_slot & BIT(n))
         return 0;
     return slots_take(tr->s, tr->b, n);
 }
@@ -81,7 +85,7 @@ void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned ali
     const unsigned shift = PAGE_SHIFT - 5; /* sizeof(struct emu_tlb_entry) is 32 */
     int32_t tlb = GS_CPU(tlb) + (int32_t)(tr->mmu * sizeof(tr->s->cpu.tlb[0]));
     struct host_mem entry = {.base = S1, .index = HOST_NONE, .gs = true};
-    uint32_t slot = slot_for(tr);
+    uint32_t slot = slot_for(tr, size);
 
     _Static_assert(sizeof(struct emu_tlb_entry) == 32, "shift");
     if (slot) {
