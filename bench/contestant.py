@@ -96,7 +96,7 @@ class Contestant:
 
             def where():
                 os.sched_setaffinity(0, allowed)
-        self.errors = b""
+        self.errors, self.rate = b"", 1
         self.child = subprocess.Popen(self.argv or [str(PROGRAM), "serve"], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                       env=environment, preexec_fn=where)
@@ -140,7 +140,8 @@ class Contestant:
         return [text.decode() if text else None for text in found.groups()[:-1]]
 
     def ask(self, request, seconds=REQUEST_SECONDS):
-        """(ns, checksum, ns without the time in which it waited for a processor of the host)"""
+        """(ns by its clock, checksum, ns by the host's clock and without the time in which it
+        waited for a processor of the host)"""
         undisturbed = guest.Undisturbed(self.child.pid)
         try:
             self.child.stdin.write(f"{request}\n".encode())
@@ -157,7 +158,20 @@ class Contestant:
             return ns, checksum, min(ns, used) if used else ns
         # Preparation, which is not in ns, and the rest had to wait alike.
         wall, alone = undisturbed.seconds()
-        return ns, checksum, ns * alone / wall
+        return ns, checksum, ns / self.rate * alone / wall
+
+    def read_clock(self):
+        """(host's before, guest's, host's after), ns"""
+        before = time.monotonic_ns()
+        there = self.ask("clock")[0]
+        return before, there, time.monotonic_ns()
+
+    def learn_rate(self, first):
+        """How fast its clock goes, since then; 1 where that cannot be told from 1."""
+        second = self.read_clock()
+        went = second[1] - first[1]
+        low, high = went / (second[2] - first[0]), went / max(1, second[0] - first[2])
+        self.rate = 1 if low <= 1 <= high else (low + high) / 2
 
     def cpu_seconds(self):
         """Of the process and those children that have ended."""

@@ -68,19 +68,24 @@ def mean(ratios, group, which):
     return (statistics.geometric_mean(values), len(values)) if values else (None, 0)
 
 
-def summarize(result):
-    """Adds medians and means."""
+def summarize(result, earlier=None):
+    """Adds medians and means, and what was in another result."""
     for row in result["workloads"].values():
         row["medians"] = {name: statistics.median(runs)
                           for name, runs in runs_of(row["contestants"]).items()}
     ratios = ratios_of(result)
+    for name, row in (earlier or {}).get("workloads", {}).items():
+        if name in result["workloads"]:
+            runs = runs_of(row["contestants"])
+            result["workloads"][name]["was"] = ratio(runs.get("mote"), runs.get("native"))
     result["means"] = {}
     for title, group, which, required, aim in MEANS:
         value, count = mean(ratios, group, which)
         others = {other: mean(ratios, group, other)[0]
                   for other in ("mote/native", "tcg/native", "mote-interp/native", "tcg/mote",
                                 "tcg/mote-interp")}
-        result["means"][title] = {"which": which, "value": value, "count": count,
+        was = (earlier or {}).get("means", {}).get(title, {}).get("value")
+        result["means"][title] = {"was": was, "which": which, "value": value, "count": count,
                                   "required": required, "aim": aim,
                                   "others": {k: v for k, v in others.items() if v}}
 
@@ -118,6 +123,8 @@ def print_workloads(result):
         line = f"{name:14}{row['unit']:17}{time_text(got['native']) if 'native' in got else '-':>9}"
         for a, b in pairs:
             line += f"{ratio_text(ratio(runs.get(a), runs.get(b))):>{len(a + b) + 3}}"
+        if "was" in row:
+            line += f"  mote/native was {ratio_text(row['was'])}"
         for who, entry in row["contestants"].items():
             if "lacks" in entry:
                 line += f"  {who} lacks {entry['lacks']}"
@@ -152,7 +159,8 @@ def print_means(result):
         print(f"{title:42}{m['count']:3}  {m['which']:12}{ratio_text(m['value']):>7}"
               f"{m['required']:9}{m['aim']:6}  "
               f"{verdict(m['value'], m['required'], m['aim'], m['which'] == 'tcg/mote')}"
-              + (f" ({more})" if more else ""))
+              + (f" ({more})" if more else "")
+              + (f", was {ratio_text(m['was'])}" if m["was"] else ""))
 
 
 def print_idle(result):
@@ -181,6 +189,10 @@ def print_result(cpus, facts, result):
         print_boot(result["boot"])
     print_means(result)
     print_idle(result)
+    wrong = [f"{name} {100 * error:+.1f}%" for name, error in
+             result.get("clock errors", {}).items() if abs(error) > 0.005]
+    if wrong:
+        print(f"\nguests' clocks are wrong, which is taken off: {', '.join(wrong)}")
     if "load" in result:
         print(f"\nothers used {result['load']:.1f} of this host's {os.cpu_count()} processors "
               "meanwhile")

@@ -107,20 +107,22 @@ def boot_once(argv, marker, limit_seconds=120):
     start = time.monotonic()
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT)
-    seen = b""
-    with selectors.DefaultSelector() as ready:
-        ready.register(child.stdout, selectors.EVENT_READ)
-        while marker not in seen:
-            left = start + limit_seconds - time.monotonic()
-            chunk = os.read(child.stdout.fileno(), 65536) if ready.select(max(left, 0)) else b""
-            if not chunk:
-                break
-            seen += chunk
-    came = marker in seen
-    wall, undisturbed = Undisturbed(child.pid, start).seconds() if came else (0, 0)
-    child.kill()
-    child.wait()
-    child.stdout.close()
+    seen, came = b"", False
+    try:
+        with selectors.DefaultSelector() as ready:
+            ready.register(child.stdout, selectors.EVENT_READ)
+            while not came:
+                left = start + limit_seconds - time.monotonic()
+                chunk = os.read(child.stdout.fileno(), 65536) if ready.select(max(left, 0)) else b""
+                if not chunk:
+                    break
+                seen += chunk
+                came = marker in seen
+        wall, undisturbed = Undisturbed(child.pid, start).seconds() if came else (0, 0)
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
     if not came:
         raise RuntimeError(f"{argv[0]} came to no marker:\n"
                            + seen[-2000:].decode("utf-8", "replace"))

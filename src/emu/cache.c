@@ -19,7 +19,8 @@ static void op_invlpg(struct emu_cpu *c, const struct emu_op *op)
     emu_tlb_flush_page(c, linear);
 }
 
-/* 66 0F 38 82 INVPCID: the checks of SDM Vol. 2A, then everything goes */
+/* 66 0F 38 82 INVPCID: the checks of SDM Vol. 2A; entries have no PCID, so those of all go.
+ * Only type 2 is for global pages, too. */
 static void op_invpcid(struct emu_cpu *c, const struct emu_op *op)
 {
     uint64_t type = emu_get_reg(c, op->i.reg, c->code64 ? 8 : 4);
@@ -33,7 +34,12 @@ static void op_invpcid(struct emu_cpu *c, const struct emu_op *op)
         emu_gp(c, 0);
     if (type == 0 && !x86_canonical(desc[1]))
         emu_gp(c, 0);
-    emu_tlb_flush(c);
+    if (type == 2)
+        emu_tlb_flush(c);
+    else if (type == 0)
+        emu_tlb_flush_page(c, desc[1]);
+    else
+        emu_tlb_flush_local(c);
 }
 
 /* 0F 08 INVD, 0F 09 WBINVD, F3 0F 09 WBNOINVD */

@@ -57,7 +57,7 @@ void control_set_cr3(struct emu_cpu *c, uint64_t value)
     if (value & CR3_RESERVED)
         emu_gp(c, 0);
     c->cr3 = value;
-    emu_tlb_flush(c);
+    emu_tlb_flush_local(c);
 }
 
 /* Bits that the CPUID table lets the guest set. */

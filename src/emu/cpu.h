@@ -55,6 +55,20 @@ enum emu_access {
     EMU_ACCESS_COUNT,
 };
 
+/* What a flush of the TLB is of. */
+enum emu_flush {
+    EMU_FLUSH_ALL,
+    EMU_FLUSH_LOCAL, /* all but what emu_tlb_is_kept says */
+    EMU_FLUSH_PAGE,  /* the page at linear */
+};
+
+/* Of linear memory: the lower and the upper, where kernels are. */
+#define EMU_HALVES 2
+static inline unsigned emu_half(uint64_t linear)
+{
+    return linear >> 63;
+}
+
 #define EMU_TLB_BITS 11
 #define EMU_TLB_SIZE (1u << EMU_TLB_BITS)
 #define EMU_TLB_LOG  512
@@ -107,6 +121,18 @@ struct emu_bus {
     void *user;
 };
 
+/*
+ * An instruction that was fetched and bound once: what its bytes are in that mode. Those that lie
+ * in two pages are fetched each time.
+ */
+struct emu_fetched {
+    uint8_t bytes[X86_INSN_MAX];
+    uint32_t key; /* emu_bind_key + 1; 0: empty */
+    struct emu_op op;
+};
+
+#define EMU_FETCHED 128
+
 /* Callbacks of whoever runs the interpreter. Any may be NULL where it says so. */
 struct emu_ops {
     /* Is decoded code cached from this page? NULL: never. */
@@ -115,11 +141,10 @@ struct emu_ops {
     void (*code_written)(void *user, gpa_t gpa, uint64_t len);
     /* Guest's time-stamp counter. */
     uint64_t (*tsc)(void *user);
-    /* The linear address space changed: drop what hangs on linear addresses. NULL: nothing does. */
-    void (*tlb_flushed)(void *user);
-    /* Of that the page at linear only; and pages lost their right to be written to. Both come
-     * before anything is accessed. NULL: nothing hangs on it. */
-    void (*page_flushed)(void *user, uint64_t linear);
+    /* Linear addresses mean something else: drop what hangs on them. NULL: nothing does. */
+    void (*tlb_flushed)(void *user, enum emu_flush what, uint64_t linear);
+    /* Pages lost their right to be written to, before anything is accessed. NULL: nothing hangs on
+     * it. */
     void (*writes_dropped)(void *user);
 };
 
@@ -154,13 +179,17 @@ struct emu_cpu {
     uint16_t hit;    /* EMU_HIT_* */
 
     struct emu_tlb_entry tlb[EMU_MMU_COUNT][EMU_TLB_SIZE];
+    /* Entries filled since the last flush; those of global pages in the upper half are no matter
+     * of a local flush. */
     uint16_t tlb_log[EMU_TLB_LOG];
     unsigned tlb_fills;
+    bool tlb_globals; /* there are some */
+    uint64_t tlb_global[EMU_MMU_COUNT][EMU_TLB_SIZE / 64];
     /* Host pages this CPU may write to without asking for cached code again: at least them.
      * Other threads read it. */
     uint64_t writable[EMU_WRITABLE_BITS / 64];
-    uint64_t large_first, large_last; /* linear span of all large pages in the TLB; empty: first >
-                                         last */
+    /* Linear span of all large pages in the TLB, of each half; empty: first > last. */
+    uint64_t large_first[EMU_HALVES], large_last[EMU_HALVES];
 
     /* -- architectural -- */
     struct x86_seg seg[SEG_COUNT];
@@ -174,7 +203,8 @@ struct emu_cpu {
     uint64_t msrs;     /* BIT(n): it offers x86_msr_list[n] */
 
     /* -- event being raised, exit being taken -- */
-    struct emu_op scratch;  /* the instruction that emu_one executes */
+    struct emu_op scratch; /* the instruction that emu_one executes */
+    struct emu_fetched fetched[EMU_FETCHED];
     uint64_t retired;       /* instructions completed */
     struct x86_event event; /* exception raised by emu_raise */
     int delivering;         /* vector whose delivery is under way, -1 none (for #DF) */
@@ -203,6 +233,14 @@ struct emu_cpu {
     void *user;
     const struct emu_bus *bus; /* NULL: an access ends the run with an exit, nothing changed */
 };
+
+/* What the binding of an instruction depends on beside its bytes and CPUID: binders look at nothing
+ * else that changes. */
+static inline uint32_t emu_bind_key(const struct emu_cpu *c)
+{
+    return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
+           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6;
+}
 
 /* ---- events and exits ------------------------------------------------- */
 
@@ -252,6 +290,10 @@ uint64_t emu_linear(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len,
 
 /* Drop cached translations: all of them, or those of one page. */
 void emu_tlb_flush(struct emu_cpu *c);
+/* All but global pages of the upper half (SDM Vol. 3A 4.10.2.4). */
+void emu_tlb_flush_local(struct emu_cpu *c);
+/* Does a local flush leave the code at linear alone, which the TLB has for c->mmu? */
+bool emu_tlb_is_kept(const struct emu_cpu *c, uint64_t linear);
 void emu_tlb_flush_page(struct emu_cpu *c, uint64_t linear);
 
 void emu_tlb_init(struct emu_cpu *c);
@@ -273,6 +315,8 @@ void emu_fetch(struct emu_cpu *c, struct emu_op *op);
 /* Derive mode, masks, flat bits, mmu from cr0, cr4, efer, rflags, seg[], cpl.
  * To be called after any of these changed. */
 void emu_mode_changed(struct emu_cpu *c);
+/* ... of segment registers and CPL only: quick from 64-bit code to 64-bit code. */
+void emu_segments_changed(struct emu_cpu *c);
 
 /* Derive vectors from cr0, cr4 and xcr0. To be called after any of these changed. */
 void emu_vectors_changed(struct emu_cpu *c);

@@ -71,8 +71,10 @@ static void op_cli(struct emu_cpu *c, const struct emu_op *op)
 static void op_sti(struct emu_cpu *c, const struct emu_op *op)
 {
     need_iopl(c);
-    if (!(c->rflags & FLAG_IF))
+    if (!(c->rflags & FLAG_IF)) {
         c->intr.shadow = 1;
+        c->end = NULL;
+    }
     c->rflags |= FLAG_IF;
 }
 
@@ -131,7 +133,7 @@ bool bind_eflags(const struct emu_cpu *c, struct emu_op *op)
     case 0xf8: return bind_to(op, op_clc, false);
     case 0xf9: return bind_to(op, op_stc, false);
     case 0xfa: return bind_to(op, op_cli, false);
-    case 0xfb: return bind_to(op, op_sti, true);
+    case 0xfb: return bind_to(op, op_sti, false);
     case 0xfc: return bind_to(op, op_cld, false);
     case 0xfd: return bind_to(op, op_std, false);
     default: return false;

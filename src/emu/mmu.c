@@ -34,42 +34,93 @@ static void entry_clear(struct emu_tlb_entry *e, unsigned index)
         e->tag[a] = empty_tag(index);
 }
 
-void emu_tlb_flush(struct emu_cpu *c)
+static bool is_global(const struct emu_cpu *c, unsigned mmu, unsigned index)
 {
-    if (c->tlb_fills <= EMU_TLB_LOG) {
-        for (unsigned n = 0; n < c->tlb_fills; n++) {
-            unsigned mmu = c->tlb_log[n] >> EMU_TLB_BITS;
-            unsigned index = c->tlb_log[n] & (EMU_TLB_SIZE - 1);
+    return c->tlb_global[mmu][index / 64] & BIT(index % 64);
+}
 
-            entry_clear(&c->tlb[mmu][index], index);
-        }
-    } else {
-        for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++) {
-            for (unsigned index = 0; index < EMU_TLB_SIZE; index++)
+static void large_empty(struct emu_cpu *c, unsigned half)
+{
+    c->large_first[half] = UINT64_MAX;
+    c->large_last[half] = 0;
+}
+
+static void flushed(struct emu_cpu *c, enum emu_flush what, uint64_t linear)
+{
+    if (c->ops->tlb_flushed)
+        c->ops->tlb_flushed(c->user, what, linear);
+}
+
+/* All entries, or those that are not global. */
+static void entries_clear(struct emu_cpu *c, bool local)
+{
+    for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++) {
+        for (unsigned index = 0; index < EMU_TLB_SIZE; index++) {
+            if (!local || !is_global(c, mmu, index))
                 entry_clear(&c->tlb[mmu][index], index);
         }
     }
     c->tlb_fills = 0;
-    c->large_first = UINT64_MAX;
-    c->large_last = 0;
-    if (c->ops->tlb_flushed)
-        c->ops->tlb_flushed(c->user);
+}
+
+static void logged_clear(struct emu_cpu *c)
+{
+    for (unsigned n = 0; n < c->tlb_fills; n++) {
+        unsigned mmu = c->tlb_log[n] >> EMU_TLB_BITS;
+        unsigned index = c->tlb_log[n] & (EMU_TLB_SIZE - 1);
+
+        if (!is_global(c, mmu, index))
+            entry_clear(&c->tlb[mmu][index], index);
+    }
+    c->tlb_fills = 0;
+}
+
+void emu_tlb_flush(struct emu_cpu *c)
+{
+    if (c->tlb_fills <= EMU_TLB_LOG && !c->tlb_globals)
+        logged_clear(c);
+    else
+        entries_clear(c, false);
+    c->tlb_globals = false;
+    for (unsigned half = 0; half < EMU_HALVES; half++)
+        large_empty(c, half);
+    flushed(c, EMU_FLUSH_ALL, 0);
+}
+
+void emu_tlb_flush_local(struct emu_cpu *c)
+{
+    if (c->tlb_fills <= EMU_TLB_LOG)
+        logged_clear(c);
+    else
+        entries_clear(c, true);
+    large_empty(c, 0); /* large pages of the upper half may have stayed */
+    flushed(c, EMU_FLUSH_LOCAL, 0);
 }
 
 /* INVLPG drops a large page whole (SDM Vol. 3A 4.10.4.1), whose 4 KiB pieces are
- * strewn over the TLB: then all of it goes. */
+ * strewn over the TLB: then all of it goes, as far as nothing is kept. */
 void emu_tlb_flush_page(struct emu_cpu *c, uint64_t linear)
 {
-    unsigned index = tlb_index(linear);
+    unsigned index = tlb_index(linear), half = emu_half(linear);
 
-    if (linear >= c->large_first && linear <= c->large_last) {
-        emu_tlb_flush(c);
+    if (linear >= c->large_first[half] && linear <= c->large_last[half]) {
+        if (half)
+            emu_tlb_flush(c);
+        else
+            emu_tlb_flush_local(c);
         return;
     }
     for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++)
         entry_clear(&c->tlb[mmu][index], index);
-    if (c->ops->page_flushed)
-        c->ops->page_flushed(c->user, linear);
+    flushed(c, EMU_FLUSH_PAGE, linear);
+}
+
+bool emu_tlb_is_kept(const struct emu_cpu *c, uint64_t linear)
+{
+    unsigned index = tlb_index(linear);
+
+    return is_global(c, c->mmu, index) &&
+           c->tlb[c->mmu][index].tag[EMU_EXEC] == align_down(linear, PAGE_SIZE);
 }
 
 void emu_tlb_init(struct emu_cpu *c)
@@ -77,6 +128,7 @@ void emu_tlb_init(struct emu_cpu *c)
     for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++)
         entry_clear(&c->tlb[mmu][0], 0);
     c->tlb_fills = 0;
+    c->tlb_globals = false;
     emu_tlb_flush(c);
 }
 
@@ -140,16 +192,30 @@ void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *const pages[], unsign
         __atomic_store_n(&c->writable[n], writable[n], __ATOMIC_RELEASE);
 }
 
+/* Only globals of the upper half are kept, so that a flush need not look at the lower one. */
+static void fill_note(struct emu_cpu *c, unsigned mmu, unsigned index, bool global)
+{
+    uint64_t *word = &c->tlb_global[mmu][index / 64], bit = BIT(index % 64);
+
+    if (global) {
+        *word |= bit;
+        c->tlb_globals = true;
+        return;
+    }
+    *word &= ~bit;
+    if (c->tlb_fills < EMU_TLB_LOG)
+        c->tlb_log[c->tlb_fills] = (uint16_t)(mmu << EMU_TLB_BITS | index);
+    c->tlb_fills += c->tlb_fills <= EMU_TLB_LOG;
+}
+
 static void tlb_fill(struct emu_cpu *c, unsigned mmu, uint64_t linear, unsigned rights,
-                     uint8_t *host_page)
+                     uint8_t *host_page, bool global)
 {
     unsigned index = tlb_index(linear);
     struct emu_tlb_entry *e = &c->tlb[mmu][index];
     uint64_t page = align_down(linear, PAGE_SIZE);
 
-    if (c->tlb_fills < EMU_TLB_LOG)
-        c->tlb_log[c->tlb_fills] = (uint16_t)(mmu << EMU_TLB_BITS | index);
-    c->tlb_fills += c->tlb_fills <= EMU_TLB_LOG;
+    fill_note(c, mmu, index, global && emu_half(linear));
     e->host = host_page;
     e->tag[EMU_READ] = rights & MEM_READ ? page : empty_tag(index);
     e->tag[EMU_WRITE] = rights & MEM_WRITE ? page : empty_tag(index);
@@ -213,11 +279,13 @@ static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
     if (unlikely(c->watch_data) && debug_watches_page(c, align_down(linear, PAGE_SIZE)))
         rights &= MEM_EXEC;
     if (page.size > PAGE_SIZE) {
-        c->large_first = MIN(c->large_first, align_down(linear, page.size));
-        c->large_last = MAX(c->large_last, linear | (page.size - 1));
+        unsigned half = emu_half(linear);
+
+        c->large_first[half] = MIN(c->large_first[half], align_down(linear, page.size));
+        c->large_last[half] = MAX(c->large_last[half], linear | (page.size - 1));
     }
     if (mmu != EMU_MMU_USER_AC)
-        tlb_fill(c, mmu, linear, rights, page_of(at->host));
+        tlb_fill(c, mmu, linear, rights, page_of(at->host), page.global);
 }
 
 /* ---- MMIO ------------------------------------------------------------- */
@@ -588,10 +656,29 @@ static unsigned code_bytes(struct emu_cpu *c, uint64_t linear, uint8_t *buf, uns
     return len;
 }
 
+static struct emu_fetched *fetched_at(struct emu_cpu *c, uint64_t linear)
+{
+    return &c->fetched[(linear ^ linear >> PAGE_SHIFT) & (EMU_FETCHED - 1)];
+}
+
+/* Do the `have` bytes begin like its instruction? */
+static bool is_fetched(const struct emu_cpu *c, const struct emu_fetched *f, unsigned have)
+{
+    return c->code64 && f->key == emu_bind_key(c) + 1 &&
+           !memcmp(f->bytes, c->bytes, MIN(have, f->op.i.len));
+}
+
+/* More code bytes, from the next page; how many there are now. */
+static unsigned code_more(struct emu_cpu *c, uint64_t linear, unsigned have)
+{
+    return have + code_bytes(c, (linear + have) & c->lin_mask, c->bytes + have, X86_INSN_MAX - have);
+}
+
 void emu_fetch(struct emu_cpu *c, struct emu_op *op)
 {
     uint64_t rip = c->r[X86_RIP_SLOT] & c->rip_mask;
     uint64_t linear = (c->seg_base[SEG_CS] + rip) & c->lin_mask;
+    struct emu_fetched *f = fetched_at(c, linear);
     unsigned have;
     int len;
 
@@ -599,11 +686,18 @@ void emu_fetch(struct emu_cpu *c, struct emu_op *op)
     if (!c->code64 && rip > c->seg[SEG_CS].limit)
         emu_gp(c, 0);
     have = code_bytes(c, linear, c->bytes, X86_INSN_MAX);
+    if (is_fetched(c, f, have)) {
+        if (have < f->op.i.len)
+            have = code_more(c, linear, have);
+        c->bytes_len = (uint8_t)have;
+        if (is_fetched(c, f, have)) {
+            *op = f->op;
+            return;
+        }
+    }
     len = x86_decode(c->bytes, have, (enum x86_mode)c->mode, &op->i);
     if (len == -EAGAIN) {
-        uint64_t next = (linear + have) & c->lin_mask;
-
-        have += code_bytes(c, next, c->bytes + have, X86_INSN_MAX - have);
+        have = code_more(c, linear, have);
         len = x86_decode(c->bytes, have, (enum x86_mode)c->mode, &op->i);
     }
     c->bytes_len = (uint8_t)have;
@@ -615,4 +709,7 @@ void emu_fetch(struct emu_cpu *c, struct emu_op *op)
         emu_gp(c, 0);
     op->ends = false;
     emu_bind(c, op);
+    memcpy(f->bytes, c->bytes, (unsigned)len);
+    f->key = emu_bind_key(c) + 1;
+    f->op = *op;
 }

@@ -9,6 +9,7 @@
 #define PTE_A  BIT(5)
 #define PTE_D  BIT(6)
 #define PTE_PS BIT(7)
+#define PTE_G  BIT(8)
 #define PTE_NX BIT(63)
 
 #define PTE_FRAME     UINT64_C(0x000ffffffffff000)
@@ -130,6 +131,7 @@ static int leaf(struct walk *w, gpa_t at, unsigned entry_size, uint64_t entry, g
     page->gpa = gpa;
     page->size = size;
     page->rights = rights;
+    page->global = (entry & PTE_G) && (w->p->cr4 & CR4_PGE);
     return 0;
 }
 
@@ -227,6 +229,7 @@ int x86_walk(const struct x86_paging *p, struct guest_mem *mem, uint64_t linear,
         page->gpa = GPA(linear & 0xfffff000);
         page->size = PAGE_SIZE;
         page->rights = MEM_RWX;
+        page->global = false;
         return 0;
     }
     do

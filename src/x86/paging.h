@@ -29,6 +29,7 @@ struct x86_page {
     gpa_t gpa;       /* of the 4 KiB page that holds the address */
     uint64_t size;   /* of the page that the tables map: 4 KiB to 1 GiB */
     unsigned rights; /* MEM_* that this kind of access has there; MEM_WRITE only if dirty is set */
+    bool global;     /* MOV to CR3 leaves cached translations of it alone (CR4.PGE) */
 };
 
 /*

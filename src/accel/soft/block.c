@@ -29,7 +29,7 @@ static void unmap(void *p, size_t size)
 int block_cache_init(struct block_cache *b, struct code_peer *peer)
 {
     b->peer = peer;
-    b->generation = 1;
+    b->generation[0] = b->generation[1] = 1;
     b->hash = map_zeroed(HASH_SIZE);
     b->pages = map_zeroed(PAGES_SIZE);
     b->arena = map_zeroed(BLOCK_ARENA);
@@ -71,7 +71,46 @@ void block_flush(struct block_cache *b)
     if (b->flushed)
         b->flushed(b);
     b->stats.flushes++;
-    block_forget_linear(b);
+    block_forget(b, EMU_FLUSH_ALL, 0);
+}
+
+static uint64_t *linear_page(struct block_cache *b, uint64_t linear, uint64_t *bit)
+{
+    uint64_t n = linear >> PAGE_SHIFT & (BLOCK_LINEAR_PAGES - 1);
+
+    *bit = BIT(n % 64);
+    return &b->linear_pages[emu_half(linear)][n / 64];
+}
+
+unsigned block_forget(struct block_cache *b, enum emu_flush what, uint64_t linear)
+{
+    unsigned halves = BIT(0) | BIT(1);
+    uint64_t bit, *word = linear_page(b, linear, &bit);
+
+    if (what == EMU_FLUSH_PAGE)
+        halves = *word & bit ? (unsigned)BIT(emu_half(linear)) : 0;
+    else if (what == EMU_FLUSH_LOCAL && !b->local)
+        halves = BIT(0);
+    for (unsigned half = 0; half < EMU_HALVES; half++) {
+        if (!(halves & BIT(half)))
+            continue;
+        b->generation[half]++;
+        memset(b->linear_pages[half], 0, sizeof(b->linear_pages[half]));
+        b->local &= !half;
+    }
+    return halves;
+}
+
+static void jump_fill(struct block_cache *b, const struct emu_cpu *c, uint64_t linear,
+                      struct block *block)
+{
+    uint64_t bit, *word = linear_page(b, linear, &bit);
+
+    *word |= bit;
+    if (emu_half(linear) && !emu_tlb_is_kept(c, linear))
+        b->local = true;
+    *block_jump(b, linear) =
+        (struct block_jump){linear, b->generation[emu_half(linear)], block};
 }
 
 static struct block **hash_slot(struct block_cache *b, uint64_t gpa, uint32_t key)
@@ -278,6 +317,6 @@ struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, uint64_t
         b->stats.uncached++;
         return NULL;
     }
-    *block_jump(b, linear) = (struct block_jump){linear, b->generation, block};
+    jump_fill(b, c, linear, block);
     return block;
 }

@@ -35,10 +35,10 @@ struct block {
 };
 
 /* Direct-mapped: linear address of a block's start -> block. Valid in one
- * generation, which ends when translations are dropped. */
+ * generation of its half of linear memory, which ends when translations are dropped. */
 struct block_jump {
     uint64_t linear;
-    uint32_t generation;
+    uint64_t generation;
     struct block *block;
 };
 
@@ -46,6 +46,7 @@ struct block_jump {
 #define BLOCK_HASH_BITS 16
 #define BLOCK_PAGE_BITS 12
 #define BLOCK_MAX_INSNS 64
+#define BLOCK_LINEAR_PAGES 4096 /* bits of a filter */
 #define BLOCK_ARENA     (48u << 20) /* bytes of decoded code; full: start anew */
 
 struct block_page {
@@ -61,7 +62,10 @@ struct block_stats {
 
 struct block_cache {
     struct block_jump jump[1 << BLOCK_JUMP_BITS];
-    uint32_t generation;
+    uint64_t generation[EMU_HALVES];
+    /* By page number: pages with an entry of this generation, and some. */
+    uint64_t linear_pages[EMU_HALVES][BLOCK_LINEAR_PAGES / 64];
+    bool local; /* the upper half has entries that a local flush drops */
     struct block **hash;       /* by (gpa, key) */
     struct block_page **pages; /* by page number */
     uint8_t *arena;
@@ -76,11 +80,10 @@ struct block_cache {
 int block_cache_init(struct block_cache *b, struct code_peer *peer); /* -ENOMEM */
 void block_cache_free(struct block_cache *b);
 
-/* Binders may look at what is in the key and at nothing else that changes. */
+/* Translations look at CR4.SMAP, too. */
 static inline uint32_t block_key(const struct emu_cpu *c)
 {
-    return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
-           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6;
+    return emu_bind_key(c) | (uint32_t)!!(c->cr4 & CR4_SMAP) << 8;
 }
 
 /* The jump cache's entry for a linear address. */
@@ -105,16 +108,14 @@ static inline struct block *block_find(struct block_cache *b, struct emu_cpu *c)
     const struct block_jump *j = block_jump(b, linear);
     uint32_t key = block_key(c);
 
-    if (likely(j->linear == linear && j->generation == b->generation && j->block->key == key))
+    if (likely(j->linear == linear && j->generation == b->generation[emu_half(linear)] && j->block->key == key))
         return j->block;
     return block_find_slow(b, c, linear, key);
 }
 
-/* Translations changed: linear addresses say nothing any more. */
-static inline void block_forget_linear(struct block_cache *b)
-{
-    b->generation++;
-}
+/* The TLB was flushed. In which halves of linear memory addresses say nothing any more: bits;
+ * 0 when no code of the page was known. */
+unsigned block_forget(struct block_cache *b, enum emu_flush what, uint64_t linear);
 
 /* [gpa, gpa+len), within one page, was written: drop the blocks it overlaps. The block
  * under way stays in memory; c->end = NULL makes the CPU leave it after this instruction. */

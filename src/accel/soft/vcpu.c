@@ -45,21 +45,22 @@ static void code_written(void *user, gpa_t gpa, uint64_t len)
     code_map_written(code_map(s), &s->peer, gpa.v, len);
 }
 
-static void tlb_flushed(void *user)
+static void tlb_flushed(void *user, enum emu_flush what, uint64_t linear)
 {
-    block_forget_linear(&((struct soft_vcpu *)user)->blocks);
-    translate_tlb_flushed(user);
-}
+    struct soft_vcpu *s = user;
+    unsigned halves = block_forget(&s->blocks, what, linear);
 
-static void page_flushed(void *user, uint64_t linear)
-{
-    block_forget_linear(&((struct soft_vcpu *)user)->blocks);
-    translate_page_flushed(user, linear);
+    if (halves)
+        translate_forget(s, halves);
+    if (what == EMU_FLUSH_PAGE)
+        slots_flush_page(s, linear);
+    else
+        slots_flush(s);
 }
 
 static void writes_dropped(void *user)
 {
-    translate_writes_dropped(user);
+    slots_flush(user);
 }
 
 static struct soft_vcpu *owner(struct block_cache *b)
@@ -94,7 +95,6 @@ static const struct emu_ops run_ops = {
     .code_written = code_written,
     .tsc = tsc,
     .tlb_flushed = tlb_flushed,
-    .page_flushed = page_flushed,
     .writes_dropped = writes_dropped,
 };
 

@@ -69,13 +69,13 @@ bool tr_branch(struct tr *tr)
     if (i->map == X86_MAP_0F) {
         if (i->opcode < 0x80 || i->opcode > 0x8f)
             return false;
-        tr_cold_exit(tr, asm_jcc(&tr->a, i->opcode & 15), target(tr));
+        tr_exit_if(tr, i->opcode & 15, target(tr));
         return true;
     }
     if (i->map != X86_MAP_1B)
         return false;
     switch (i->opcode) {
-    case 0x70 ... 0x7f: tr_cold_exit(tr, asm_jcc(&tr->a, i->opcode & 15), target(tr)); return true;
+    case 0x70 ... 0x7f: tr_exit_if(tr, i->opcode & 15, target(tr)); return true;
     case 0xe9:
     case 0xeb: tr_exit(tr, target(tr)); return true;
     case 0xe8: call(tr); return true;

@@ -113,6 +113,11 @@ static unsigned at_end(struct tr *tr)
     return look(tr, op->next, LOOK_INSNS, LOOK_FORKS);
 }
 
+unsigned tr_flags_at(struct tr *tr, int64_t target)
+{
+    return look(tr, target, LOOK_INSNS, LOOK_FORKS);
+}
+
 void tr_liveness(struct tr *tr)
 {
     const struct block *b = tr->b;

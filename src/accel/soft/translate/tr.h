@@ -77,10 +77,15 @@ struct tr_cold {
         COLD_GROUP,     /* the group that op leads one by one, then back to `resume` */
         COLD_SLOT,      /* look into the TLB, then back to `resume`; the next one when that fails */
         COLD_MISS,      /* ditto, but guest RCX is in tmp_rcx */
-        COLD_EXIT,      /* go to offset `target` of the page: by link, or by the jump cache */
+        COLD_LINK,      /* `from` leads to offset `target` of the page */
+        COLD_EXIT,      /* ditto, and more is to be done on the way; another page's, too */
+        COLD_LEAVE,     /* leave for offset `target`: somebody wants attention */
+        COLD_LEAVE_S1,  /* ditto, and guest RCX is in S1 */
     } kind;
     struct tr_saved saved; /* of the status flags there */
     bool vectors;          /* vector registers are loaded */
+    uint8_t shadow;        /* tr.shadow there */
+    uint8_t mmu;           /* that the code there is for */
     uint8_t *from;         /* jumps here: where its displacement ends */
     uint8_t *resume;
     const struct emu_op *op;
@@ -99,7 +104,7 @@ struct tr {
     struct block *b;
     const uint8_t *page;     /* the block's page, in host memory; NULL: not to be looked at */
     const struct emu_op *op; /* being translated */
-    unsigned mmu;
+    unsigned mmu;            /* at tr->op: STAC and CLAC change it */
     uint16_t live[BLOCK_MAX_INSNS + 1]; /* flags needed before instruction n */
     struct tr_saved saved;
     struct tr_flags_by flags_by;
@@ -107,6 +112,7 @@ struct tr {
     bool alone;                        /* accesses are not in groups */
     int shift;                         /* added to the operand's displacement */
     bool vectors;                      /* vector registers are known to be loaded */
+    unsigned shadow;                   /* 1: tr->op is in STI's shadow; 2: the next one will be */
     bool ended;                        /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS + 1]; /* a COLD_SLOT sets the one behind it */
     unsigned colds;
@@ -142,6 +148,9 @@ void tr_liveness(struct tr *tr);
 
 /* The flags in the host's that a check within tr->op would destroy: FLAG_*, TR_FLAG_LT. */
 unsigned tr_flags_needed(const struct tr *tr);
+
+/* The flags that are needed at offset `target` of the page, as far as that can be seen. */
+unsigned tr_flags_at(struct tr *tr, int64_t target);
 
 /* Before and after a check: those that are needed are the same. They use S1. (flags.c) */
 void tr_flags_save(struct tr *tr);
@@ -195,10 +204,10 @@ void tr_cold_group(struct tr *tr, uint8_t *from);
  * code behind goes on with S0 the offset in the page that the slot has then. */
 void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
                   unsigned size);
-/* ... goes to the page's offset `target`, which may lie in another page. */
-void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target);
 
-/* Go on at the page's offset `target`. Flags are live. */
+/* Go on at the page's offset `target`, which may lie in another page: if the condition holds, or
+ * in any case. */
+void tr_exit_if(struct tr *tr, unsigned cc, int64_t target);
 void tr_exit(struct tr *tr, int64_t target);
 
 /*
@@ -224,14 +233,23 @@ static inline unsigned tr_next(const struct tr *tr)
 /* ---- instructions: true when translated. Nothing was emitted when not. --------------- */
 
 bool tr_integer(struct tr *tr);
+/* Has the host what they need? Vectors apart, that is x86-64-v3. */
+bool tr_host_suffices(void);
 /* The operand that tr_integer accesses; false: none, or not so simple. */
 bool tr_integer_access(const struct emu_op *op, struct tr_access *a);
 /* tr_integer does it with registers only, and not with S0. */
 bool tr_integer_quiet(const struct emu_op *op);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
+bool tr_is_branch(const struct emu_op *op); /* that tr_branch may translate */
+bool tr_system(struct tr *tr);
 bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
 bool tr_vector(struct tr *tr);
+
+/* Of those of tr_system: does it, however it is done, leave status flags alone? */
+bool tr_system_keeps_flags(const struct emu_op *op);
+/* The interrupt shadow is over. No flags. */
+void tr_shadow_end(struct tr *tr);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 

@@ -30,49 +30,43 @@ static void jumps_empty(struct translator *t)
     }
 }
 
-static void forget_linear(struct soft_vcpu *s)
+static void jumps_clear(struct translator *t, unsigned half)
+{
+    for (unsigned n = 0; n < t->jump_fills[half]; n++)
+        for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
+            t->jumps[mmu][t->jump_log[half][n]].minus = 0;
+    t->jump_fills[half] = 0;
+}
+
+/* Entries that are known by the log; else all, whatever they are of. */
+void translate_forget(struct soft_vcpu *s, unsigned halves)
 {
     struct translator *t = &s->tr;
+    bool all = false;
 
-    if (!t->jump_fills)
-        return;
-    if (t->jump_fills <= TRANSLATE_JUMP_LOG) {
-        for (unsigned n = 0; n < t->jump_fills; n++)
-            for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-                t->jumps[mmu][t->jump_log[n]].minus = 0;
-    } else {
+    for (unsigned half = 0; half < EMU_HALVES; half++)
+        all |= halves & BIT(half) && t->jump_fills[half] > TRANSLATE_JUMP_LOG;
+    if (all) {
         madvise(t->jumps, sizeof(t->jumps), MADV_DONTNEED);
+        memset(t->jump_fills, 0, sizeof(t->jump_fills));
     }
-    t->jump_fills = 0;
+    for (unsigned half = 0; half < EMU_HALVES; half++) {
+        if (halves & BIT(half))
+            jumps_clear(t, half);
+    }
     jumps_empty(t);
-}
-
-void translate_tlb_flushed(struct soft_vcpu *s)
-{
-    forget_linear(s);
-    slots_flush(s);
-}
-
-void translate_page_flushed(struct soft_vcpu *s, uint64_t linear)
-{
-    forget_linear(s);
-    slots_flush_page(s, linear);
-}
-
-void translate_writes_dropped(struct soft_vcpu *s)
-{
-    slots_flush(s);
 }
 
 static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code)
 {
     struct translate_jump *j = jump_of(t, mmu, linear);
+    unsigned half = emu_half(linear);
 
     if (j->minus == -linear && j->code == code)
         return;
-    if (t->jump_fills < TRANSLATE_JUMP_LOG)
-        t->jump_log[t->jump_fills] = (uint16_t)linear;
-    t->jump_fills += t->jump_fills <= TRANSLATE_JUMP_LOG;
+    if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
+        t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
+    t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
     *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE), 0};
 }
 
@@ -83,8 +77,8 @@ int translate_init(struct soft_vcpu *s)
     struct translator *t = &s->tr;
     int err;
 
-    if (!__builtin_cpu_supports("bmi2"))
-        return err_set(ENOTSUP, "the host's processor lacks BMI2");
+    if (!tr_host_suffices())
+        return err_set(ENOTSUP, "the host's processor lacks BMI2, or what came with it");
     err = code_mem_init(&t->code, TRANSLATE_CODE);
     if (err)
         return err_set(-err, "no memory for translated code");
@@ -144,7 +138,7 @@ void translate_reset(struct soft_vcpu *s)
     t->link_count = 0;
     t->link = 0;
     t->stats.flushes++;
-    forget_linear(s);
+    translate_forget(s, BIT(0) | BIT(1));
     slots_reset(s);
 }
 
@@ -237,7 +231,12 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 
     if (c == &none)
         tr->a.full = true;
-    *c = (struct tr_cold){.from = from, .op = tr->op, .saved = tr->saved, .vectors = tr->vectors};
+    *c = (struct tr_cold){.from = from,
+                          .op = tr->op,
+                          .saved = tr->saved,
+                          .vectors = tr->vectors,
+                          .shadow = (uint8_t)tr->shadow,
+                          .mmu = (uint8_t)tr->mmu};
     return c;
 }
 
@@ -261,14 +260,6 @@ void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access a
     c->access = (uint8_t)access;
     c->size = (uint16_t)size;
     c->resume = tr->a.p;
-}
-
-void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
-{
-    struct tr_cold *c = cold(tr, from);
-
-    c->kind = COLD_EXIT;
-    c->target = target;
 }
 
 /* Instructions done since the block's start, up to and with op. */
@@ -311,48 +302,115 @@ static void link_here(struct tr *tr, uint8_t *from, int64_t target)
     leave(tr, target, made ? tr->t->link_count : 0);
 }
 
-/* Has somebody something to say? Flags are live. */
+static struct host_mem attention(void)
+{
+    return mem_gs((int32_t)offsetof(struct soft_vcpu, attention));
+}
+
+static void cold_at(struct tr *tr, uint8_t *from, unsigned kind, int64_t target)
+{
+    struct tr_cold *c = cold(tr, from);
+
+    c->kind = kind;
+    c->target = target;
+}
+
+/*
+ * A jump back, where somebody may want attention: each loop has one. Flags that the target
+ * overwrites before it looks at them may be gone when the code is left here.
+ */
+static void jump_back(struct tr *tr, int64_t target)
+{
+    uint8_t *to, *quiet;
+
+    count(tr, tr->op);
+    if (!tr_flags_at(tr, target)) {
+        asm_cmp_imm8(&tr->a, attention(), 0);
+        to = asm_jcc(&tr->a, CC_E);
+        cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE, target);
+    } else {
+        asm_mov(&tr->a, S1, RCX);
+        asm_load32(&tr->a, RCX, attention());
+        quiet = asm_jrcxz(&tr->a);
+        cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target);
+        asm_land_short(&tr->a, quiet);
+        asm_mov(&tr->a, RCX, S1);
+        to = asm_jmp(&tr->a);
+    }
+    if (target == (int64_t)(tr->b->gpa & PAGE_MASK)) {
+        if (!tr->a.full)
+            asm_aim(to, tr->a.start);
+    } else {
+        cold_at(tr, to, COLD_LINK, target);
+    }
+}
+
+/* Those that look up: loops, and what lets interrupts in. */
+static bool is_backward(const struct tr *tr, int64_t target)
+{
+    return target < tr->op->next || tr->shadow == 1;
+}
+
+/* Does somebody want attention? All is live, S0, too. */
 static void poll(struct tr *tr, int64_t target)
 {
     uint8_t *quiet;
 
-    asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
-    asm_load32(&tr->a, RCX, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
+    asm_mov(&tr->a, S1, RCX);
+    asm_load32(&tr->a, RCX, attention());
     quiet = asm_jrcxz(&tr->a);
-    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
-    leave(tr, target, 0);
+    cold_at(tr, asm_jmp(&tr->a), COLD_LEAVE_S1, target);
     asm_land_short(&tr->a, quiet);
-    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
-}
-
-/* Backward jumps look up: a loop has one. */
-static bool is_backward(const struct tr_cold *c)
-{
-    return c->target < c->op->next;
+    asm_mov(&tr->a, RCX, S1);
 }
 
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
-    if (!same_page(c->target) || tr->t->counts || is_backward(c)) {
-        asm_land(&tr->a, c->from);
-        count(tr, c->op);
-        if (is_backward(c) && same_page(c->target))
-            poll(tr, c->target);
-    }
-    if (!same_page(c->target)) {
+    asm_land(&tr->a, c->from);
+    count(tr, c->op);
+    if (same_page(c->target)) {
+        link_here(tr, asm_jmp(&tr->a), c->target);
+    } else {
         tr_rip(tr, S1, c->target);
         asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
-    } else {
-        bool direct = !tr->t->counts && !is_backward(c);
+    }
+}
 
-        link_here(tr, direct ? c->from : asm_jmp(&tr->a), c->target);
+static void cold_leave(struct tr *tr, const struct tr_cold *c)
+{
+    asm_land(&tr->a, c->from);
+    if (c->kind == COLD_LEAVE_S1)
+        asm_mov(&tr->a, RCX, S1);
+    leave(tr, c->target, 0);
+}
+
+void tr_exit_if(struct tr *tr, unsigned cc, int64_t target)
+{
+    if (same_page(target) && is_backward(tr, target)) {
+        uint8_t *not_taken = asm_jcc(&tr->a, cc ^ 1);
+
+        jump_back(tr, target);
+        asm_land(&tr->a, not_taken);
+    } else {
+        cold_at(tr, asm_jcc(&tr->a, cc),
+                same_page(target) && !tr->t->counts ? COLD_LINK : COLD_EXIT, target);
     }
 }
 
 void tr_exit(struct tr *tr, int64_t target)
 {
-    tr_cold_exit(tr, asm_jmp(&tr->a), target);
     tr->ended = true;
+    if (same_page(target) && is_backward(tr, target)) {
+        jump_back(tr, target);
+        return;
+    }
+    count(tr, tr->op);
+    if (same_page(target)) {
+        cold_at(tr, asm_jmp(&tr->a), COLD_LINK, target);
+    } else {
+        tr_rip(tr, S1, target);
+        asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+    }
 }
 
 /* The jump cache's entry whose index, times 4, is in S0. */
@@ -383,7 +441,7 @@ void tr_find(struct tr *tr)
     asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
     asm_load(&tr->a, RCX, FOUND(tr, minus));
     asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
-    asm_load32(&tr->a, S1, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)));
+    asm_load32(&tr->a, S1, attention());
     asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
     hit = asm_jrcxz(&tr->a);
     cold(tr, asm_jmp(&tr->a))->kind = COLD_MISS;
@@ -471,11 +529,15 @@ static void clear_of_start(struct tr *tr)
 
 static void one(struct tr *tr)
 {
+    bool branch = tr_is_branch(tr->op);
+
     tr->first_cold = tr->colds;
+    if (tr->shadow == 1 && branch)
+        tr_shadow_end(tr);
     if (tr_jumps(tr->op))
         clear_of_start(tr);
     if (!emu_is_bound(tr->op) ||
-        !(tr_branch(tr) || tr_stack(tr) || tr_integer(tr) || tr_vector(tr)))
+        !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     tr_flags_track(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++) {
@@ -484,6 +546,12 @@ static void one(struct tr *tr)
         else if (tr->cold[n].kind != COLD_SLOT)
             tr->cold[n].resume = tr->a.p;
     }
+    if (tr->shadow == 1 && !tr->ended) {
+        if (!branch)
+            tr_shadow_end(tr);
+        poll(tr, tr->op->next);
+    }
+    tr->shadow /= 2;
 }
 
 /* Fill the slot; what fails again goes on to the cold code behind this. */
@@ -515,6 +583,7 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
     asm_land(&tr->a, c->from);
     tr->saved = c->saved;
     tr->vectors = c->vectors;
+    tr->shadow = c->shadow;
     tr->op = c->op;
     tr_flags_restore(tr);
     tr->flags_by.op = NULL;
@@ -529,7 +598,7 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
 /* Where a dropped block's code leads to: out, at its own start. */
 static void gone(struct tr *tr)
 {
-    tr->b->gone[tr->mmu] = offset_of(tr, tr->a.p);
+    tr->b->gone[tr->s->cpu.mmu] = offset_of(tr, tr->a.p);
     leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
 }
 
@@ -549,14 +618,19 @@ static void emit(struct tr *tr)
         tr_exit(tr, tr->op->next);
     }
     for (unsigned n = 0; n < tr->colds; n++) { /* they grow */
-        if (tr->cold[n].kind == COLD_EXIT)
-            cold_exit(tr, &tr->cold[n]);
-        else if (tr->cold[n].kind == COLD_GROUP)
-            cold_group(tr, &tr->cold[n]);
-        else if (tr->cold[n].kind == COLD_SLOT)
-            cold_slot(tr, &tr->cold[n]);
-        else
-            cold_interpret(tr, &tr->cold[n]);
+        struct tr_cold *c = &tr->cold[n];
+
+        tr->mmu = c->mmu;
+        switch (c->kind) {
+        case COLD_INTERPRET:
+        case COLD_MISS: cold_interpret(tr, c); break;
+        case COLD_GROUP: cold_group(tr, c); break;
+        case COLD_SLOT: cold_slot(tr, c); break;
+        case COLD_LINK: link_here(tr, c->from, c->target); break;
+        case COLD_LEAVE:
+        case COLD_LEAVE_S1: cold_leave(tr, c); break;
+        case COLD_EXIT: cold_exit(tr, c); break;
+        }
     }
     gone(tr);
 }
@@ -588,7 +662,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
         t->link_count = links;
         return false;
     }
-    b->code[tr.mmu] = (uint32_t)begin;
+    b->code[s->cpu.mmu] = (uint32_t)begin;
     t->code.used = (size_t)(tr.a.p - t->code.rw);
     t->stats.translated++;
     t->stats.bytes += t->code.used - begin;
@@ -605,7 +679,7 @@ static bool masked(const struct emu_cpu *c)
 
 bool translate_allowed(const struct emu_cpu *c)
 {
-    return c->code64 && c->mmu < TRANSLATE_MMUS && masked(c);
+    return c->code64 && c->mmu < TRANSLATE_MMUS && (!c->cpl || c->cpl == 3) && masked(c);
 }
 
 /* Status flags from and to where translated code has them. */
@@ -628,7 +702,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     unsigned mmu = c->mmu;
 
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
-        forget_linear(s);
+        translate_forget(s, BIT(0) | BIT(1));
         t->link = 0;
         t->vectors = c->vectors;
     }
@@ -651,6 +725,7 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 {
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
+    bool shadow = c->intr.shadow;
 
     flags_out(t, c);
     if (unlikely(t->slots.hot))
@@ -667,6 +742,8 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
         t->missing = 0;
     }
     op->fn(c, op);
+    if (unlikely(shadow))
+        c->intr.shadow = 0;
     c->op = NULL;
 }
 

@@ -32,7 +32,7 @@ struct block;
 
 /* Guest-virtual address -> translated code, by the address' low 16 bits. */
 #define TRANSLATE_JUMP_BITS 16
-#define TRANSLATE_JUMP_LOG  4096
+#define TRANSLATE_JUMP_LOG  8192
 struct translate_jump {
     uint64_t minus; /* the address, negated */
     const uint8_t *code;
@@ -60,6 +60,7 @@ struct translator {
     uint64_t rip_page; /* linear address of the page of the code that runs */
     uint64_t host_rsp; /* the stack's place in translated code */
     uint64_t tmp_rcx;
+    uint64_t tmp;       /* of one instruction */
     uint64_t kept_page; /* of an indirect call that is under way: where to */
     const uint8_t *kept_code;
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
@@ -78,8 +79,8 @@ struct translator {
     struct code_mem code;
     struct translate_link *links;
     uint32_t link_count, link_room;
-    uint16_t jump_log[TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
-    uint32_t jump_fills;
+    uint16_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
+    uint32_t jump_fills[EMU_HALVES];
     uint8_t vectors; /* emu_cpu.vectors that code under way and the jump cache are for */
     bool on;
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
@@ -103,11 +104,8 @@ unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, un
 /* Drop all translations. Their blocks must not refer to them any more. Not from translated code. */
 void translate_reset(struct soft_vcpu *s);
 
-/* The TLB was flushed, and linear addresses say nothing any more; or one page of it. */
-void translate_tlb_flushed(struct soft_vcpu *s);
-void translate_page_flushed(struct soft_vcpu *s, uint64_t linear);
-/* Pages may not be written any more. */
-void translate_writes_dropped(struct soft_vcpu *s);
+/* Linear addresses say nothing any more in those halves: BIT(emu_half()). */
+void translate_forget(struct soft_vcpu *s, unsigned halves);
 
 /* b's bytes changed: nothing enters its code any more. It may be under way. */
 void translate_drop(struct soft_vcpu *s, struct block *b);
