@@ -178,6 +178,17 @@ void emu_vectors_changed(struct emu_cpu *c)
     c->vectors = (uint8_t)((sse ? EMU_VECTORS_SSE : 0) | (vex ? EMU_VECTORS_VEX : 0));
 }
 
+void emu_segments_changed(struct emu_cpu *c)
+{
+    if (!c->code64 || !(c->seg[SEG_CS].attrib & SEG_L)) {
+        emu_mode_changed(c);
+        return;
+    }
+    c->seg_base[SEG_FS] = c->seg[SEG_FS].base;
+    c->seg_base[SEG_GS] = c->seg[SEG_GS].base;
+    mmu_changed(c);
+}
+
 #define RFLAGS_WRITABLE                                                                            \
     (FLAG_STATUS | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT | FLAG_RF | FLAG_VM |         \
      FLAG_AC | FLAG_VIF | FLAG_VIP | FLAG_ID)
@@ -344,6 +355,7 @@ void emu_set_cpuid(struct emu_cpu *c, const struct x86_cpuid *cpuid)
 {
     c->cpuid = cpuid;
     c->features = emu_features(cpuid);
+    memset(c->fetched, 0, sizeof(c->fetched));
     c->msrs = 0;
     for (unsigned n = 0; n < x86_msr_count; n++)
         c->msrs |= x86_msr_exists(&x86_msr_list[n], cpuid) ? BIT(n) : 0;

@@ -121,6 +121,18 @@ struct emu_bus {
     void *user;
 };
 
+/*
+ * An instruction that was fetched and bound once: what its bytes are in that mode. Those that lie
+ * in two pages are fetched each time.
+ */
+struct emu_fetched {
+    uint8_t bytes[X86_INSN_MAX];
+    uint32_t key; /* emu_bind_key + 1; 0: empty */
+    struct emu_op op;
+};
+
+#define EMU_FETCHED 128
+
 /* Callbacks of whoever runs the interpreter. Any may be NULL where it says so. */
 struct emu_ops {
     /* Is decoded code cached from this page? NULL: never. */
@@ -131,6 +143,9 @@ struct emu_ops {
     uint64_t (*tsc)(void *user);
     /* Linear addresses mean something else: drop what hangs on them. NULL: nothing does. */
     void (*tlb_flushed)(void *user, enum emu_flush what, uint64_t linear);
+    /* Pages lost their right to be written to, before anything is accessed. NULL: nothing hangs on
+     * it. */
+    void (*writes_dropped)(void *user);
 };
 
 /* emu_cpu.vectors: instructions on vector registers that raise neither #UD nor #NM. */
@@ -188,7 +203,8 @@ struct emu_cpu {
     uint64_t msrs;     /* BIT(n): it offers x86_msr_list[n] */
 
     /* -- event being raised, exit being taken -- */
-    struct emu_op scratch;  /* the instruction that emu_one executes */
+    struct emu_op scratch; /* the instruction that emu_one executes */
+    struct emu_fetched fetched[EMU_FETCHED];
     uint64_t retired;       /* instructions completed */
     struct x86_event event; /* exception raised by emu_raise */
     int delivering;         /* vector whose delivery is under way, -1 none (for #DF) */
@@ -217,6 +233,14 @@ struct emu_cpu {
     void *user;
     const struct emu_bus *bus; /* NULL: an access ends the run with an exit, nothing changed */
 };
+
+/* What the binding of an instruction depends on beside its bytes and CPUID: binders look at nothing
+ * else that changes. */
+static inline uint32_t emu_bind_key(const struct emu_cpu *c)
+{
+    return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
+           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6;
+}
 
 /* ---- events and exits ------------------------------------------------- */
 
@@ -291,6 +315,8 @@ void emu_fetch(struct emu_cpu *c, struct emu_op *op);
 /* Derive mode, masks, flat bits, mmu from cr0, cr4, efer, rflags, seg[], cpl.
  * To be called after any of these changed. */
 void emu_mode_changed(struct emu_cpu *c);
+/* ... of segment registers and CPL only: quick from 64-bit code to 64-bit code. */
+void emu_segments_changed(struct emu_cpu *c);
 
 /* Derive vectors from cr0, cr4 and xcr0. To be called after any of these changed. */
 void emu_vectors_changed(struct emu_cpu *c);

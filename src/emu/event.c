@@ -30,7 +30,7 @@ static void event_enter(struct emu_cpu *c, const struct x86_seg *cs, uint64_t ri
     c->r[X86_RIP_SLOT] = rip;
     c->intr.shadow = 0;
     emu_set_rflags(c, c->rflags & ~clear);
-    emu_mode_changed(c);
+    emu_segments_changed(c);
 }
 
 /* Real mode: no error codes, no privilege. */

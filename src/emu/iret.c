@@ -20,7 +20,7 @@ static void iret_commit(struct emu_cpu *c, uint64_t rflags, uint64_t rip)
 {
     c->r[X86_RIP_SLOT] = rip;
     emu_set_rflags(c, rflags);
-    emu_mode_changed(c);
+    emu_segments_changed(c);
     c->intr.nmi_masked = 0;
 }
 

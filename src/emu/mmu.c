@@ -186,6 +186,8 @@ void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *const pages[], unsign
                 writable[bit / 64] |= BIT(bit % 64);
         }
     }
+    if (c->ops->writes_dropped)
+        c->ops->writes_dropped(c->user);
     for (unsigned n = 0; n < ARRAY_SIZE(writable); n++)
         __atomic_store_n(&c->writable[n], writable[n], __ATOMIC_RELEASE);
 }
@@ -486,6 +488,7 @@ void emu_probe_write(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len
     place_find(c, &at, c->mmu, seg, EMU_WRITE, linear);
     if (crosses(linear, len))
         place_find(c, &at, c->mmu, seg, EMU_WRITE, second_page(c, linear, len));
+    alignment_check(c, c->mmu, linear, len);
 }
 
 /* ---- read-modify-write ------------------------------------------------------ */
@@ -653,10 +656,29 @@ static unsigned code_bytes(struct emu_cpu *c, uint64_t linear, uint8_t *buf, uns
     return len;
 }
 
+static struct emu_fetched *fetched_at(struct emu_cpu *c, uint64_t linear)
+{
+    return &c->fetched[(linear ^ linear >> PAGE_SHIFT) & (EMU_FETCHED - 1)];
+}
+
+/* Do the `have` bytes begin like its instruction? */
+static bool is_fetched(const struct emu_cpu *c, const struct emu_fetched *f, unsigned have)
+{
+    return c->code64 && f->key == emu_bind_key(c) + 1 &&
+           !memcmp(f->bytes, c->bytes, MIN(have, f->op.i.len));
+}
+
+/* More code bytes, from the next page; how many there are now. */
+static unsigned code_more(struct emu_cpu *c, uint64_t linear, unsigned have)
+{
+    return have + code_bytes(c, (linear + have) & c->lin_mask, c->bytes + have, X86_INSN_MAX - have);
+}
+
 void emu_fetch(struct emu_cpu *c, struct emu_op *op)
 {
     uint64_t rip = c->r[X86_RIP_SLOT] & c->rip_mask;
     uint64_t linear = (c->seg_base[SEG_CS] + rip) & c->lin_mask;
+    struct emu_fetched *f = fetched_at(c, linear);
     unsigned have;
     int len;
 
@@ -664,11 +686,18 @@ void emu_fetch(struct emu_cpu *c, struct emu_op *op)
     if (!c->code64 && rip > c->seg[SEG_CS].limit)
         emu_gp(c, 0);
     have = code_bytes(c, linear, c->bytes, X86_INSN_MAX);
+    if (is_fetched(c, f, have)) {
+        if (have < f->op.i.len)
+            have = code_more(c, linear, have);
+        c->bytes_len = (uint8_t)have;
+        if (is_fetched(c, f, have)) {
+            *op = f->op;
+            return;
+        }
+    }
     len = x86_decode(c->bytes, have, (enum x86_mode)c->mode, &op->i);
     if (len == -EAGAIN) {
-        uint64_t next = (linear + have) & c->lin_mask;
-
-        have += code_bytes(c, next, c->bytes + have, X86_INSN_MAX - have);
+        have = code_more(c, linear, have);
         len = x86_decode(c->bytes, have, (enum x86_mode)c->mode, &op->i);
     }
     c->bytes_len = (uint8_t)have;
@@ -680,4 +709,7 @@ void emu_fetch(struct emu_cpu *c, struct emu_op *op)
         emu_gp(c, 0);
     op->ends = false;
     emu_bind(c, op);
+    memcpy(f->bytes, c->bytes, (unsigned)len);
+    f->key = emu_bind_key(c) + 1;
+    f->op = *op;
 }

@@ -429,7 +429,7 @@ static void op_enter(struct emu_cpu *c, const struct emu_op *op)
         emu_store(c, SEG_SS, emu_stack_at(c, -depth), size, frame);
     }
     depth += (int64_t)(uint16_t)op->i.imm;
-    emu_probe_write(c, SEG_SS, emu_stack_at(c, -depth), 1);
+    emu_probe_write(c, SEG_SS, emu_stack_at(c, -depth), size);
     emu_set_reg(c, RBP, size, size == 2 ? frame : (frame & c->sp_mask));
     emu_set_sp(c, c->r[RSP] - (uint64_t)depth);
 }

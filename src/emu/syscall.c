@@ -22,7 +22,7 @@ static void flat_segments(struct emu_cpu *c, uint16_t cs, uint16_t ss, unsigned 
         .selector = ss,
     };
     c->cpl = (uint8_t)cpl;
-    emu_mode_changed(c);
+    emu_segments_changed(c);
 }
 
 /* 0F 05 */

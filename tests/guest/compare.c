@@ -54,11 +54,11 @@ static unsigned compare_fpu(const struct row_cpu *in, const struct row_cpu *a,
                             field[i].len, print);
     /* FOP, FIP, FDP are left out: whether they are saved without a pending
      * exception differs between makers (AMD APM Vol. 2 11.4.4). */
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < 8 && memcmp(a->x87, b->x87, sizeof(a->x87)) != 0; i++) {
         snprintf(name, sizeof(name), "st%u", i);
         bad += differ_bytes(name, a->x87 + 32 + 16 * i, b->x87 + 32 + 16 * i, 10, print);
     }
-    for (unsigned i = 0; i < 16; i++) {
+    for (unsigned i = 0; i < 16 && memcmp(a->ymm, b->ymm, sizeof(a->ymm)) != 0; i++) {
         snprintf(name, sizeof(name), "ymm%u", i);
         bad += differ_bytes(name, a->ymm[i], b->ymm[i], 32, print);
     }

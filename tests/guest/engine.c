@@ -12,7 +12,7 @@
 #include "base/err.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,7 @@ enum {
 static struct machine *machine;
 static struct vcpu *vcpu;
 static bool rescues;
-static volatile sig_atomic_t stopped;
+static atomic_bool stopped;
 static struct x86_cpuid cpuid_table;
 static uint8_t *kernel;
 
@@ -213,7 +213,7 @@ int engine_run(const struct row_cpu *in, struct row_cpu *out)
     struct vcpu_exit exit;
     int err;
 
-    stopped = 0;
+    stopped = false;
     state_load(vcpu->state, in);
     err = vcpu_set(vcpu, groups | X86_MSRS);
     do {
@@ -254,10 +254,15 @@ void engine_text_restored(void)
     engine_text_written(ROW_CODE, text_pages());
 }
 
+void engine_kick(void)
+{
+    vcpu_kick(vcpu);
+}
+
 void engine_stop(void)
 {
-    stopped = 1;
-    vcpu_kick(vcpu);
+    stopped = true;
+    engine_kick();
 }
 
 /*

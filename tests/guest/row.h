@@ -95,7 +95,8 @@ int engine_run(const struct row_cpu *in, struct row_cpu *out);
 bool engine_has(uint32_t need);
 void engine_text_restored(void);
 void engine_text_written(uint32_t linear, size_t len);
-void engine_stop(void); /* from a signal handler: engine_run returns -ETIMEDOUT */
+void engine_kick(void); /* any thread: leave the guest and go on */
+void engine_stop(void); /* any thread: engine_run returns -ETIMEDOUT */
 void engine_exit(void);
 
 /* ---- known.c ---- */

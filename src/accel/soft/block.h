@@ -24,6 +24,7 @@ struct block {
     /* Offsets in the page: what it depends on, its bytes and those behind its ways out that a
      * translation looked at. */
     uint16_t look_begin, look_end;
+    uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */
     uint16_t heat;                   /* how often it was interpreted */
     uint32_t code[EMU_MMU_USER + 1]; /* translations: offsets in code memory, 0: none */
     uint32_t gone[EMU_MMU_USER + 1]; /* ditto, where one leads to when the block is dropped */
@@ -92,12 +93,10 @@ static inline uint32_t block_near_hole(const struct emu_cpu *c)
     return c->code64 && from << 16 < BIT(33) << 16 ? BLOCK_NEAR_HOLE : 0;
 }
 
-/* Binders may look at what is in the key and at nothing else that changes. */
+/* Translations look at CR4.SMAP, too. */
 static inline uint32_t block_key(const struct emu_cpu *c)
 {
-    return c->mode | (uint32_t)c->long_mode << 2 | (uint32_t)c->protected_mode << 3 |
-           (uint32_t)c->vm86 << 4 | (uint32_t)(c->cpl == 3) << 5 | (uint32_t)c->vectors << 6 |
-           (uint32_t) !!(c->cr4 & CR4_SMAP) << 8 | block_near_hole(c);
+    return emu_bind_key(c) | (uint32_t) !!(c->cr4 & CR4_SMAP) << 8 | block_near_hole(c);
 }
 
 /* The jump cache's entry for a linear address. */

@@ -285,6 +285,12 @@
     movb %al, 1(%rdi)
     movw %ax, 3(%rdi)
     END
+    ROW "ac flag: enter with a stack that ends misaligned"
+    pushfq
+    orl $0x40000, (%rsp)
+    popfq
+    enter $4, $0
+    END
     ROW "trap flag: one step"
     pushfq
     orl $0x100, (%rsp)

@@ -71,7 +71,7 @@ static void lay(struct seq *s, const uint32_t *at, const bool *near, unsigned n)
         if (item->fix == FIX_RIP)
             le32_put(p + item->at, item->address - (at[n] + len));
         else if (item->fix == FIX_RIP_TO)
-            le32_put(p + item->at, rel);
+            le32_put(p + item->at, rel + item->address);
         else if (item->fix == FIX_ABS_TO)
             le64_put(p + item->at, to);
         else if (item->fix == FIX_SHORT)

@@ -133,6 +133,8 @@ struct seq_item *gen_put(struct gen *g, const struct insn *in)
     struct bytes o = {.n = 0};
     unsigned at = 0;
 
+    if (gen_one_in(g, 60)) /* a prefix without effect: CS, DS, ES, SS */
+        byte(&o, 0x26 | gen_below(g, 4) << 3);
     put_prefixes(&o, in);
     byte(&o, in->plus ? in->opcode | (in->rm & 7) : in->opcode);
     if (in->modrm && in->mem)
@@ -158,7 +160,8 @@ struct seq_item *gen_bytes(struct gen *g, const void *bytes, unsigned len)
 
     if (!item)
         return NULL;
-    memcpy(item->bytes, bytes, len);
+    if (len)
+        memcpy(item->bytes, bytes, len);
     item->len = (uint8_t)len;
     return item;
 }

@@ -431,6 +431,14 @@ void gen_fault(struct gen *g)
     unsigned kind = gen_below(g, 4);
 
     in.size = (uint8_t)gen_size(g, true);
+    if (gen_one_in(g, 8)) { /* ud2, hlt, in %dx, %al */
+        static const uint8_t not_for_users[][2] = {{0x0f, 0x0b}, {0x66, 0xf4}, {0x66, 0xec}};
+
+        gen_bytes(g, not_for_users[gen_below(g, 3)], 2);
+        return;
+    }
+    if (g->s->alignment) /* #AC or #PF first: makers differ */
+        return;
     if (kind < 2) {
         in.m = gen_wild_mem(g, in.size);
     } else {

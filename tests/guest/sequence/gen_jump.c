@@ -119,8 +119,10 @@ static struct seq_item *load_target(struct gen *g, unsigned reg)
         in.m.kind = MEM_RIP;
         in.m.address = ROW_DATA;
         item = gen_put(g, &in);
-        if (item)
+        if (item) {
             item->fix = FIX_RIP_TO;
+            item->address = 0;
+        }
         return item;
     }
     in.opcode = 0xb8;

@@ -14,9 +14,9 @@ static const struct {
     void (*emit)(struct gen *g);
     unsigned weight;
 } topics[] = {
-    {gen_alu, 24},     {gen_shift, 9},    {gen_bits, 8},    {gen_move, 20},
-    {gen_multiply, 5}, {gen_exchange, 6}, {gen_stack, 6},   {gen_string, 2},
-    {gen_jump, 10},    {gen_flags, 3},    {gen_vector, 12},
+    {gen_alu, 24},     {gen_shift, 9}, {gen_bits, 8},   {gen_move, 20}, {gen_multiply, 5},
+    {gen_exchange, 6}, {gen_stack, 6}, {gen_string, 2}, {gen_jump, 10}, {gen_flags, 3},
+    {gen_vector, 12},  {gen_x87, 2},   {gen_odd, 4},
 };
 
 void gen_things(struct gen *g, unsigned n)
@@ -52,6 +52,7 @@ void seq_generate(struct seq *s, uint64_t seed)
     s->seed = seed;
     s->count = 0;
     s->pointers = s->indexes = 0;
+    s->rewrites = false;
     pointers = 1 + gen_below(&g, 3);
     indexes = gen_below(&g, 3);
     for (unsigned n = 0; n < pointers + indexes; n++) {
@@ -64,6 +65,7 @@ void seq_generate(struct seq *s, uint64_t seed)
     /* Around the page's end, so that it lies inside; else anywhere near the start. */
     s->offset = gen_one_in(&g, 4) ? 0x1000 - gen_below(&g, 0x40) : gen_below(&g, 0x40) * 16;
     s->unmasked = gen_one_in(&g, 32);
+    s->alignment = gen_one_in(&g, 64);
     g.budget = 1 + gen_below(&g, gen_one_in(&g, 3) ? 40 : 14);
     gen_things(&g, g.budget);
 }

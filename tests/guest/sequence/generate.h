@@ -104,6 +104,9 @@ void gen_jump(struct gen *g);
 void gen_flags(struct gen *g);
 void gen_fault(struct gen *g);
 void gen_vector(struct gen *g);
+void gen_x87(struct gen *g);
+void gen_x87_state(struct gen *g);
+void gen_odd(struct gen *g);
 
 /* ---- generate.c ---- */
 

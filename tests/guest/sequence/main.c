@@ -1,9 +1,15 @@
 /*
- * guest-sequences ENGINE [--seed N] [--runs N] [--iterations N] [--inject] [--print]: random
- * sequences of instructions, seeds N, N + 1 and so on, on the bare CPU and on an engine, each in
- * a loop of so many iterations with other inputs. What differs is made small and printed with
- * the command that shows it again. `bare` runs the bare CPU twice. With --inject one handler of
- * the interpreter sets a wrong flag (inject.c), and the status is 0 when that is noticed.
+ * guest-sequences ENGINE [OPTION]...: random sequences of instructions on the bare CPU and on an
+ * engine, each in a loop that gives it other inputs every time. What differs is made small and
+ * printed with the command that shows it again. ENGINE `bare` runs the bare CPU twice.
+ *
+ *   --seed N        of the first sequence (0); the next has N + 1
+ *   --runs N        so many sequences (1)
+ *   --iterations N  so many times through each
+ *   --kicks         the engine has to leave its guest and go on thousands of times a second
+ *   --inject        one handler of the interpreter sets a wrong flag (inject.c); the status is 0
+ *                   when that is noticed
+ *   --print         show each sequence
  */
 #include "inject.h"
 #include "sequence.h"
@@ -21,7 +27,7 @@
 #define ITERATIONS 48
 
 static const struct seq_engine engines[] = {
-    {.name = "soft"},
+    {.name = "soft", .accel = "soft", .dead_flags_at_faults = true},
 };
 
 struct request {
@@ -35,7 +41,7 @@ static int usage(void)
 {
     fprintf(stderr,
             "usage: guest-sequences bare|soft [--seed N] [--runs N] [--iterations 1-%u] "
-            "[--inject] [--print]\n",
+            "[--kicks] [--inject] [--print]\n",
             SEQ_ITERATIONS);
     return 2;
 }
@@ -57,6 +63,7 @@ static bool parse(int argc, char **argv, struct request *r)
         {"iterations", required_argument, NULL, 'i'},
         {"inject", no_argument, NULL, 'j'},
         {"print", no_argument, NULL, 'p'},
+        {"kicks", no_argument, NULL, 'k'},
         {0},
     };
     uint64_t value;
@@ -71,6 +78,8 @@ static bool parse(int argc, char **argv, struct request *r)
             r->o.iterations = (unsigned)value;
         else if (c == 'j')
             r->inject = true;
+        else if (c == 'k')
+            r->o.kicks = true;
         else if (c == 'p')
             r->print = true;
         else
@@ -83,7 +92,7 @@ static bool parse(int argc, char **argv, struct request *r)
         if (!strcmp(r->name, engines[n].name))
             r->o.engine = &engines[n];
     }
-    return r->o.engine || !strcmp(r->name, "bare");
+    return r->o.engine || (!strcmp(r->name, "bare") && !r->o.kicks && !r->inject);
 }
 
 static uint64_t offered(void)
@@ -108,7 +117,10 @@ static void complain(struct request *r, struct seq *s)
         seq_print(s);
         return;
     }
-    seq_minimise(s, &o);
+    if (!seq_never_ends()) {
+        seq_hurry();
+        seq_minimise(s, &o);
+    }
     printf("  guest-sequences %s --seed %llu --runs 1 --iterations %u%s\n", r->name,
            (unsigned long long)s->seed, r->o.iterations, r->inject ? " --inject" : "");
     printf("  %u instructions are left:\n", seq_instructions(s));
@@ -136,8 +148,11 @@ static int run(struct request *r)
         printf("%llu sequences, and the wrong flag was not noticed\n", (unsigned long long)r->runs);
         return 1;
     }
-    printf("%llu sequences of %llu instructions, %u iterations each, on %s: 0 differ\n",
-           (unsigned long long)r->runs, (unsigned long long)instructions, r->o.iterations, r->name);
+    printf("%llu sequences of %llu instructions, %llu times through one, %llu exceptions, on %s: "
+           "0 differ\n",
+           (unsigned long long)r->runs, (unsigned long long)instructions,
+           (unsigned long long)seq_totals.iterations, (unsigned long long)seq_totals.exceptions,
+           r->name);
     return 0;
 }
 
@@ -156,18 +171,23 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &r))
         return usage();
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (seq_run_init()) {
+    if (row_memory_init()) {
         fprintf(stderr, "guest-sequences: cannot map the memory of sequences\n");
         return 1;
     }
     if (bare_init())
         return skip("the host has no AVX2 or no FSGSBASE in user mode");
-    if (r.o.engine && engine_init(r.o.engine->name, why, sizeof(why)))
+    if (r.o.engine && engine_init(r.o.engine->accel, why, sizeof(why)))
         return skip(why);
     seq_features(offered());
+    if (seq_run_init(&r.o)) {
+        fprintf(stderr, "guest-sequences: cannot make a thread\n");
+        return 1;
+    }
     if (r.inject)
         inject_wrong_flag();
     status = run(&r);
+    seq_run_exit();
     if (r.o.engine)
         engine_exit();
     return status;

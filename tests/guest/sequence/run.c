@@ -5,14 +5,17 @@
 #include "x86/regs.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define STATUS_FLAGS (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
-#define POOL         8192 /* quadwords that memory and vectors are filled from */
-#define SECONDS      10   /* an engine that takes longer is lost */
+#define STATUS_FLAGS   (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
+#define POOL           8192 /* quadwords that memory and vectors are filled from */
+#define SECONDS        10   /* an engine that takes longer is lost */
+#define KICKS_A_SECOND 20000
 
 extern const uint8_t seq_driver[];
 
@@ -20,6 +23,12 @@ static uint64_t pool[POOL];
 static uint64_t input[SEQ_ITERATIONS * SEQ_RECORD];
 static struct row_cpu entry;
 static struct seq_result want, got;
+struct seq_totals seq_totals;
+static pthread_t watcher, runner;
+static atomic_bool ends, lost;
+static atomic_uint patience = SECONDS;
+static atomic_uint runs; /* how many, and what is under way: */
+enum { ON_BARE = 1, ON_ENGINE = 2, RUN = 4 };
 
 /* The place of a register in a record, RAX to R15 without RSP. */
 static unsigned record_index(unsigned reg)
@@ -27,19 +36,55 @@ static unsigned record_index(unsigned reg)
     return reg == RSP ? SEQ_RECORD_RSP : reg < RSP ? 1 + reg : reg;
 }
 
-static void on_alarm(int sig)
+/*
+ * A thread that no signal of the bare CPU's comes to. It calls back who does not come to an end
+ * and, if so asked, interrupts the engine all the time.
+ */
+static void *watch(void *data)
 {
-    engine_stop();
+    const struct seq_options *o = data;
+    unsigned still = 0, seen = 0, waits = o->kicks ? KICKS_A_SECOND : 10;
+
+    while (!atomic_load(&ends)) {
+        unsigned now = atomic_load(&runs);
+
+        still = now == seen && now & (ON_BARE | ON_ENGINE) ? still + 1 : 0;
+        seen = now;
+        if (still >= atomic_load(&patience) * waits) {
+            atomic_store(&lost, true);
+            if (now & ON_BARE)
+                pthread_kill(runner, SIGUSR1); /* ends as an exception would */
+            else
+                engine_stop();
+            still = 0;
+        } else if (o->kicks) {
+            engine_kick();
+        }
+        usleep(1000000 / waits);
+    }
+    return NULL;
 }
 
-int seq_run_init(void)
+int seq_run_init(const struct seq_options *o)
 {
-    struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
     uint64_t state = 1;
+    sigset_t all, before;
+    int err;
 
     for (unsigned n = 0; n < POOL; n++)
         pool[n] = seq_value(&state);
-    return sigaction(SIGALRM, &sa, NULL) ? -errno : row_memory_init();
+    runner = pthread_self();
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    err = -pthread_create(&watcher, NULL, watch, (void *)o);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
+}
+
+void seq_run_exit(void)
+{
+    atomic_store(&ends, true);
+    pthread_join(watcher, NULL);
 }
 
 /* ---- inputs ------------------------------------------------------------------------ */
@@ -60,7 +105,7 @@ static void make_record(const struct seq *s, uint64_t *rng, uint64_t *r)
 {
     uint64_t x = seq_random(rng);
 
-    r[0] = FLAG_R1 | FLAG_IF | (x & STATUS_FLAGS);
+    r[0] = FLAG_R1 | FLAG_IF | (x & STATUS_FLAGS) | (s->alignment ? FLAG_AC : 0);
     for (unsigned reg = 0; reg < 16; reg++) {
         uint64_t *v = &r[record_index(reg)];
 
@@ -138,16 +183,16 @@ static void start_at(const struct seq_options *o, unsigned iteration)
 
 static int run_once(bool bare, struct row_cpu *out)
 {
-    int err;
+    unsigned count = (atomic_load(&runs) & ~(ON_BARE | ON_ENGINE)) + RUN;
+    int err = 0;
 
-    if (bare) {
+    atomic_store(&runs, count | (bare ? ON_BARE : ON_ENGINE));
+    if (bare)
         bare_run(&entry, out);
-        return 0;
-    }
-    alarm(SECONDS);
-    err = engine_run(&entry, out);
-    alarm(0);
-    return err;
+    else
+        err = engine_run(&entry, out);
+    atomic_store(&runs, count);
+    return atomic_exchange(&lost, false) ? -ETIMEDOUT : err;
 }
 
 static void run_all(const struct seq *s, const struct seq_options *o, uint32_t start, bool bare,
@@ -172,6 +217,14 @@ static void run_all(const struct seq *s, const struct seq_options *o, uint32_t s
     row_memory_save(&r->memory);
 }
 
+/* Times through the sequence, those that an exception cut short included. */
+static unsigned iterations_of(const struct seq_result *r, const struct seq_options *o)
+{
+    unsigned last = r->stopped_in[r->stops - 1];
+
+    return last < o->iterations ? last + 1 : o->iterations;
+}
+
 static void run_both(const struct seq *s, const struct seq_options *o)
 {
     uint32_t at[SEQ_ITEMS + 1];
@@ -180,9 +233,23 @@ static void run_both(const struct seq *s, const struct seq_options *o)
     make_input(s, o);
     seq_assemble(&copy, at);
     run_all(s, o, at[0], true, &want);
+    seq_totals.iterations += iterations_of(&want, o);
+    seq_totals.exceptions += want.stops - (want.stop[want.stops - 1].vector == EXC_BP);
+    if (s->rewrites)
+        seq_assemble(&copy, at);
     if (o->engine)
         engine_text_written(at[0], at[s->count] + 5 - at[0]);
     run_all(s, o, at[0], !o->engine, &got);
+}
+
+bool seq_never_ends(void)
+{
+    return want.err != 0;
+}
+
+void seq_hurry(void)
+{
+    atomic_store(&patience, 1);
 }
 
 /* ---- comparison -------------------------------------------------------------------- */
@@ -194,7 +261,8 @@ static uint32_t stop_undefined(const struct seq_options *o, const struct row_cpu
 
 static bool same(const struct seq_options *o)
 {
-    if (got.err || want.stops != got.stops || memcmp(want.out, got.out, sizeof(want.out)))
+    if (want.err || got.err || want.stops != got.stops ||
+        memcmp(want.out, got.out, sizeof(want.out)))
         return false;
     for (unsigned n = 0; n < want.stops; n++) {
         struct row_cpu *a = &want.stop[n], *b = &got.stop[n];
@@ -290,9 +358,14 @@ void seq_explain(const struct seq *s, const struct seq_options *o)
     unsigned n = 0, before = o->iterations;
 
     run_both(s, o);
+    if (want.err) {
+        printf("  the bare CPU did not come to an end in %u seconds: the generator is wrong\n",
+               atomic_load(&patience));
+        return;
+    }
     if (got.err == -ETIMEDOUT) {
-        printf("  the engine did not come to an end in %u seconds (iteration %u)\n", SECONDS,
-               got.stopped_in[got.stops - 1]);
+        printf("  the engine did not come to an end in %u seconds (iteration %u)\n",
+               atomic_load(&patience), got.stopped_in[got.stops - 1]);
         return;
     }
     if (got.err) {

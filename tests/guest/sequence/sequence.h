@@ -21,7 +21,7 @@ enum seq_fix {
     FIX_CALL,   /* rel32 */
     FIX_SHORT,  /* rel8 behind the bytes: LOOP, JRCXZ */
     FIX_RIP,    /* disp32 at `at`: RIP-relative to `address` */
-    FIX_RIP_TO, /* ... to the target item */
+    FIX_RIP_TO, /* ... to the target item, and `address` bytes on */
     FIX_ABS_TO, /* imm64 at `at`: the target's address */
 };
 
@@ -46,6 +46,8 @@ struct seq {
     unsigned count;
     uint32_t pointers, indexes; /* masks of registers: the input gives them such values */
     unsigned offset;            /* of the first byte in the code area */
+    bool rewrites;              /* itself */
+    bool alignment;             /* inputs have RFLAGS.AC set */
     bool unmasked;              /* inputs may unmask SIMD exceptions */
 };
 
@@ -77,9 +79,10 @@ struct seq_result {
     struct row_result memory; /* data and stack; cpu is not used */
 };
 
-/* Who runs sequences beside the bare CPU. */
+/* Who runs sequences beside the bare CPU: a way of running one of the accelerators. */
 struct seq_engine {
     const char *name;
+    const char *accel; /* engine_init's */
     /*
      * Status flags in the frame of a fault may be old ones where the code writes them anew
      * before it reads them: a translator need not compute them.
@@ -90,14 +93,29 @@ struct seq_engine {
 struct seq_options {
     const struct seq_engine *engine; /* NULL: the bare CPU against itself */
     unsigned iterations;             /* 1 to SEQ_ITERATIONS */
+    bool kicks; /* another thread has the engine leave its guest now and then */
 };
 
-int seq_run_init(void);
+/* What all runs on the bare CPU came to. */
+struct seq_totals {
+    uint64_t iterations, exceptions;
+};
+extern struct seq_totals seq_totals;
+
+/* The options' engine is ready; `kicks` counts from here on. */
+int seq_run_init(const struct seq_options *o);
+void seq_run_exit(void);
 
 /* Run on the bare CPU and on the engine. True when they agree. */
 bool seq_agree(const struct seq *s, const struct seq_options *o);
 
-/* The same, and print inputs and what differs first. */
+/* Did the last run's bare CPU not come to an end? No engine is to blame for that. */
+bool seq_never_ends(void);
+
+/* From now on a second is long enough to know that a run is lost, as when many are tried. */
+void seq_hurry(void);
+
+/* The same as seq_agree, and print inputs and what differs first. */
 void seq_explain(const struct seq *s, const struct seq_options *o);
 
 /* Drop what can be dropped while the two still differ; fewer iterations too. */

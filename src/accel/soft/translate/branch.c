@@ -12,25 +12,23 @@ static bool may_be_bad(const struct tr *tr)
     return tr->b->key & BLOCK_NEAR_HOLE && align_down((uint64_t)target(tr), PAGE_SIZE);
 }
 
-/* S0: the checked place on the stack. */
-static void push_return(struct tr *tr)
+/* at: the checked place on the stack. */
+static void push_return(struct tr *tr, struct host_mem at)
 {
     tr_rip(tr, S1, tr_next(tr));
-    asm_store(&tr->a, mem_at(S0, 0), S1);
+    asm_store(&tr->a, at, S1);
     asm_lea(&tr->a, HOST_SP, mem_at(HOST_SP, -8));
 }
 
 static void call(struct tr *tr)
 {
-    tr_stack_address(tr, EMU_WRITE, -8);
-    push_return(tr);
+    push_return(tr, tr_stack_address(tr, EMU_WRITE, -8));
     tr_exit(tr, target(tr));
 }
 
 static void ret(struct tr *tr)
 {
-    tr_stack_address(tr, EMU_READ, 0);
-    asm_load(&tr->a, S1, mem_at(S0, 0));
+    asm_load(&tr->a, S1, tr_stack_address(tr, EMU_READ, 0));
     tr_find(tr);
     asm_lea(&tr->a, HOST_SP, mem_at(HOST_SP, 8 + (int32_t)tr->op->i.imm));
     tr_go_found(tr);
@@ -42,8 +40,7 @@ static void load_target(struct tr *tr)
     const struct x86_insn *i = &tr->op->i;
 
     if (i->flags & X86_RM_MEM) {
-        tr_address(tr, EMU_READ, 8, 0);
-        asm_load(&tr->a, S1, mem_at(S0, 0));
+        asm_load(&tr->a, S1, tr_address(tr, EMU_READ, 8, 0));
     } else {
         uint8_t r = tr_get(tr, i->rm, S1);
 
@@ -65,8 +62,7 @@ static void call_rm(struct tr *tr)
     load_target(tr);
     tr_find(tr);
     tr_keep_found(tr);
-    tr_stack_address(tr, EMU_WRITE, -8);
-    push_return(tr);
+    push_return(tr, tr_stack_address(tr, EMU_WRITE, -8));
     tr_go_kept(tr);
 }
 

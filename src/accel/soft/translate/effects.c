@@ -37,6 +37,20 @@ static struct tr_effects shift(const struct x86_insn *i)
     return e;
 }
 
+/* None are written when RCX is 0. */
+static struct tr_effects compares(const struct x86_insn *i)
+{
+    return i->flags & (X86_REP | X86_REPNE) ? none : (struct tr_effects){0, ALL};
+}
+
+/* SHLD, SHRD. */
+static struct tr_effects double_shift(const struct x86_insn *i)
+{
+    bool some = !(i->opcode & 1) && i->imm & (i->osize == 8 ? 63 : 31);
+
+    return (struct tr_effects){0, some ? ALL : 0};
+}
+
 static struct tr_effects group3(unsigned op)
 {
     return op == 2 ? none : (struct tr_effects){0, ALL}; /* NOT */
@@ -61,9 +75,16 @@ static struct tr_effects one_byte(const struct x86_insn *i)
     case 0x83: return arithmetic(group);
     case 0x84:
     case 0x85: return (struct tr_effects){0, ALL};
-    case 0x86 ... 0x8b: return none;
-    case 0x8d:
+    case 0x86 ... 0x8d: return none;
     case 0x8f ... 0x99: return none;
+    case 0x9e: return (struct tr_effects){0, ALL & ~FLAG_OF}; /* SAHF */
+    case 0x9f: return (struct tr_effects){ALL & ~FLAG_OF, 0};
+    case 0xa0 ... 0xa5: return none; /* MOV, MOVS */
+    case 0xa6:
+    case 0xa7:
+    case 0xae:
+    case 0xaf: return compares(i); /* CMPS, SCAS */
+    case 0xaa ... 0xad: return none;
     case 0xa8:
     case 0xa9: return (struct tr_effects){0, ALL};
     case 0xb0 ... 0xbf: return none;
@@ -74,12 +95,19 @@ static struct tr_effects one_byte(const struct x86_insn *i)
     case 0xc3:
     case 0xc6:
     case 0xc7:
+    case 0xc8:
     case 0xc9: return none;
+    case 0xd7: return none; /* XLAT */
     case 0xe8:
     case 0xe9:
     case 0xeb: return none;
+    case 0xf5: return (struct tr_effects){FLAG_CF, FLAG_CF}; /* CMC */
     case 0xf6:
     case 0xf7: return group3(group);
+    case 0xf8:
+    case 0xf9: return (struct tr_effects){0, FLAG_CF}; /* CLC, STC */
+    case 0xfc:
+    case 0xfd: return none; /* CLD, STD */
     case 0xfe:
     case 0xff:
         if (group < 2)
@@ -91,7 +119,10 @@ static struct tr_effects one_byte(const struct x86_insn *i)
 
 static struct tr_effects two_byte(const struct x86_insn *i)
 {
+    unsigned group = i->modrm >> 3 & 7;
+
     switch (i->opcode) {
+    case 0x0d:
     case 0x18 ... 0x1f: return none; /* hints */
     case 0x40 ... 0x4f:
     case 0x80 ... 0x8f:
@@ -101,6 +132,11 @@ static struct tr_effects two_byte(const struct x86_insn *i)
     case 0xb3:
     case 0xbb:
     case 0xba: return (struct tr_effects){0, FLAG_CF}; /* others undefined, ZF kept */
+    case 0xa4:
+    case 0xa5:
+    case 0xac:
+    case 0xad: return double_shift(i);
+    case 0xae: return none; /* fences, states */
     case 0xaf: return (struct tr_effects){0, ALL};
     case 0xb0:
     case 0xb1:
@@ -112,8 +148,41 @@ static struct tr_effects two_byte(const struct x86_insn *i)
     case 0xbf: return none;
     case 0xb8: return (struct tr_effects){0, ALL}; /* POPCNT */
     case 0xbc:
-    case 0xbd: return (struct tr_effects){0, FLAG_ZF}; /* others undefined, perhaps kept */
+    case 0xbd: /* others undefined, perhaps kept */
+        return (struct tr_effects){0, i->pp == 2 ? FLAG_ZF | FLAG_CF : FLAG_ZF};
+    case 0xc3: return none;                                                   /* MOVNTI */
+    case 0xc7: return group == 1 ? (struct tr_effects){0, FLAG_ZF} : unknown; /* CMPXCHG8B */
     case 0xc8 ... 0xcf: return none;
+    default: return unknown;
+    }
+}
+
+/* ADCX, ADOX, CRC32, MOVBE. */
+static struct tr_effects three_byte(const struct x86_insn *i)
+{
+    switch (i->opcode) {
+    case 0xf0:
+    case 0xf1: return none;
+    case 0xf6:
+        if (i->pp == 1)
+            return (struct tr_effects){FLAG_CF, FLAG_CF};
+        return (struct tr_effects){FLAG_OF, FLAG_OF};
+    default: return unknown;
+    }
+}
+
+static struct tr_effects bmi(const struct x86_insn *i)
+{
+    if (i->map == X86_MAP_0F3A)
+        return i->opcode == 0xf0 ? none : unknown; /* RORX */
+    if (i->map != X86_MAP_0F38)
+        return unknown;
+    switch (i->opcode) {
+    case 0xf2:
+    case 0xf3: return (struct tr_effects){0, ALL}; /* ANDN, BLSR and such */
+    case 0xf5:
+    case 0xf7: return i->pp ? none : (struct tr_effects){0, ALL}; /* BZHI, BEXTR */
+    case 0xf6: return none;                                       /* MULX */
     default: return unknown;
     }
 }
@@ -128,10 +197,13 @@ struct tr_effects tr_effects(const struct emu_op *op)
     if (i->map != X86_MAP_1B && tr_vector_effects(op, &e))
         return e;
     if (i->flags & X86_VEX)
-        return unknown;
+        return bmi(i);
     if (tr_system_keeps_flags(op))
         return none;
-    if (i->map == X86_MAP_1B)
-        return one_byte(i);
-    return i->map == X86_MAP_0F ? two_byte(i) : unknown;
+    switch (i->map) {
+    case X86_MAP_1B: return one_byte(i);
+    case X86_MAP_0F: return two_byte(i);
+    case X86_MAP_0F38: return three_byte(i);
+    default: return unknown;
+    }
 }

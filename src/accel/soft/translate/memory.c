@@ -8,7 +8,8 @@
 struct host_mem tr_operand(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
-    struct host_mem m = {.base = HOST_NONE, .index = HOST_NONE, .scale = i->scale, .disp = i->disp};
+    struct host_mem m = {
+        .base = HOST_NONE, .index = HOST_NONE, .scale = i->scale, .disp = i->disp + tr->shift};
 
     if (i->base == X86_RIP_SLOT) {
         tr_rip(tr, S0, tr_next(tr));
@@ -33,41 +34,109 @@ void tr_linear(struct tr *tr)
     }
 }
 
+static void check_align(struct tr *tr, unsigned align)
+{
+    if (!align)
+        return;
+    asm_insn(&tr->a, &(struct host_insn){.opcode = 0xf6, .rm = S0, .imm = align, .imm_size = 1});
+    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
+}
+
+/* Operands from 32 bytes on go through a page in so few accesses that the misses cost more. */
+#define SLOT_TOO_WIDE 32
+
+/* Its own TLB entry, for user code: a kernel's places see many pages, and few accesses until an
+ * address space ends. 0: none. */
+static uint32_t slot_for(struct tr *tr, unsigned size)
+{
+    unsigned n = (unsigned)(tr->op - tr->b->op);
+
+    if (tr->mmu != EMU_MMU_USER || (size >= SLOT_TOO_WIDE && !tr_group_led(tr)) || tr->alone ||
+        tr->b->no_slot & BIT(n))
+        return 0;
+    return slots_take(tr->s, tr->b, n);
+}
+
+static void check_failed(struct tr *tr, uint8_t *from)
+{
+    if (tr_group_led(tr))
+        tr_cold_group(tr, from);
+    else
+        tr_cold_interpret(tr, from);
+}
+
+/* A check by a slot of its own: xor; cmp; ja; add. */
+static void slot_check(struct tr *tr, uint32_t slot, enum emu_access access, unsigned size,
+                       unsigned align)
+{
+    uint8_t *other;
+
+    asm_rm(&tr->a, true, 0x33, S0, mem_gs((int32_t)(slot + offsetof(struct translate_slot, tag))));
+    asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - size));
+    other = asm_jcc(&tr->a, CC_A);
+    tr_cold_slot(tr, other, slot, access, size);
+    check_failed(tr, NULL);
+    check_align(tr, align);
+    asm_rm(&tr->a, true, 0x03, S0, mem_gs((int32_t)(slot + offsetof(struct translate_slot, host))));
+}
+
 void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned align)
 {
     const unsigned shift = PAGE_SHIFT - 5; /* sizeof(struct emu_tlb_entry) is 32 */
     int32_t tlb = GS_CPU(tlb) + (int32_t)(tr->mmu * sizeof(tr->s->cpu.tlb[0]));
     struct host_mem entry = {.base = S1, .index = HOST_NONE, .gs = true};
+    uint32_t slot = slot_for(tr, size);
 
     _Static_assert(sizeof(struct emu_tlb_entry) == 32, "shift");
+    if (slot) {
+        slot_check(tr, slot, access, size, align);
+        return;
+    }
     asm_rr(&tr->a, false, 0x8b, S1, S0);
     asm_shift_imm(&tr->a, false, 5, S1, shift);
     asm_alu_imm(&tr->a, false, 4, S1, (EMU_TLB_SIZE - 1) << 5);
     entry.disp = tlb + (int32_t)(offsetof(struct emu_tlb_entry, tag) + 8 * access);
     asm_rm(&tr->a, true, 0x33, S0, entry);
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - size));
-    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
-    if (align) {
-        asm_insn(&tr->a,
-                 &(struct host_insn){.opcode = 0xf6, .rm = S0, .imm = align, .imm_size = 1});
-        tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
-    }
+    check_failed(tr, asm_jcc(&tr->a, CC_A));
+    check_align(tr, align);
     entry.disp = tlb + (int32_t)offsetof(struct emu_tlb_entry, host);
     asm_rm(&tr->a, true, 0x03, S0, entry);
 }
 
-void tr_address(struct tr *tr, enum emu_access access, unsigned size, unsigned align)
+/* The operand is at S0, after the check of tr->op's own or of its group's. */
+static struct host_mem checked(struct tr *tr, uint8_t base, int delta, enum emu_access access,
+                               unsigned size, unsigned align)
 {
+    struct tr_group *g = tr_group_led(tr);
+    const struct tr_group *own = &tr->group[tr->op - tr->b->op];
+
+    if (own->member && !tr->alone)
+        return mem_at(S0, own->at);
     tr_flags_save(tr);
-    tr_linear(tr);
+    if (g) {
+        access = (enum emu_access)g->access;
+        size = g->span;
+        delta += g->low;
+    }
+    if (base != HOST_NONE) {
+        asm_lea(&tr->a, S0, mem_at(base, delta));
+    } else {
+        tr->shift = delta;
+        tr_linear(tr);
+        tr->shift = 0;
+    }
     tr_check(tr, access, size, align);
     tr_flags_restore(tr);
+    return mem_at(S0, g ? -g->low : 0);
 }
 
-void tr_stack_address(struct tr *tr, enum emu_access access, int delta)
+struct host_mem tr_address(struct tr *tr, enum emu_access access, unsigned size, unsigned align)
 {
-    tr_flags_save(tr);
-    asm_lea(&tr->a, S0, mem_at(HOST_SP, delta));
-    tr_check(tr, access, 8, 0);
-    tr_flags_restore(tr);
+    return checked(tr, HOST_NONE, 0, access, size, align);
+}
+
+struct host_mem tr_stack_address(struct tr *tr, enum emu_access access, int delta)
+{
+    return checked(tr, HOST_SP, delta, access, 8, 0);
 }

@@ -144,42 +144,46 @@ static void swapgs(struct tr *tr)
 /* The guest's is the host's plus an offset. User code may be forbidden to read it. */
 static void rdtsc(struct tr *tr, bool p)
 {
-    tr_flags_save(tr);
     if (!is_kernel(tr)) {
+        tr_flags_save(tr);
         asm_insn(&tr->a, &(struct host_insn){.opcode = 0xf7,
                                              .is_mem = true,
                                              .mem = mem_gs(GS_CPU(cr4)),
                                              .imm = CR4_TSD,
                                              .imm_size = 4});
         tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
+        tr_flags_restore(tr);
     }
     if (p)
         ASM(&tr->a, 0x0f, 0x01, 0xf9);
     else
         ASM(&tr->a, 0x0f, 0x31);
-    asm_shift_imm(&tr->a, true, 4, RDX, 32);
-    asm_rr(&tr->a, true, 0x0b, RDX, RAX);
-    asm_rm(&tr->a, true, 0x03, RDX, mem_gs(GS_CPU(msr.tsc)));
+    asm_mov_imm(&tr->a, S0, 32);
+    asm_load(&tr->a, S1, mem_gs(GS_CPU(msr.tsc)));
+    shift(tr, 1, RDX, S0);
+    asm_lea(&tr->a, RDX, (struct host_mem){.base = RDX, .index = RAX});
+    asm_lea(&tr->a, RDX, (struct host_mem){.base = RDX, .index = S1});
     asm_rr(&tr->a, false, 0x8b, RAX, RDX);
-    asm_shift_imm(&tr->a, true, 5, RDX, 32);
+    shift(tr, 3, RDX, S0);
     if (p)
         asm_load32(&tr->a, RCX, mem_gs(GS_CPU(msr.tsc_aux)));
-    tr_flags_restore(tr);
 }
 
-/* Status flags are in flags_ax, since it reads them; the host's own image of them is taken there
- * before the check destroys them. */
+/* It reads all status flags, so they are in the host's until the check. */
 static void pushf(struct tr *tr)
 {
-    tr_flags_save(tr);
     ASM(&tr->a, 0x9c, 0x41, 0x5b); /* pushf; pop S1 */
-    asm_alu_imm(&tr->a, false, 4, S1, FLAG_STATUS);
-    asm_store(&tr->a, mem_gs(GS_TR(tmp_flags)), S1);
+    asm_store(&tr->a, mem_gs(GS_TR(tmp)), S1);
+    tr_flags_save(tr);
     asm_lea(&tr->a, S0, mem_at(HOST_SP, -8));
     tr_check(tr, EMU_WRITE, 8, 0);
     asm_load(&tr->a, S1, mem_gs(GS_CPU(rflags)));
     asm_alu_imm(&tr->a, true, 4, S1, ~(int32_t)(FLAG_STATUS | FLAG_VM | FLAG_RF));
-    asm_rm(&tr->a, true, 0x0b, S1, mem_gs(GS_TR(tmp_flags)));
+    asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
+    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp)));
+    asm_alu_imm(&tr->a, false, 4, RCX, FLAG_STATUS);
+    asm_rr(&tr->a, true, 0x0b, S1, RCX);
+    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
     asm_store(&tr->a, mem_at(S0, 0), S1);
     asm_lea(&tr->a, HOST_SP, mem_at(HOST_SP, -8));
     tr_flags_restore(tr);

@@ -53,10 +53,29 @@ struct tr_saved {
     struct tr_flags_by by;                                      /* BY_AGAIN */
 };
 
+/* A memory operand: r[base] + (r[index] << scale) + disp, from the page's start if base is RIP. */
+struct tr_access {
+    uint8_t base, index, scale, seg;
+    uint8_t size, access;
+    int64_t disp;
+};
+
+/* What an instruction is in a group of accesses that share a check (group.c). */
+struct tr_group {
+    bool member;    /* of an earlier one's, `at` bytes behind S0 */
+    uint8_t last;   /* of a leader: number of the last member; itself, or less: there is none */
+    uint8_t access; /* ditto: what to check for */
+    int16_t at;
+    int16_t low;   /* of a leader: from its operand to the first byte of the group */
+    uint16_t span; /* ditto: bytes */
+};
+
 /* Code out of line, emitted behind the block. */
 struct tr_cold {
     enum {
         COLD_INTERPRET, /* one call of the interpreter, then back to `resume` */
+        COLD_GROUP,     /* the group that op leads one by one, then back to `resume` */
+        COLD_SLOT,      /* look into the TLB, then back to `resume`; the next one when that fails */
         COLD_MISS,      /* ditto, but guest RCX is in tmp_rcx */
         COLD_LINK,      /* `from` leads to offset `target` of the page */
         COLD_EXIT,      /* ditto, and more is to be done on the way; another page's, too */
@@ -65,14 +84,18 @@ struct tr_cold {
     } kind;
     struct tr_saved saved; /* of the status flags there */
     bool vectors;          /* vector registers are loaded */
+    uint8_t shadow;        /* tr.shadow there */
     uint8_t mmu;           /* that the code there is for */
     uint8_t *from;         /* jumps here: where its displacement ends */
     uint8_t *resume;
     const struct emu_op *op;
     int64_t target;
+    uint32_t slot; /* of a COLD_SLOT: offset from GS, what to check for */
+    uint16_t size;
+    uint8_t access;
 };
 
-#define TR_COLDS (4 * BLOCK_MAX_INSNS)
+#define TR_COLDS (8 * BLOCK_MAX_INSNS)
 
 struct tr {
     struct soft_vcpu *s;
@@ -85,12 +108,17 @@ struct tr {
     uint16_t live[BLOCK_MAX_INSNS + 1]; /* flags needed before instruction n */
     struct tr_saved saved;
     struct tr_flags_by flags_by;
+    struct tr_group group[BLOCK_MAX_INSNS];
+    bool alone;      /* accesses are not in groups */
+    int shift;       /* added to the operand's displacement */
     bool vectors;    /* vector registers are known to be loaded */
     unsigned shadow; /* 1: tr->op is in STI's shadow; 2: the next one will be */
     bool ended;      /* nothing gets behind what was emitted last */
     unsigned colds;
-    unsigned first_cold;           /* of the instruction being translated */
-    struct tr_cold cold[TR_COLDS]; /* last: it is large, and not cleared */
+    unsigned leader;     /* the cold code of the last group */
+    unsigned first_cold; /* of the instruction being translated */
+    /* A COLD_SLOT sets the one behind it. Last: it is large, and not cleared. */
+    struct tr_cold cold[TR_COLDS + 1];
 };
 
 /* ---- registers (registers.c) ------------------------------------------------- */
@@ -143,24 +171,40 @@ void tr_vector_begin(struct tr *tr);
 /* ---- memory (memory.c) ------------------------------------------------------------ */
 
 /*
- * S0 = host address of the `size` bytes of tr->op's memory operand, checked for
- * `access`; align: mask of address bits that must be 0. Uses S1; destroys status
- * flags but those that are needed, which are in the host's again. When the check
- * fails the interpreter does the instruction: emit nothing before it.
+ * The host address, for the next instruction emitted, of the `size` bytes of
+ * tr->op's memory operand, checked for `access`; align: mask of address bits
+ * that must be 0. It is at S0, which stays as it is for others of a group. Uses
+ * S1; destroys status flags but those that are needed, which are in the host's
+ * again. When the check fails the interpreter does the instruction: emit nothing
+ * before it.
  */
-void tr_address(struct tr *tr, enum emu_access access, unsigned size, unsigned align);
+#define TR_RESULT __attribute__((warn_unused_result))
+TR_RESULT struct host_mem tr_address(struct tr *tr, enum emu_access access, unsigned size,
+                                     unsigned align);
+/* ... of 8 bytes at the guest's RSP + delta. */
+TR_RESULT struct host_mem tr_stack_address(struct tr *tr, enum emu_access access, int delta);
 
-/* The parts of it, for instructions with other operands: flags saved by the caller. */
+/* The parts of it, for instructions with other operands: flags saved by the caller, S0 is the
+ * operand's address. */
 struct host_mem tr_operand(struct tr *tr); /* for a LEA; S0 and S1 may be in it; no flags */
 void tr_linear(struct tr *tr);             /* S0 = its linear address; no flags */
 void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned align);
-/* S0 = host address of 8 bytes at the guest's RSP + delta, like tr_address. */
-void tr_stack_address(struct tr *tr, enum emu_access access, int delta);
+
+/* Find the groups of the block. */
+void tr_groups(struct tr *tr);
+/* The group that tr->op leads; NULL: none. */
+struct tr_group *tr_group_led(struct tr *tr);
 
 /* ---- leaving (translate.c) ---------------------------------------------------------- */
 
 /* The code that jumped to `from` is to be done by the interpreter as tr->op. */
 void tr_cold_interpret(struct tr *tr, uint8_t *from);
+/* ... is to be done as the group that tr->op leads. */
+void tr_cold_group(struct tr *tr, uint8_t *from);
+/* ... found another page in its slot; the next piece of cold code is for when the TLB has none. The
+ * code behind goes on with S0 the offset in the page that the slot has then. */
+void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
+                  unsigned size);
 
 /* Go on at the page's offset `target`, which may lie in another page: if the condition holds, or
  * in any case. */
@@ -190,11 +234,17 @@ static inline unsigned tr_next(const struct tr *tr)
 /* ---- instructions: true when translated. Nothing was emitted when not. --------------- */
 
 bool tr_integer(struct tr *tr);
+/* Has the host what they need? Vectors apart, that is x86-64-v3. */
+bool tr_host_suffices(void);
+/* The operand that tr_integer accesses; false: none, or not so simple. */
+bool tr_integer_access(const struct emu_op *op, struct tr_access *a);
+/* tr_integer does it with registers only, and not with S0. */
+bool tr_integer_quiet(const struct emu_op *op);
 bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
-bool tr_jumps(const struct emu_op *op);     /* it is a JMP or Jcc with a displacement */
 bool tr_is_branch(const struct emu_op *op); /* that tr_branch may translate */
 bool tr_system(struct tr *tr);
+bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
 bool tr_vector(struct tr *tr);
 
 /* Of those of tr_system: does it, however it is done, leave status flags alone? */
@@ -205,6 +255,10 @@ void tr_shadow_end(struct tr *tr);
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 
 int tr_stubs(struct soft_vcpu *s);
+
+/* Called when S0, a linear address XORed with the tag of the slot at offset S1, is not in its page:
+ * S0 = offset in the page that the slot has now, or something greater. (slots.c) */
+uint8_t *slots_stub(struct tr *tr, enum emu_access access);
 
 /* Called by the interpret stubs: do op; true: leave translated code. */
 bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op);

@@ -77,8 +77,8 @@ int translate_init(struct soft_vcpu *s)
     struct translator *t = &s->tr;
     int err;
 
-    if (!__builtin_cpu_supports("bmi2"))
-        return err_set(ENOTSUP, "the host's processor lacks BMI2");
+    if (!tr_host_suffices())
+        return err_set(ENOTSUP, "the host's processor lacks BMI2, or what came with it");
     err = code_mem_init(&t->code, TRANSLATE_CODE);
     if (err)
         return err_set(-err, "no memory for translated code");
@@ -88,6 +88,7 @@ int translate_init(struct soft_vcpu *s)
         return err_set(-err, "no memory for translated code");
     }
     t->stubs = t->code.used;
+    slots_init(s);
     jumps_empty(t);
     t->on = true;
     return 0;
@@ -138,6 +139,7 @@ void translate_reset(struct soft_vcpu *s)
     t->link = 0;
     t->stats.flushes++;
     translate_forget(s, BIT(0) | BIT(1));
+    slots_reset(s);
 }
 
 /* ---- links ------------------------------------------------------------------------------ */
@@ -233,6 +235,7 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
                           .op = tr->op,
                           .saved = tr->saved,
                           .vectors = tr->vectors,
+                          .shadow = (uint8_t)tr->shadow,
                           .mmu = (uint8_t)tr->mmu};
     return c;
 }
@@ -240,6 +243,23 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
 void tr_cold_interpret(struct tr *tr, uint8_t *from)
 {
     cold(tr, from)->kind = COLD_INTERPRET;
+}
+
+void tr_cold_group(struct tr *tr, uint8_t *from)
+{
+    cold(tr, from)->kind = COLD_GROUP;
+}
+
+void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
+                  unsigned size)
+{
+    struct tr_cold *c = cold(tr, from);
+
+    c->kind = COLD_SLOT;
+    c->slot = slot;
+    c->access = (uint8_t)access;
+    c->size = (uint16_t)size;
+    c->resume = tr->a.p;
 }
 
 /* Instructions done since the block's start, up to and with op. */
@@ -507,22 +527,67 @@ static void one(struct tr *tr)
     bool branch = tr_is_branch(tr->op);
 
     tr->first_cold = tr->colds;
-    if (tr_jumps(tr->op))
-        clear_of_start(tr);
     if (tr->shadow == 1 && branch)
         tr_shadow_end(tr);
+    if (tr_jumps(tr->op))
+        clear_of_start(tr);
     if (!emu_is_bound(tr->op) ||
         !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     tr_flags_track(tr);
-    for (unsigned n = tr->first_cold; n < tr->colds; n++)
-        tr->cold[n].resume = tr->a.p;
+    for (unsigned n = tr->first_cold; n < tr->colds; n++) {
+        if (tr->cold[n].kind == COLD_GROUP)
+            tr->leader = n;
+        else if (tr->cold[n].kind != COLD_SLOT)
+            tr->cold[n].resume = tr->a.p;
+    }
     if (tr->shadow == 1 && !tr->ended) {
         if (!branch)
             tr_shadow_end(tr);
         poll(tr, tr->op->next);
     }
     tr->shadow /= 2;
+}
+
+/* Fill the slot; what fails again goes on to the cold code behind this. */
+static void cold_slot(struct tr *tr, struct tr_cold *c)
+{
+    asm_land(&tr->a, c->from);
+    asm_mov_imm(&tr->a, S1, c->slot);
+    asm_call_to(&tr->a, stub(tr, tr->t->slot_miss[c->access]));
+    asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - c->size));
+    asm_aim(asm_jcc(&tr->a, CC_BE), c->resume);
+    c[1].from = asm_jmp(&tr->a);
+}
+
+/* The group of the leader before ends here, if one does. */
+static void group_ends(struct tr *tr)
+{
+    struct tr_cold *c = &tr->cold[tr->leader];
+
+    if (tr->colds && c->kind == COLD_GROUP && !c->resume &&
+        tr->group[c->op - tr->b->op].last == tr->op - tr->b->op)
+        c->resume = tr->a.p;
+}
+
+/* Its check failed, and nothing is done yet. */
+static void cold_group(struct tr *tr, const struct tr_cold *c)
+{
+    const struct tr_group *g = &tr->group[c->op - tr->b->op];
+
+    asm_land(&tr->a, c->from);
+    tr->saved = c->saved;
+    tr->vectors = c->vectors;
+    tr->shadow = c->shadow;
+    tr->op = c->op;
+    tr_flags_restore(tr);
+    tr->flags_by.op = NULL;
+    tr->alone = true;
+    tr->ended = false;
+    for (; tr->op <= tr->b->op + g->last && !tr->ended; tr->op++)
+        one(tr);
+    if (!tr->ended)
+        asm_jmp_to(&tr->a, c->resume);
 }
 
 /* Where a dropped block's code leads to: out, at its own start. */
@@ -537,21 +602,25 @@ static void emit(struct tr *tr)
     struct block *b = tr->b;
 
     tr_liveness(tr);
+    tr_groups(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
         one(tr);
+        group_ends(tr);
     }
     if (!tr->ended) {
         clear_of_start(tr);
         tr_exit(tr, tr->op->next);
     }
-    for (unsigned n = 0; n < tr->colds; n++) {
-        const struct tr_cold *c = &tr->cold[n];
+    for (unsigned n = 0; n < tr->colds; n++) { /* they grow */
+        struct tr_cold *c = &tr->cold[n];
 
         tr->mmu = c->mmu;
         switch (c->kind) {
         case COLD_INTERPRET:
         case COLD_MISS: cold_interpret(tr, c); break;
+        case COLD_GROUP: cold_group(tr, c); break;
+        case COLD_SLOT: cold_slot(tr, c); break;
         case COLD_LINK: link_here(tr, c->from, c->target); break;
         case COLD_LEAVE:
         case COLD_LEAVE_S1: cold_leave(tr, c); break;
@@ -659,6 +728,8 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
     bool shadow = c->intr.shadow;
 
     flags_out(t, c);
+    if (unlikely(t->slots.hot))
+        slots_missed(s);
     c->first = NULL;
     c->op = op;
     c->end = op;

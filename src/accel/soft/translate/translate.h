@@ -18,6 +18,7 @@
 
 #include "accel/soft/translate/code_mem.h"
 #include "accel/soft/translate/counts.h"
+#include "accel/soft/translate/slots.h"
 #include "emu/cpu.h"
 
 struct soft_vcpu;
@@ -58,7 +59,8 @@ struct translator {
     /* What translated code uses. */
     uint64_t rip_page; /* linear address of the page of the code that runs */
     uint64_t host_rsp; /* the stack's place in translated code */
-    uint64_t tmp_rcx, tmp_flags;
+    uint64_t tmp_rcx;
+    uint64_t tmp;       /* of one instruction */
     uint64_t kept_page; /* of an indirect call that is under way: where to */
     const uint8_t *kept_code;
     uint32_t flags_ax; /* status flags as LAHF; SETO AL leave them in AX */
@@ -84,6 +86,8 @@ struct translator {
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
 
+    const uint8_t *slot_miss[EMU_EXEC]; /* by enum emu_access; for EMU_MMU_USER */
+    struct translate_slots slots;
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]
         __attribute__((aligned(PAGE_SIZE))); /* for madvise */
 };

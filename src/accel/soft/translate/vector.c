@@ -96,9 +96,8 @@ static bool table_insn(struct tr *tr, const struct vec_thunk *t)
     if (o->reg == VEC_M || o->rm == VEC_M)
         return false;
     if (t->size) {
-        tr_address(tr, t->reg_to == VEC_TO_RM ? EMU_WRITE : EMU_READ, t->size, t->align);
+        h.mem = tr_address(tr, t->reg_to == VEC_TO_RM ? EMU_WRITE : EMU_READ, t->size, t->align);
         h.is_mem = true;
-        h.mem = mem_at(S0, 0);
     } else if (o->rm == VEC_G) {
         h.rm = o->dest == VEC_TO_RM ? tr_to(i->rm, S0) : tr_get(tr, i->rm, S0);
     } else {
@@ -142,8 +141,7 @@ static void ldmxcsr(struct tr *tr)
 
 static void stmxcsr(struct tr *tr)
 {
-    tr_address(tr, EMU_WRITE, 4, 0);
-    mxcsr(tr, 3, mem_at(S0, 0));
+    mxcsr(tr, 3, tr_address(tr, EMU_WRITE, 4, 0));
 }
 
 /* ---- general registers only ------------------------------------------------------------ */
@@ -153,13 +151,14 @@ static void movnti(struct tr *tr)
     const struct x86_insn *i = &tr->op->i;
     bool w = i->flags & X86_W;
 
-    tr_address(tr, EMU_WRITE, w ? 8 : 4, 0);
+    struct host_mem at = tr_address(tr, EMU_WRITE, w ? 8 : 4, 0);
+
     asm_insn(&tr->a, &(struct host_insn){.w = w,
                                          .map = X86_MAP_0F,
                                          .opcode = 0xc3,
                                          .reg = tr_get(tr, i->reg, S1),
                                          .is_mem = true,
-                                         .mem = mem_at(S0, 0)});
+                                         .mem = at});
 }
 
 static bool crc32(struct tr *tr)
@@ -174,9 +173,8 @@ static bool crc32(struct tr *tr)
                           .opcode = i->opcode};
 
     if (i->flags & X86_RM_MEM) {
-        tr_address(tr, EMU_READ, size, 0);
+        h.mem = tr_address(tr, EMU_READ, size, 0);
         h.is_mem = true;
-        h.mem = mem_at(S0, 0);
     } else if (size == 1 && i->rm >= 4 && i->rm < 8 && !(i->flags & X86_REX)) {
         return false;
     } else {

@@ -57,6 +57,16 @@ static uint32_t one_byte(const struct x86_insn *i)
     case 0xc6:
     case 0xc7:
     case 0xd0 ... 0xd3: return rm(i);
+    case 0xa0:
+    case 0xa1: return REG(RAX);
+    case 0xa2:
+    case 0xa3: return 0;
+    case 0xa4:
+    case 0xa5: return REG(RSI) | REG(RDI) | REG(RCX);
+    case 0xaa:
+    case 0xab: return REG(RDI) | REG(RCX);
+    case 0xac:
+    case 0xad: return REG(RAX) | REG(RSI) | REG(RCX);
     case 0xc9: return REG(RSP) | REG(RBP);
     case 0xe9:
     case 0xeb: return 0;
@@ -71,10 +81,22 @@ static uint32_t one_byte(const struct x86_insn *i)
     }
 }
 
+/* BMI. Flags apart. */
+static uint32_t vex(const struct x86_insn *i)
+{
+    if (i->map == X86_MAP_0F3A && i->opcode == 0xf0)
+        return REG(i->reg);
+    if (i->map != X86_MAP_0F38 || i->opcode < 0xf2 || i->opcode > 0xf7)
+        return ALL;
+    return i->opcode == 0xf3 ? REG(i->vvvv) : REG(i->reg) | (i->opcode == 0xf6 ? REG(i->vvvv) : 0);
+}
+
 static uint32_t two_byte(const struct x86_insn *i)
 {
     switch (i->opcode) {
-    case 0x1f: return 0;
+    case 0x0d:
+    case 0x18 ... 0x1f:
+    case 0xc3: return 0;
     case 0x40 ... 0x4f:
     case 0xaf:
     case 0xb6 ... 0xb8:
@@ -101,8 +123,10 @@ uint32_t tr_writes(const struct emu_op *op)
 {
     const struct x86_insn *i = &op->i;
 
-    if (!emu_is_bound(op) || i->flags & X86_VEX)
+    if (!emu_is_bound(op))
         return ALL;
+    if (i->flags & X86_VEX)
+        return vex(i);
     if (i->map == X86_MAP_1B)
         return one_byte(i);
     return i->map == X86_MAP_0F ? two_byte(i) : ALL;
@@ -113,14 +137,18 @@ bool tr_keeps_flags(const struct emu_op *op)
     const struct x86_insn *i = &op->i;
     unsigned n = i->opcode;
 
-    if (!emu_is_bound(op) || i->flags & X86_VEX)
+    if (!emu_is_bound(op))
         return false;
+    if (i->flags & X86_VEX)
+        return vex(i) != ALL && (i->map == X86_MAP_0F3A || n == 0xf6 || (n >= 0xf5 && i->pp));
     if (i->map == X86_MAP_0F)
-        return n == 0x1f || (n & 0xf0) == 0x40 || (n & 0xf0) == 0x80 || (n & 0xf0) == 0x90 ||
-               n == 0xb6 || n == 0xb7 || n == 0xbe || n == 0xbf || (n >= 0xc8 && n <= 0xcf);
+        return n == 0x0d || (n >= 0x18 && n <= 0x1f) || n == 0xc3 || (n & 0xf0) == 0x40 ||
+               (n & 0xf0) == 0x80 || (n & 0xf0) == 0x90 || n == 0xb6 || n == 0xb7 || n == 0xbe ||
+               n == 0xbf || (n >= 0xc8 && n <= 0xcf);
     if (i->map != X86_MAP_1B)
         return false;
     return (n >= 0x50 && n <= 0x5f) || n == 0x63 || n == 0x68 || n == 0x6a || (n & 0xf0) == 0x70 ||
            (n >= 0x86 && n <= 0x8b) || n == 0x8d || (n >= 0x90 && n <= 0x99) ||
-           (n & 0xf0) == 0xb0 || n == 0xc6 || n == 0xc7 || n == 0xc9;
+           (n >= 0xa0 && n <= 0xa5) || (n >= 0xaa && n <= 0xad) || (n & 0xf0) == 0xb0 ||
+           n == 0xc6 || n == 0xc7 || n == 0xc9;
 }

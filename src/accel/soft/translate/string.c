@@ -1,0 +1,198 @@
+/*
+ * String instructions, forwards. MOVS and STOS that repeat are the host's when
+ * all of it is within one page of each operand; what else repeats, or goes
+ * backwards, is the interpreter's.
+ */
+#include "accel/soft/translate/integer.h"
+
+static unsigned log2_size(unsigned size)
+{
+    return size == 8 ? 3 : size / 2;
+}
+
+static void forwards(struct tr *tr)
+{
+    asm_insn(&tr->a, &(struct host_insn){.opcode = 0xf6,
+                                         .is_mem = true,
+                                         .mem = mem_gs(GS_CPU(rflags) + 1),
+                                         .imm = FLAG_DF >> 8,
+                                         .imm_size = 1});
+    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
+}
+
+/* S0 = host address of `size` bytes at RSI, at RDI; flags were saved. */
+static void source(struct tr *tr, unsigned size)
+{
+    unsigned seg = tr->op->i.seg;
+
+    asm_mov(&tr->a, S0, RSI);
+    if (seg == SEG_FS || seg == SEG_GS) {
+        asm_load(&tr->a, S1, mem_gs(GS_CPU(seg_base) + 8 * (int32_t)seg));
+        asm_lea(&tr->a, S0, (struct host_mem){.base = S0, .index = S1});
+    }
+    tr_check(tr, EMU_READ, size, 0);
+}
+
+static void destination(struct tr *tr, enum emu_access access, unsigned size)
+{
+    asm_mov(&tr->a, S0, RDI);
+    tr_check(tr, access, size, 0);
+}
+
+/* MOV, or what `opcode` is, of `size` bytes between `reg` and memory at S0. */
+static void access(struct tr *tr, uint8_t opcode, unsigned size, uint8_t reg)
+{
+    asm_insn(&tr->a, &(struct host_insn){.opsize = size == 2,
+                                         .w = size == 8,
+                                         .opcode = size == 1 ? opcode & 0xfe : opcode,
+                                         .reg = reg,
+                                         .is_mem = true,
+                                         .mem = mem_at(S0, 0)});
+}
+
+static void advance(struct tr *tr, uint8_t reg, unsigned size)
+{
+    asm_lea(&tr->a, reg, mem_at(reg, (int32_t)size));
+}
+
+/* ---- one element ----------------------------------------------------------------- */
+
+static void movs(struct tr *tr, unsigned size)
+{
+    source(tr, size);
+    access(tr, 0x8b, size, S0);
+    asm_store(&tr->a, mem_gs(GS_TR(tmp)), S0);
+    destination(tr, EMU_WRITE, size);
+    tr_flags_restore(tr);
+    asm_load(&tr->a, S1, mem_gs(GS_TR(tmp)));
+    access(tr, 0x89, size, S1);
+    advance(tr, RSI, size);
+    advance(tr, RDI, size);
+}
+
+static void stos(struct tr *tr, unsigned size)
+{
+    destination(tr, EMU_WRITE, size);
+    tr_flags_restore(tr);
+    access(tr, 0x89, size, RAX);
+    advance(tr, RDI, size);
+}
+
+static void lods(struct tr *tr, unsigned size)
+{
+    source(tr, size);
+    tr_flags_restore(tr);
+    access(tr, 0x8b, size, RAX);
+    advance(tr, RSI, size);
+}
+
+/* These write the flags. */
+static void cmps(struct tr *tr, unsigned size)
+{
+    source(tr, size);
+    access(tr, 0x8b, size, S0);
+    asm_store(&tr->a, mem_gs(GS_TR(tmp)), S0);
+    destination(tr, EMU_READ, size);
+    asm_load(&tr->a, S1, mem_gs(GS_TR(tmp)));
+    advance(tr, RSI, size);
+    advance(tr, RDI, size);
+    access(tr, 0x3b, size, S1);
+}
+
+static void scas(struct tr *tr, unsigned size)
+{
+    destination(tr, EMU_READ, size);
+    advance(tr, RDI, size);
+    access(tr, 0x3b, size, RAX);
+}
+
+/* ---- repeated --------------------------------------------------------------------- */
+
+/* Do RCX elements from host address S0 on end within the page? */
+static void room(struct tr *tr, unsigned size)
+{
+    asm_rr(&tr->a, false, 0x8b, S1, S0);
+    asm_alu_imm(&tr->a, false, 4, S1, (int32_t)PAGE_MASK);
+    asm_lea(&tr->a, S1,
+            (struct host_mem){.base = S1, .index = RCX, .scale = (uint8_t)log2_size(size)});
+    asm_alu_imm(&tr->a, false, 7, S1, (int32_t)PAGE_SIZE);
+    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
+}
+
+/* A jump over all of it when RCX is 0. */
+static uint8_t *unless_none(struct tr *tr)
+{
+    uint8_t *zero = asm_jrcxz(&tr->a), *some, *none;
+
+    ASM(&tr->a, 0xeb, 0); /* jmp */
+    some = tr->a.p;
+    asm_land_short(&tr->a, zero);
+    none = asm_jmp(&tr->a);
+    asm_land_short(&tr->a, some);
+    return none;
+}
+
+/* `to` = where RSI or RDI is behind the last element. */
+static void behind(struct tr *tr, uint8_t to, uint8_t from, unsigned size)
+{
+    asm_lea(&tr->a, to,
+            (struct host_mem){.base = from, .index = RCX, .scale = (uint8_t)log2_size(size)});
+}
+
+static void repeated(struct tr *tr, bool moves, unsigned size)
+{
+    uint8_t *none = unless_none(tr);
+
+    tr_flags_save(tr);
+    asm_alu_imm(&tr->a, true, 7, RCX, (int32_t)(PAGE_SIZE / size));
+    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
+    forwards(tr);
+    if (moves) {
+        source(tr, 1);
+        room(tr, size);
+        asm_store(&tr->a, mem_gs(GS_TR(tmp)), S0);
+    }
+    destination(tr, EMU_WRITE, 1);
+    room(tr, size);
+    tr_flags_restore(tr); /* from here on flags stay as they are */
+    behind(tr, S1, RDI, size);
+    asm_mov(&tr->a, RDI, S0);
+    if (moves) {
+        behind(tr, S0, RSI, size);
+        asm_load(&tr->a, RSI, mem_gs(GS_TR(tmp)));
+    }
+    ASM(&tr->a, 0xf3);
+    if (size == 2 || size == 8)
+        ASM(&tr->a, size == 2 ? 0x66 : 0x48);
+    ASM(&tr->a, (uint8_t)((moves ? 0xa4 : 0xaa) | (size > 1)));
+    asm_mov(&tr->a, RDI, S1);
+    if (moves)
+        asm_mov(&tr->a, RSI, S0);
+    asm_land(&tr->a, none);
+}
+
+bool tr_string(struct tr *tr)
+{
+    const struct x86_insn *i = &tr->op->i;
+    unsigned size = i->opcode & 1 ? i->osize : 1;
+    bool repeats = i->flags & (X86_REP | X86_REPNE);
+    bool moves = (i->opcode & 0xfe) == 0xa4, stores = (i->opcode & 0xfe) == 0xaa;
+
+    if (i->map != X86_MAP_1B || i->opcode < 0xa4 || i->opcode > 0xaf || i->asize != 8 ||
+        i->opcode == 0xa8 || i->opcode == 0xa9 || (repeats && !moves && !stores))
+        return false;
+    if (repeats) {
+        repeated(tr, moves, size);
+        return true;
+    }
+    tr_flags_save(tr);
+    forwards(tr);
+    switch (i->opcode & 0xfe) {
+    case 0xa4: movs(tr, size); break;
+    case 0xa6: cmps(tr, size); break;
+    case 0xaa: stos(tr, size); break;
+    case 0xac: lods(tr, size); break;
+    default: scas(tr, size); break;
+    }
+    return true;
+}
