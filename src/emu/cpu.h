@@ -144,6 +144,9 @@ struct emu_ops {
     uint64_t (*tsc)(void *user);
     /* Linear addresses mean something else: drop what hangs on them. NULL: nothing does. */
     void (*tlb_flushed)(void *user, enum emu_flush what, uint64_t linear);
+    /* Pages lost their right to be written to, before anything is accessed. NULL: nothing hangs on
+     * it. */
+    void (*writes_dropped)(void *user);
 };
 
 /* emu_cpu.vectors: instructions on vector registers that raise neither #UD nor #NM. */

@@ -187,6 +187,8 @@ void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *const pages[], unsign
                 writable[bit / 64] |= BIT(bit % 64);
         }
     }
+    if (c->ops->writes_dropped)
+        c->ops->writes_dropped(c->user);
     for (unsigned n = 0; n < ARRAY_SIZE(writable); n++)
         __atomic_store_n(&c->writable[n], writable[n], __ATOMIC_RELEASE);
 }

@@ -52,6 +52,15 @@ static void tlb_flushed(void *user, enum emu_flush what, uint64_t linear)
 
     if (halves)
         translate_forget(s, halves);
+    if (what == EMU_FLUSH_PAGE)
+        slots_flush_page(s, linear);
+    else
+        slots_flush(s);
+}
+
+static void writes_dropped(void *user)
+{
+    slots_flush(user);
 }
 
 static struct soft_vcpu *owner(struct block_cache *b)
@@ -88,6 +97,7 @@ static const struct emu_ops run_ops = {
     .code_written = code_written,
     .tsc = tsc,
     .tlb_flushed = tlb_flushed,
+    .writes_dropped = writes_dropped,
 };
 
 /* ---- life -------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 
 #include "base/bits.h"
 
+#include <sys/resource.h>
+
 #define BAD UINT64_C(0x800000000000)
 #define OLD UINT64_C(0x5555aaaa5555aaaa) /* where a CALL would have stored */
 
@@ -134,12 +136,41 @@ static void out_of_the_last_page(void **state)
     out_of(g_direct_if, at_direct_if);
 }
 
+/* ---- a host that gives no memory for code -----------------------------------------------------
+ */
+
+/* Without a file descriptor to be had there is no memfd. */
+static void interpreted_all_the_same(void **state)
+{
+    const struct kind *k = &kinds[0];
+    struct rlimit old, none;
+    struct smp s;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    none = (struct rlimit){0, old.rlim_max};
+    for (unsigned given = 0; given < 2; given++) {
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, given ? &old : &none), 0);
+        hot_create(&s, 1);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+        smp_code(&s, HOT_CODE, k->code, k->end);
+        start(&s, BAD, UINT32_MAX);
+        hot_end(&s);
+        assert_int_equal(hot_gpr(&s, R15), 0);
+        if (given)
+            assert_true(smp_stat(&s, 0, "blocks translated"));
+        else
+            assert_true(smp_stat(&s, 0, "instructions") > HOT); /* counted by the interpreter */
+        smp_destroy(&s);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
     const struct CMUnitTest tests[] = {
         TEST(targets_not_canonical),
         TEST(out_of_the_last_page),
+        TEST(interpreted_all_the_same),
     };
 
     return cmocka_run_group_tests_name("soft, hot branches", tests, NULL, NULL);

@@ -276,7 +276,10 @@ static void wait_for_calls(struct smp *s, uint64_t more)
         __builtin_ia32_pause();
 }
 
-/* A device or loader writes while the vCPU runs: at most the call under way is an old one. */
+/*
+ * A device or loader writes while the vCPU runs: soon it calls the new code. Calls whose counts
+ * are still in the processor's store buffer when the count is read may be old ones.
+ */
 static void by_a_device(void **state)
 {
     struct smp s;
@@ -384,6 +387,42 @@ static void code_without_end(void **state)
     munmap(ram, SPACE);
 }
 
+/* ---- code that other code relies on ---------------------------------------------------- */
+
+/* What is behind the jump sets the flags anew, so those of CMP need not outlive the store. */
+GUEST(no_flags_needed, 64,
+      "1: cmpl %r15d, %r15d\nmovl %eax, (%rbx)\njmp 2f\n"
+      ".balign 64\n"
+      ".global needs_flags\nneeds_flags: 2: testl %eax, %eax\n"
+      "setz %cl\nmovzbl %cl, %ecx\naddq %rcx, %r8\n"
+      "decl %r15d\njnz 1b\nint3")
+extern const uint8_t needs_flags[];
+
+/* Then it is changed to read them. */
+static void flags_needed_after_all(void **state)
+{
+    static const uint8_t nop[] = {0x66, 0x90};
+    struct smp s;
+
+    hot_create(&s, 1);
+    for (unsigned round = 0; round < 2; round++) {
+        if (round)
+            must(guest_mem_write(&s.m->mem, GPA(HOT_LABEL(HOT_CODE, no_flags_needed, needs_flags)),
+                                 nop, 2),
+                 "nop");
+        else
+            SMP_CODE(&s, HOT_CODE, no_flags_needed);
+        hot_at(&s, HOT_KERNEL, HOT_CODE);
+        hot_set_gpr(&s, RAX, 1);
+        hot_set_gpr(&s, RBX, SMP_DATA);
+        hot_set_gpr(&s, R8, 0);
+        hot_set_gpr(&s, R15, HOT);
+        hot_end(&s);
+        assert_int_equal(hot_gpr(&s, R8), round ? HOT : 0);
+    }
+    smp_destroy(&s);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
@@ -391,7 +430,7 @@ int main(void)
         TEST(ahead_in_the_block), TEST(ahead_in_the_next_block), TEST(ahead_in_another_page),
         TEST(behind_a_return),    TEST(half_an_immediate),       TEST(own_immediate),
         TEST(own_beginning),      TEST(every_kind_of_store),     TEST(through_an_alias),
-        TEST(by_a_device),        TEST(code_without_end),
+        TEST(by_a_device),        TEST(code_without_end),        TEST(flags_needed_after_all),
     };
 
     return cmocka_run_group_tests_name("soft, code that changes itself", tests, NULL, NULL);

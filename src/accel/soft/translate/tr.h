@@ -75,6 +75,7 @@ struct tr_cold {
     enum {
         COLD_INTERPRET, /* one call of the interpreter, then back to `resume` */
         COLD_GROUP,     /* the group that op leads one by one, then back to `resume` */
+        COLD_SLOT,      /* look into the TLB, then back to `resume`; the next one when that fails */
         COLD_MISS,      /* ditto, but guest RCX is in tmp_rcx */
         COLD_LINK,      /* `from` leads to offset `target` of the page */
         COLD_EXIT,      /* ditto, and more is to be done on the way; another page's, too */
@@ -90,6 +91,9 @@ struct tr_cold {
     uint8_t *resume;
     const struct emu_op *op;
     int64_t target;
+    uint32_t slot; /* of a COLD_SLOT: offset from GS, what to check for */
+    uint16_t size;
+    uint8_t access;
 };
 
 #define TR_COLDS (8 * BLOCK_MAX_INSNS)
@@ -111,10 +115,11 @@ struct tr {
     bool vectors;    /* vector registers are known to be loaded */
     unsigned shadow; /* 1: tr->op is in STI's shadow; 2: the next one will be */
     bool ended;      /* nothing gets behind what was emitted last */
-    struct tr_cold cold[TR_COLDS];
     unsigned colds;
     unsigned leader;     /* the cold code of the last group */
     unsigned first_cold; /* of the instruction being translated */
+    /* A COLD_SLOT sets the one behind it. Last: it is large, and not cleared. */
+    struct tr_cold cold[TR_COLDS + 1];
 };
 
 /* ---- registers (registers.c) ------------------------------------------------- */
@@ -198,6 +203,10 @@ struct tr_group *tr_group_led(struct tr *tr);
 void tr_cold_interpret(struct tr *tr, uint8_t *from);
 /* ... is to be done as the group that tr->op leads. */
 void tr_cold_group(struct tr *tr, uint8_t *from);
+/* ... found another page in its slot; the next piece of cold code is for when the TLB has none. The
+ * code behind goes on with S0 the offset in the page that the slot has then. */
+void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
+                  unsigned size);
 
 /* Go on at the page's offset `target`, which may lie in another page: if the condition holds, or
  * in any case. */
@@ -248,6 +257,10 @@ void tr_shadow_end(struct tr *tr);
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 
 int tr_stubs(struct soft_vcpu *s);
+
+/* Called when S0, a linear address XORed with the tag of the slot at offset S1, is not in its page:
+ * S0 = offset in the page that the slot has now, or something greater. (slots.c) */
+uint8_t *slots_stub(struct tr *tr, enum emu_access access);
 
 /* Called by the interpret stubs: do op; true: leave translated code. */
 bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op);

@@ -105,6 +105,7 @@ int translate_init(struct soft_vcpu *s)
         return err_set(-err, "no memory for translated code");
     }
     t->stubs = t->code.used;
+    slots_init(s);
     jumps_empty(t);
     t->on = true;
     return 0;
@@ -155,6 +156,7 @@ void translate_reset(struct soft_vcpu *s)
     t->link = 0;
     t->stats.flushes++;
     translate_forget(s, BIT(0) | BIT(1));
+    slots_reset(s);
 }
 
 /* ---- links ------------------------------------------------------------------------------ */
@@ -279,6 +281,18 @@ void tr_cold_interpret(struct tr *tr, uint8_t *from)
 void tr_cold_group(struct tr *tr, uint8_t *from)
 {
     cold(tr, from)->kind = COLD_GROUP;
+}
+
+void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
+                  unsigned size)
+{
+    struct tr_cold *c = cold(tr, from);
+
+    c->kind = COLD_SLOT;
+    c->slot = slot;
+    c->access = (uint8_t)access;
+    c->size = (uint16_t)size;
+    c->resume = tr->a.p;
 }
 
 /* Instructions done since the block's start, up to and with op. */
@@ -561,7 +575,7 @@ static void one(struct tr *tr)
     for (unsigned n = tr->first_cold; n < tr->colds; n++) {
         if (tr->cold[n].kind == COLD_GROUP)
             tr->leader = n;
-        else
+        else if (tr->cold[n].kind != COLD_SLOT)
             tr->cold[n].resume = tr->a.p;
     }
     if (tr->shadow == 1 && !tr->ended) {
@@ -570,6 +584,17 @@ static void one(struct tr *tr)
         poll(tr, tr->op->next, false);
     }
     tr->shadow /= 2;
+}
+
+/* Fill the slot; what fails again goes on to the cold code behind this. */
+static void cold_slot(struct tr *tr, struct tr_cold *c)
+{
+    asm_land(&tr->a, c->from);
+    asm_mov_imm(&tr->a, S1, c->slot);
+    asm_call_to(&tr->a, stub(tr, tr->t->slot_miss[c->access]));
+    asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - c->size));
+    asm_aim(asm_jcc(&tr->a, CC_BE), c->resume);
+    c[1].from = asm_jmp(&tr->a);
 }
 
 /* The group of the leader before ends here, if one does. */
@@ -625,13 +650,14 @@ static void emit(struct tr *tr)
         tr_exit(tr, tr->op->next);
     }
     for (unsigned n = 0; n < tr->colds; n++) { /* they grow */
-        const struct tr_cold *c = &tr->cold[n];
+        struct tr_cold *c = &tr->cold[n];
 
         tr->mmu = c->mmu;
         switch (c->kind) {
         case COLD_INTERPRET:
         case COLD_MISS: cold_interpret(tr, c); break;
         case COLD_GROUP: cold_group(tr, c); break;
+        case COLD_SLOT: cold_slot(tr, c); break;
         case COLD_LINK: link_here(tr, c->from, c->target); break;
         case COLD_LEAVE:
         case COLD_LEAVE_S1: cold_leave(tr, c); break;
@@ -659,7 +685,12 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
 
     if (!range_in(begin, BLOCK_CODE, t->code.size))
         return false;
-    tr = (struct tr){.s = s, .t = t, .b = b, .mmu = s->cpu.mmu, .page = page_of(s, b)};
+    memset(&tr, 0, offsetof(struct tr, cold));
+    tr.s = s;
+    tr.t = t;
+    tr.b = b;
+    tr.mmu = s->cpu.mmu;
+    tr.page = page_of(s, b);
     tr.a = (struct host_asm){.start = t->code.rw + begin,
                              .p = t->code.rw + begin,
                              .end = t->code.rw + begin + BLOCK_CODE};
@@ -737,6 +768,8 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
     bool shadow = c->intr.shadow;
 
     flags_out(t, c);
+    if (unlikely(t->slots.hot))
+        slots_missed(s);
     c->first = NULL;
     c->op = op;
     c->end = op;

@@ -18,13 +18,14 @@
 
 #include "accel/soft/translate/code_mem.h"
 #include "accel/soft/translate/counts.h"
+#include "accel/soft/translate/slots.h"
 #include "emu/cpu.h"
 
 struct soft_vcpu;
 struct block;
 
 /* Executions of a block by the interpreter before it is translated. */
-#define TRANSLATE_HEAT 16
+#define TRANSLATE_HEAT 32
 
 #define TRANSLATE_CODE (32u << 20) /* bytes of translated code; full: start anew */
 #define TRANSLATE_MMUS 3           /* EMU_MMU_USER_AC is not translated */
@@ -88,6 +89,8 @@ struct translator {
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
 
+    const uint8_t *slot_miss[EMU_EXEC]; /* by enum emu_access; for EMU_MMU_USER */
+    struct translate_slots slots;
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]
         __attribute__((aligned(PAGE_SIZE))); /* for madvise */
 };
