@@ -671,7 +671,8 @@ static bool is_fetched(const struct emu_cpu *c, const struct emu_fetched *f, uns
 /* More code bytes, from the next page; how many there are now. */
 static unsigned code_more(struct emu_cpu *c, uint64_t linear, unsigned have)
 {
-    return have + code_bytes(c, (linear + have) & c->lin_mask, c->bytes + have, X86_INSN_MAX - have);
+    return have +
+           code_bytes(c, (linear + have) & c->lin_mask, c->bytes + have, X86_INSN_MAX - have);
 }
 
 void emu_fetch(struct emu_cpu *c, struct emu_op *op)

@@ -109,8 +109,7 @@ static void jump_fill(struct block_cache *b, const struct emu_cpu *c, uint64_t l
     *word |= bit;
     if (emu_half(linear) && !emu_tlb_is_kept(c, linear))
         b->local = true;
-    *block_jump(b, linear) =
-        (struct block_jump){linear, b->generation[emu_half(linear)], block};
+    *block_jump(b, linear) = (struct block_jump){linear, b->generation[emu_half(linear)], block};
 }
 
 static struct block **hash_slot(struct block_cache *b, uint64_t gpa, uint32_t key)

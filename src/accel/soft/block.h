@@ -42,12 +42,12 @@ struct block_jump {
     struct block *block;
 };
 
-#define BLOCK_JUMP_BITS 13
-#define BLOCK_HASH_BITS 16
-#define BLOCK_PAGE_BITS 12
-#define BLOCK_MAX_INSNS 64
-#define BLOCK_LINEAR_PAGES 4096 /* bits of a filter */
-#define BLOCK_ARENA     (48u << 20) /* bytes of decoded code; full: start anew */
+#define BLOCK_JUMP_BITS    13
+#define BLOCK_HASH_BITS    16
+#define BLOCK_PAGE_BITS    12
+#define BLOCK_MAX_INSNS    64
+#define BLOCK_LINEAR_PAGES 4096        /* bits of a filter */
+#define BLOCK_ARENA        (48u << 20) /* bytes of decoded code; full: start anew */
 
 struct block_page {
     uint64_t page; /* guest-physical page number */
@@ -65,7 +65,7 @@ struct block_cache {
     uint64_t generation[EMU_HALVES];
     /* By page number: pages with an entry of this generation, and some. */
     uint64_t linear_pages[EMU_HALVES][BLOCK_LINEAR_PAGES / 64];
-    bool local; /* the upper half has entries that a local flush drops */
+    bool local;                /* the upper half has entries that a local flush drops */
     struct block **hash;       /* by (gpa, key) */
     struct block_page **pages; /* by page number */
     uint8_t *arena;
@@ -83,7 +83,7 @@ void block_cache_free(struct block_cache *b);
 /* Translations look at CR4.SMAP, too. */
 static inline uint32_t block_key(const struct emu_cpu *c)
 {
-    return emu_bind_key(c) | (uint32_t)!!(c->cr4 & CR4_SMAP) << 8;
+    return emu_bind_key(c) | (uint32_t) !!(c->cr4 & CR4_SMAP) << 8;
 }
 
 /* The jump cache's entry for a linear address. */
@@ -108,7 +108,8 @@ static inline struct block *block_find(struct block_cache *b, struct emu_cpu *c)
     const struct block_jump *j = block_jump(b, linear);
     uint32_t key = block_key(c);
 
-    if (likely(j->linear == linear && j->generation == b->generation[emu_half(linear)] && j->block->key == key))
+    if (likely(j->linear == linear && j->generation == b->generation[emu_half(linear)] &&
+               j->block->key == key))
         return j->block;
     return block_find_slow(b, c, linear, key);
 }
