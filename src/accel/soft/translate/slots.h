@@ -19,7 +19,7 @@ struct block;
 
 /* Slots missed this often, with less than so many cycles in between, are given up. */
 #define SLOT_MISSES 64
-#define SLOT_CYCLES 500
+#define SLOT_CYCLES 2000
 
 struct translate_slot {
     uint64_t tag;

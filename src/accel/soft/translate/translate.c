@@ -607,12 +607,33 @@ static void group_ends(struct tr *tr)
         c->resume = tr->a.p;
 }
 
+/* A slot that misses often is told the interpreter, which the code of a group may never call: here
+ * it does the leader. Where to jump then, NULL: nowhere. */
+static uint8_t *tell_missed(struct tr *tr, const struct tr_cold *c)
+{
+    uint8_t *seldom, *done;
+
+    if (c == tr->cold || c[-1].kind != COLD_SLOT)
+        return NULL;
+    asm_cmp_imm8(&tr->a, mem_gs(GS_TR(slots.hot)), 0);
+    seldom = asm_jcc(&tr->a, CC_E);
+    tr->saved = c->saved;
+    tr_flags_restore(tr);
+    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
+    asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
+    done = asm_jmp(&tr->a);
+    asm_land(&tr->a, seldom);
+    return done;
+}
+
 /* Its check failed, and nothing is done yet. */
 static void cold_group(struct tr *tr, const struct tr_cold *c)
 {
     const struct tr_group *g = &tr->group[c->op - tr->b->op];
+    uint8_t *led;
 
     asm_land(&tr->a, c->from);
+    led = tell_missed(tr, c);
     tr->saved = c->saved;
     tr->vectors = c->vectors;
     tr->shadow = c->shadow;
@@ -621,8 +642,11 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
     tr->flags_by.op = NULL;
     tr->alone = true;
     tr->ended = false;
-    for (; tr->op <= tr->b->op + g->last && !tr->ended; tr->op++)
+    for (; tr->op <= tr->b->op + g->last && !tr->ended; tr->op++) {
         one(tr);
+        if (tr->op == c->op && led)
+            asm_land(&tr->a, led);
+    }
     if (!tr->ended)
         asm_jmp_to(&tr->a, c->resume);
 }
