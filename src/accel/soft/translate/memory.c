@@ -54,7 +54,10 @@ void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned ali
     if (align) {
         asm_insn(&tr->a,
                  &(struct host_insn){.opcode = 0xf6, .rm = S0, .imm = align, .imm_size = 1});
-        tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
+        if (tr_group_led(tr))
+            tr_cold_also(tr, asm_jcc(&tr->a, CC_NE));
+        else
+            tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
     }
     entry.disp = tlb + (int32_t)offsetof(struct emu_tlb_entry, host);
     asm_rm(&tr->a, true, 0x03, S0, entry);
@@ -73,6 +76,7 @@ static struct host_mem checked(struct tr *tr, uint8_t base, int delta, enum emu_
     if (g) {
         access = (enum emu_access)g->access;
         size = g->span;
+        align = g->align;
         delta += g->low;
     }
     if (base != HOST_NONE) {

@@ -57,6 +57,7 @@ struct tr_saved {
 struct tr_access {
     uint8_t base, index, scale, seg;
     uint8_t size, access;
+    uint8_t align; /* mask of address bits that must be 0 */
     int64_t disp;
 };
 
@@ -65,6 +66,7 @@ struct tr_group {
     bool member;    /* of an earlier one's, `at` bytes behind S0 */
     uint8_t last;   /* of a leader: number of the last member; itself, or less: there is none */
     uint8_t access; /* ditto: what to check for */
+    uint8_t align;  /* ditto: of the first byte of the group, a mask */
     int16_t at;
     int16_t low;   /* of a leader: from its operand to the first byte of the group */
     uint16_t span; /* ditto: bytes */
@@ -81,6 +83,7 @@ struct tr_cold {
     struct tr_saved saved; /* of the status flags there */
     bool vectors;          /* vector registers are loaded */
     uint8_t *from;         /* jumps here: where its displacement ends */
+    uint8_t *also;         /* COLD_GROUP: so does this, or NULL */
     uint8_t *resume;
     const struct emu_op *op;
     int64_t target;
@@ -188,6 +191,8 @@ struct tr_group *tr_group_led(struct tr *tr);
 void tr_cold_interpret(struct tr *tr, uint8_t *from);
 /* ... is to be done as the group that tr->op leads. */
 void tr_cold_group(struct tr *tr, uint8_t *from);
+/* ... as the last one said. */
+void tr_cold_also(struct tr *tr, uint8_t *from);
 /* ... goes to the page's offset `target`, which may lie in another page. */
 void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target);
 
@@ -225,6 +230,9 @@ bool tr_stack(struct tr *tr);
 bool tr_branch(struct tr *tr);
 bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
 bool tr_vector(struct tr *tr);
+/* Like tr_integer_access and tr_integer_quiet. */
+bool tr_vector_access(const struct tr *tr, const struct emu_op *op, struct tr_access *a);
+bool tr_vector_quiet(const struct tr *tr, const struct emu_op *op);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 

@@ -232,6 +232,11 @@ void tr_cold_group(struct tr *tr, uint8_t *from)
     cold(tr, from)->kind = COLD_GROUP;
 }
 
+void tr_cold_also(struct tr *tr, uint8_t *from)
+{
+    tr->cold[tr->colds - 1].also = from;
+}
+
 void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
 {
     struct tr_cold *c = cold(tr, from);
@@ -471,6 +476,8 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
     const struct tr_group *g = &tr->group[c->op - tr->b->op];
 
     asm_land(&tr->a, c->from);
+    if (c->also)
+        asm_land(&tr->a, c->also);
     tr->saved = c->saved;
     tr->vectors = c->vectors;
     tr->op = c->op;
