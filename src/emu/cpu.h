@@ -117,6 +117,10 @@ struct emu_ops {
     uint64_t (*tsc)(void *user);
     /* The linear address space changed: drop what hangs on linear addresses. NULL: nothing does. */
     void (*tlb_flushed)(void *user);
+    /* Of that the page at linear only; and pages lost their right to be written to. Both come
+     * before anything is accessed. NULL: nothing hangs on it. */
+    void (*page_flushed)(void *user, uint64_t linear);
+    void (*writes_dropped)(void *user);
 };
 
 /* emu_cpu.vectors: instructions on vector registers that raise neither #UD nor #NM. */

@@ -68,8 +68,8 @@ void emu_tlb_flush_page(struct emu_cpu *c, uint64_t linear)
     }
     for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++)
         entry_clear(&c->tlb[mmu][index], index);
-    if (c->ops->tlb_flushed)
-        c->ops->tlb_flushed(c->user);
+    if (c->ops->page_flushed)
+        c->ops->page_flushed(c->user, linear);
 }
 
 void emu_tlb_init(struct emu_cpu *c)
@@ -134,6 +134,8 @@ void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *const pages[], unsign
                 writable[bit / 64] |= BIT(bit % 64);
         }
     }
+    if (c->ops->writes_dropped)
+        c->ops->writes_dropped(c->user);
     for (unsigned n = 0; n < ARRAY_SIZE(writable); n++)
         __atomic_store_n(&c->writable[n], writable[n], __ATOMIC_RELEASE);
 }

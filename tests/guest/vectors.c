@@ -47,7 +47,8 @@ static const int32_t places[] = {0x40, 0x48, 0x83, 0x7ff, 0x17fb};
 
 struct form {
     bool vex, l, w;
-    int place; /* -1: a register */
+    int place;  /* -1: a register */
+    bool after; /* behind a load from the four bytes before */
 };
 
 /* A register that is free to be written: not RSP, RBP, RSI and RDI if general. */
@@ -56,6 +57,15 @@ static unsigned pick_register(unsigned kind)
     static const uint8_t general[] = {0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15};
 
     return kind == VEC_G ? general[pick(sizeof(general))] : pick(kind == VEC_M ? 8 : 16);
+}
+
+/* MOV ECX from RSI + disp */
+static unsigned put_load(uint8_t *out, int32_t disp)
+{
+    out[0] = 0x8b;
+    out[1] = 0x8e;
+    memcpy(out + 2, &disp, 4);
+    return 6;
 }
 
 static unsigned put_insn(uint8_t *out, const struct vec_row *row, const struct form *f)
@@ -96,13 +106,14 @@ static bool offered(const struct vec_row *row, const struct x86_insn *i)
 
 static void make(const struct vec_row *row, const struct form *f)
 {
-    uint8_t code[X86_INSN_MAX + 1];
-    unsigned len = put_insn(code, row, f);
+    uint8_t code[8 + X86_INSN_MAX + 1];
+    unsigned first = f->after ? put_load(code, places[f->place] - 4) : 0;
+    unsigned len = first + put_insn(code + first, row, f);
     struct x86_insn i;
     struct made *m;
 
     /* The decoder says whether there is an immediate, and the table whether this form is. */
-    if (x86_decode(code, sizeof(code), X86_MODE64, &i) < 0 || !offered(row, &i))
+    if (x86_decode(code + first, sizeof(code) - first, X86_MODE64, &i) < 0 || !offered(row, &i))
         return;
     len += i.imm_size;
     if (made_count == made_room || text + len + 1 > row_room_end) {
@@ -112,7 +123,9 @@ static void make(const struct vec_row *row, const struct form *f)
     m = &made[made_count++];
     snprintf(m->name, sizeof(m->name), "%smap %u pp %u opcode %02x/%u%s%s %s", f->vex ? "vex " : "",
              row->map, row->pp, row->opcode, row->ext, f->l ? " L" : "", f->w ? " W" : "",
-             f->place < 0 ? "reg" : "mem");
+             f->place < 0 ? "reg"
+             : f->after   ? "load mem"
+                          : "mem");
     if (f->place >= 0)
         snprintf(m->name + strlen(m->name), 12, " %x", (unsigned)places[f->place]);
     m->vec = row;
@@ -125,7 +138,7 @@ static void make(const struct vec_row *row, const struct form *f)
 
 static void make_all(void)
 {
-    made_room = vec_row_count * 64;
+    made_room = vec_row_count * 128;
     made = calloc(made_room, sizeof(*made));
     if (!made)
         exit(1);
@@ -136,8 +149,13 @@ static void make_all(void)
             f = (struct form){.vex = bits & 1, .w = bits & 2, .l = bits & 4};
             if (f.l && !f.vex)
                 continue;
-            for (f.place = -1; f.place < (int)(sizeof(places) / sizeof(places[0])); f.place++)
+            for (f.place = -1; f.place < (int)(sizeof(places) / sizeof(places[0])); f.place++) {
+                f.after = false;
                 make(&vec_rows[n], &f);
+                f.after = true;
+                if (f.place >= 0)
+                    make(&vec_rows[n], &f);
+            }
         }
     }
 }

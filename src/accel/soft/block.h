@@ -24,6 +24,7 @@ struct block {
     /* Offsets in the page: what it depends on, its bytes and those behind its ways out that a
      * translation looked at. */
     uint16_t look_begin, look_end;
+    uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */
     uint16_t heat;                   /* how often it was interpreted */
     uint32_t code[EMU_MMU_USER + 1]; /* translations: offsets in code memory, 0: none */
     uint32_t gone[EMU_MMU_USER + 1]; /* ditto, where one leads to when the block is dropped */

@@ -22,7 +22,7 @@ struct soft_machine {
     uint64_t start_ns;  /* CLOCK_MONOTONIC at creation: kvmclock's zero */
     uint64_t start_tsc; /* the host's then: zero of all vCPUs' TSCs */
     struct code_map code;
-    bool count; /* machine_config.count */
+    bool count;                         /* machine_config.count */
     struct soft_vcpu *vcpu[SOFT_VCPUS]; /* by ID; NULL: none; all are created before one runs */
 };
 

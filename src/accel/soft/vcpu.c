@@ -48,7 +48,18 @@ static void code_written(void *user, gpa_t gpa, uint64_t len)
 static void tlb_flushed(void *user)
 {
     block_forget_linear(&((struct soft_vcpu *)user)->blocks);
-    translate_forget_linear(user);
+    translate_tlb_flushed(user);
+}
+
+static void page_flushed(void *user, uint64_t linear)
+{
+    block_forget_linear(&((struct soft_vcpu *)user)->blocks);
+    translate_page_flushed(user, linear);
+}
+
+static void writes_dropped(void *user)
+{
+    translate_writes_dropped(user);
 }
 
 static struct soft_vcpu *owner(struct block_cache *b)
@@ -83,6 +94,8 @@ static const struct emu_ops run_ops = {
     .code_written = code_written,
     .tsc = tsc,
     .tlb_flushed = tlb_flushed,
+    .page_flushed = page_flushed,
+    .writes_dropped = writes_dropped,
 };
 
 /* ---- life -------------------------------------------------------------------------- */

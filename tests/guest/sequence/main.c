@@ -27,7 +27,7 @@
 #define ITERATIONS 48
 
 static const struct seq_engine engines[] = {
-    {.name = "soft", .accel = "soft"},
+    {.name = "soft", .accel = "soft", .dead_flags_at_faults = true},
 };
 
 struct request {

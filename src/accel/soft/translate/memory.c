@@ -34,31 +34,75 @@ void tr_linear(struct tr *tr)
     }
 }
 
+static void check_align(struct tr *tr, unsigned align)
+{
+    if (!align)
+        return;
+    asm_insn(&tr->a, &(struct host_insn){.opcode = 0xf6, .rm = S0, .imm = align, .imm_size = 1});
+    if (tr_group_led(tr))
+        tr_cold_also(tr, asm_jcc(&tr->a, CC_NE));
+    else
+        tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
+}
+
+/* Operands from 32 bytes on go through a page in so few accesses that the misses cost more. */
+#define SLOT_TOO_WIDE 32
+
+/* Its own TLB entry, for user code: a kernel's places see many pages, and few accesses until an
+ * address space ends. 0: none. */
+static uint32_t slot_for(struct tr *tr, unsigned size)
+{
+    unsigned n = (unsigned)(tr->op - tr->b->op);
+
+    if (tr->mmu != EMU_MMU_USER || (size >= SLOT_TOO_WIDE && !tr_group_led(tr)) || tr->alone ||
+        tr->b->no_slot & BIT(n))
+        return 0;
+    return slots_take(tr->s, tr->b, n);
+}
+
+static void check_failed(struct tr *tr, uint8_t *from)
+{
+    if (tr_group_led(tr))
+        tr_cold_group(tr, from);
+    else
+        tr_cold_interpret(tr, from);
+}
+
+/* A check by a slot of its own: xor; cmp; ja; add. */
+static void slot_check(struct tr *tr, uint32_t slot, enum emu_access access, unsigned size,
+                       unsigned align)
+{
+    uint8_t *other;
+
+    asm_rm(&tr->a, true, 0x33, S0, mem_gs((int32_t)(slot + offsetof(struct translate_slot, tag))));
+    asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - size));
+    other = asm_jcc(&tr->a, CC_A);
+    tr_cold_slot(tr, other, slot, access, size);
+    check_failed(tr, NULL);
+    check_align(tr, align);
+    asm_rm(&tr->a, true, 0x03, S0, mem_gs((int32_t)(slot + offsetof(struct translate_slot, host))));
+}
+
 void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned align)
 {
     const unsigned shift = PAGE_SHIFT - 5; /* sizeof(struct emu_tlb_entry) is 32 */
     int32_t tlb = GS_CPU(tlb) + (int32_t)(tr->mmu * sizeof(tr->s->cpu.tlb[0]));
     struct host_mem entry = {.base = S1, .index = HOST_NONE, .gs = true};
+    uint32_t slot = slot_for(tr, size);
 
     _Static_assert(sizeof(struct emu_tlb_entry) == 32, "shift");
+    if (slot) {
+        slot_check(tr, slot, access, size, align);
+        return;
+    }
     asm_rr(&tr->a, false, 0x8b, S1, S0);
     asm_shift_imm(&tr->a, false, 5, S1, shift);
     asm_alu_imm(&tr->a, false, 4, S1, (EMU_TLB_SIZE - 1) << 5);
     entry.disp = tlb + (int32_t)(offsetof(struct emu_tlb_entry, tag) + 8 * access);
     asm_rm(&tr->a, true, 0x33, S0, entry);
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - size));
-    if (tr_group_led(tr))
-        tr_cold_group(tr, asm_jcc(&tr->a, CC_A));
-    else
-        tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
-    if (align) {
-        asm_insn(&tr->a,
-                 &(struct host_insn){.opcode = 0xf6, .rm = S0, .imm = align, .imm_size = 1});
-        if (tr_group_led(tr))
-            tr_cold_also(tr, asm_jcc(&tr->a, CC_NE));
-        else
-            tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
-    }
+    check_failed(tr, asm_jcc(&tr->a, CC_A));
+    check_align(tr, align);
     entry.disp = tlb + (int32_t)offsetof(struct emu_tlb_entry, host);
     asm_rm(&tr->a, true, 0x03, S0, entry);
 }

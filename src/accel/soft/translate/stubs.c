@@ -215,6 +215,9 @@ int tr_stubs(struct soft_vcpu *s)
         t->jump[tr.mmu] = here(&tr);
         stub_jump(&tr);
     }
+    tr.mmu = EMU_MMU_USER;
+    for (unsigned access = EMU_READ; access <= EMU_WRITE; access++)
+        t->slot_miss[access] = code_mem_rx(&t->code, slots_stub(&tr, (enum emu_access)access));
     t->code.used = (size_t)(tr.a.p - t->code.rw);
     return tr.a.full ? -ENOMEM : 0;
 }

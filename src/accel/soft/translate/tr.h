@@ -77,6 +77,7 @@ struct tr_cold {
     enum {
         COLD_INTERPRET, /* one call of the interpreter, then back to `resume` */
         COLD_GROUP,     /* the group that op leads one by one, then back to `resume` */
+        COLD_SLOT,      /* look into the TLB, then back to `resume`; the next one when that fails */
         COLD_MISS,      /* ditto, but guest RCX is in tmp_rcx */
         COLD_EXIT,      /* go to offset `target` of the page: by link, or by the jump cache */
     } kind;
@@ -87,6 +88,9 @@ struct tr_cold {
     uint8_t *resume;
     const struct emu_op *op;
     int64_t target;
+    uint32_t slot; /* of a COLD_SLOT: offset from GS, what to check for */
+    uint16_t size;
+    uint8_t access;
 };
 
 #define TR_COLDS (8 * BLOCK_MAX_INSNS)
@@ -103,11 +107,11 @@ struct tr {
     struct tr_saved saved;
     struct tr_flags_by flags_by;
     struct tr_group group[BLOCK_MAX_INSNS];
-    bool alone;   /* accesses are not in groups */
-    int shift;    /* added to the operand's displacement */
-    bool vectors; /* vector registers are known to be loaded */
-    bool ended;   /* nothing gets behind what was emitted last */
-    struct tr_cold cold[TR_COLDS];
+    bool alone;                        /* accesses are not in groups */
+    int shift;                         /* added to the operand's displacement */
+    bool vectors;                      /* vector registers are known to be loaded */
+    bool ended;                        /* nothing gets behind what was emitted last */
+    struct tr_cold cold[TR_COLDS + 1]; /* a COLD_SLOT sets the one behind it */
     unsigned colds;
     unsigned leader;     /* the cold code of the last group */
     unsigned first_cold; /* of the instruction being translated */
@@ -193,6 +197,10 @@ void tr_cold_interpret(struct tr *tr, uint8_t *from);
 void tr_cold_group(struct tr *tr, uint8_t *from);
 /* ... as the last one said. */
 void tr_cold_also(struct tr *tr, uint8_t *from);
+/* ... found another page in its slot; the next piece of cold code is for when the TLB has none. The
+ * code behind goes on with S0 the offset in the page that the slot has then. */
+void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
+                  unsigned size);
 /* ... goes to the page's offset `target`, which may lie in another page. */
 void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target);
 
@@ -237,6 +245,10 @@ bool tr_vector_quiet(const struct tr *tr, const struct emu_op *op);
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */
 
 int tr_stubs(struct soft_vcpu *s);
+
+/* Called when S0, a linear address XORed with the tag of the slot at offset S1, is not in its page:
+ * S0 = offset in the page that the slot has now, or something greater. (slots.c) */
+uint8_t *slots_stub(struct tr *tr, enum emu_access access);
 
 /* Called by the interpret stubs: do op; true: leave translated code. */
 bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op);

@@ -30,7 +30,7 @@ static void jumps_empty(struct translator *t)
     }
 }
 
-void translate_forget_linear(struct soft_vcpu *s)
+static void forget_linear(struct soft_vcpu *s)
 {
     struct translator *t = &s->tr;
 
@@ -45,6 +45,23 @@ void translate_forget_linear(struct soft_vcpu *s)
     }
     t->jump_fills = 0;
     jumps_empty(t);
+}
+
+void translate_tlb_flushed(struct soft_vcpu *s)
+{
+    forget_linear(s);
+    slots_flush(s);
+}
+
+void translate_page_flushed(struct soft_vcpu *s, uint64_t linear)
+{
+    forget_linear(s);
+    slots_flush_page(s, linear);
+}
+
+void translate_writes_dropped(struct soft_vcpu *s)
+{
+    slots_flush(s);
 }
 
 static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code)
@@ -77,6 +94,7 @@ int translate_init(struct soft_vcpu *s)
         return err_set(-err, "no memory for translated code");
     }
     t->stubs = t->code.used;
+    slots_init(s);
     jumps_empty(t);
     t->on = true;
     return 0;
@@ -126,7 +144,8 @@ void translate_reset(struct soft_vcpu *s)
     t->link_count = 0;
     t->link = 0;
     t->stats.flushes++;
-    translate_forget_linear(s);
+    forget_linear(s);
+    slots_reset(s);
 }
 
 /* ---- links ------------------------------------------------------------------------------ */
@@ -235,6 +254,18 @@ void tr_cold_group(struct tr *tr, uint8_t *from)
 void tr_cold_also(struct tr *tr, uint8_t *from)
 {
     tr->cold[tr->colds - 1].also = from;
+}
+
+void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
+                  unsigned size)
+{
+    struct tr_cold *c = cold(tr, from);
+
+    c->kind = COLD_SLOT;
+    c->slot = slot;
+    c->access = (uint8_t)access;
+    c->size = (uint16_t)size;
+    c->resume = tr->a.p;
 }
 
 void tr_cold_exit(struct tr *tr, uint8_t *from, int64_t target)
@@ -455,9 +486,20 @@ static void one(struct tr *tr)
     for (unsigned n = tr->first_cold; n < tr->colds; n++) {
         if (tr->cold[n].kind == COLD_GROUP)
             tr->leader = n;
-        else
+        else if (tr->cold[n].kind != COLD_SLOT)
             tr->cold[n].resume = tr->a.p;
     }
+}
+
+/* Fill the slot; what fails again goes on to the cold code behind this. */
+static void cold_slot(struct tr *tr, struct tr_cold *c)
+{
+    asm_land(&tr->a, c->from);
+    asm_mov_imm(&tr->a, S1, c->slot);
+    asm_call_to(&tr->a, stub(tr, tr->t->slot_miss[c->access]));
+    asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - c->size));
+    asm_aim(asm_jcc(&tr->a, CC_BE), c->resume);
+    c[1].from = asm_jmp(&tr->a);
 }
 
 /* The group of the leader before ends here, if one does. */
@@ -518,6 +560,8 @@ static void emit(struct tr *tr)
             cold_exit(tr, &tr->cold[n]);
         else if (tr->cold[n].kind == COLD_GROUP)
             cold_group(tr, &tr->cold[n]);
+        else if (tr->cold[n].kind == COLD_SLOT)
+            cold_slot(tr, &tr->cold[n]);
         else
             cold_interpret(tr, &tr->cold[n]);
     }
@@ -591,7 +635,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     unsigned mmu = c->mmu;
 
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
-        translate_forget_linear(s);
+        forget_linear(s);
         t->link = 0;
         t->vectors = c->vectors;
     }
@@ -616,6 +660,8 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
     struct translator *t = &s->tr;
 
     flags_out(t, c);
+    if (unlikely(t->slots.hot))
+        slots_missed(s);
     c->first = NULL;
     c->op = op;
     c->end = op;

@@ -18,6 +18,7 @@
 
 #include "accel/soft/translate/code_mem.h"
 #include "accel/soft/translate/counts.h"
+#include "accel/soft/translate/slots.h"
 #include "emu/cpu.h"
 
 struct soft_vcpu;
@@ -84,6 +85,8 @@ struct translator {
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
 
+    const uint8_t *slot_miss[EMU_EXEC]; /* by enum emu_access; for EMU_MMU_USER */
+    struct translate_slots slots;
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]
         __attribute__((aligned(PAGE_SIZE))); /* for madvise */
 };
@@ -100,8 +103,11 @@ unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, un
 /* Drop all translations. Their blocks must not refer to them any more. Not from translated code. */
 void translate_reset(struct soft_vcpu *s);
 
-/* Linear addresses say nothing any more. */
-void translate_forget_linear(struct soft_vcpu *s);
+/* The TLB was flushed, and linear addresses say nothing any more; or one page of it. */
+void translate_tlb_flushed(struct soft_vcpu *s);
+void translate_page_flushed(struct soft_vcpu *s, uint64_t linear);
+/* Pages may not be written any more. */
+void translate_writes_dropped(struct soft_vcpu *s);
 
 /* b's bytes changed: nothing enters its code any more. It may be under way. */
 void translate_drop(struct soft_vcpu *s, struct block *b);
