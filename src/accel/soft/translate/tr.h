@@ -110,6 +110,7 @@ struct tr {
     bool alone;                        /* accesses are not in groups */
     int shift;                         /* added to the operand's displacement */
     bool vectors;                      /* vector registers are known to be loaded */
+    const uint8_t *again;              /* the block's start with vector registers loaded */
     bool ended;                        /* nothing gets behind what was emitted last */
     struct tr_cold cold[TR_COLDS + 1]; /* a COLD_SLOT sets the one behind it */
     unsigned colds;
@@ -240,6 +241,8 @@ bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacemen
 bool tr_vector(struct tr *tr);
 /* Like tr_integer_access and tr_integer_quiet. */
 bool tr_vector_access(const struct tr *tr, const struct emu_op *op, struct tr_access *a);
+/* Does tr_vector do it, in vector registers or MXCSR? */
+bool tr_vector_uses(const struct tr *tr, const struct emu_op *op);
 bool tr_vector_quiet(const struct tr *tr, const struct emu_op *op);
 
 /* ---- stubs (stubs.c) ------------------------------------------------------------------- */

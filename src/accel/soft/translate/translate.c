@@ -336,8 +336,33 @@ static bool is_backward(const struct tr_cold *c)
     return c->target < c->op->next;
 }
 
+/* Back to the block's own start, if nobody has something to say. */
+static void cold_again(struct tr *tr, const struct tr_cold *c)
+{
+    const uint8_t *start = c->vectors ? tr->again : tr->a.start;
+
+    asm_land(&tr->a, c->from);
+    if (tr->live[0]) {
+        poll(tr, c->target);
+        asm_jmp_to(&tr->a, start);
+        return;
+    }
+    asm_cmp_imm8(&tr->a, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)), 0);
+    asm_jcc_to(&tr->a, CC_E, start);
+    leave(tr, c->target, 0);
+}
+
+static bool is_start(const struct tr *tr, int64_t target)
+{
+    return target == (int64_t)(tr->b->gpa & PAGE_MASK);
+}
+
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
+    if (is_start(tr, c->target) && !tr->t->counts) {
+        cold_again(tr, c);
+        return;
+    }
     if (!same_page(c->target) || tr->t->counts || is_backward(c)) {
         asm_land(&tr->a, c->from);
         count(tr, c->op);
@@ -540,12 +565,31 @@ static void gone(struct tr *tr)
     leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
 }
 
+/* A loop whose rounds need vector registers asks for them once, in front of it. */
+static void begin(struct tr *tr)
+{
+    const struct block *b = tr->b;
+    bool vectors = false;
+
+    for (unsigned n = 0; n < b->count; n++) {
+        const struct emu_op *op = &b->op[n];
+
+        vectors = vectors || tr_vector_uses(tr, op);
+        if (vectors && tr_jumps(op) && is_start(tr, op->next + (int64_t)op->i.imm)) {
+            tr_vector_begin(tr);
+            break;
+        }
+    }
+    tr->again = tr->a.p;
+}
+
 static void emit(struct tr *tr)
 {
     struct block *b = tr->b;
 
     tr_liveness(tr);
     tr_groups(tr);
+    begin(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
         one(tr);

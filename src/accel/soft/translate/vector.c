@@ -277,6 +277,11 @@ static const struct vec_thunk *table_thunk(const struct tr *tr, const struct emu
     return t;
 }
 
+bool tr_vector_uses(const struct tr *tr, const struct emu_op *op)
+{
+    return table_thunk(tr, op) != NULL;
+}
+
 bool tr_vector_access(const struct tr *tr, const struct emu_op *op, struct tr_access *a)
 {
     const struct vec_thunk *t = table_thunk(tr, op);
