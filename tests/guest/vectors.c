@@ -41,9 +41,9 @@ static unsigned pick(unsigned below)
 
 /* ---- one instruction ---------------------------------------------------------------- */
 
-/* Displacements from RSI, 800 before a page's end, 1800 before the read-only one: aligned, by 8,
+/* Displacements from RSI, 800 before a page's end, 1800 before the read-only one: aligned, by 4,
  * not at all; in two pages; the second of them read-only. */
-static const int32_t places[] = {0x40, 0x48, 0x83, 0x7ff, 0x17fb};
+static const int32_t places[] = {0x40, 0x44, 0x83, 0x7ff, 0x17fb};
 
 struct form {
     bool vex, l, w;
@@ -66,6 +66,34 @@ static unsigned put_load(uint8_t *out, int32_t disp)
     out[1] = 0x8e;
     memcpy(out + 2, &disp, 4);
     return 6;
+}
+
+/*
+ * Each run begins with an empty TLB, with which translated code leaves an access to the
+ * interpreter. So there is a function that touches the pages first, for reading and writing:
+ * ADDB $0 and TESTB $0 of (RSI) and 800(RSI), RET.
+ */
+static uint8_t *touch;
+
+static void make_touch(void)
+{
+    static const uint8_t code[] = {
+        0x80, 0x86, 0, 0, 0, 0, 0,    0xf6, 0x86, 0, 0, 0, 0, 0,    0x80,
+        0x86, 0,    8, 0, 0, 0, 0xf6, 0x86, 0,    8, 0, 0, 0, 0xc3,
+    };
+
+    touch = text;
+    memcpy(text, code, sizeof(code));
+    text += sizeof(code);
+}
+
+static unsigned put_call(uint8_t *out, const uint8_t *at)
+{
+    int32_t by = (int32_t)(touch - (at + 5));
+
+    out[0] = 0xe8;
+    memcpy(out + 1, &by, 4);
+    return 5;
 }
 
 static unsigned put_insn(uint8_t *out, const struct vec_row *row, const struct form *f)
@@ -106,12 +134,14 @@ static bool offered(const struct vec_row *row, const struct x86_insn *i)
 
 static void make(const struct vec_row *row, const struct form *f)
 {
-    uint8_t code[8 + X86_INSN_MAX + 1];
-    unsigned first = f->after ? put_load(code, places[f->place] - 4) : 0;
-    unsigned len = first + put_insn(code + first, row, f);
+    uint8_t code[16 + X86_INSN_MAX + 1];
+    unsigned first = f->place >= 0 ? put_call(code, text) : 0, len;
     struct x86_insn i;
     struct made *m;
 
+    if (f->after)
+        first += put_load(code + first, places[f->place] - 4);
+    len = first + put_insn(code + first, row, f);
     /* The decoder says whether there is an immediate, and the table whether this form is. */
     if (x86_decode(code + first, sizeof(code) - first, X86_MODE64, &i) < 0 || !offered(row, &i))
         return;
@@ -142,6 +172,7 @@ static void make_all(void)
     made = calloc(made_room, sizeof(*made));
     if (!made)
         exit(1);
+    make_touch();
     for (unsigned n = 0; n < vec_row_count; n++) {
         struct form f;
 
