@@ -96,6 +96,24 @@ static unsigned put_call(uint8_t *out, const uint8_t *at)
     return 5;
 }
 
+/* Twice around, as an access has to fail once until it has a TLB entry of its own: PUSH $2, POP
+ * RBP; and behind, DEC EBP, JNZ. */
+static unsigned put_head(uint8_t *out)
+{
+    static const uint8_t code[] = {0x6a, 2, 0x5d};
+
+    memcpy(out, code, sizeof(code));
+    return sizeof(code);
+}
+
+static unsigned put_tail(uint8_t *out, unsigned back)
+{
+    const uint8_t code[] = {0xff, 0xcd, 0x75, (uint8_t) - (back + 4)};
+
+    memcpy(out, code, sizeof(code));
+    return sizeof(code);
+}
+
 static unsigned put_insn(uint8_t *out, const struct vec_row *row, const struct form *f)
 {
     static const uint8_t prefix[] = {0, 0x66, 0xf3, 0xf2};
@@ -134,11 +152,14 @@ static bool offered(const struct vec_row *row, const struct x86_insn *i)
 
 static void make(const struct vec_row *row, const struct form *f)
 {
-    uint8_t code[16 + X86_INSN_MAX + 1];
-    unsigned first = f->place >= 0 ? put_call(code, text) : 0, len;
+    uint8_t code[24 + X86_INSN_MAX + 1];
+    unsigned first = f->place >= 0 ? put_call(code, text) : 0, len, loop;
     struct x86_insn i;
     struct made *m;
 
+    if (f->place >= 0)
+        first += put_head(code + first);
+    loop = first;
     if (f->after)
         first += put_load(code + first, places[f->place] - 4);
     len = first + put_insn(code + first, row, f);
@@ -146,6 +167,8 @@ static void make(const struct vec_row *row, const struct form *f)
     if (x86_decode(code + first, sizeof(code) - first, X86_MODE64, &i) < 0 || !offered(row, &i))
         return;
     len += i.imm_size;
+    if (f->place >= 0)
+        len += put_tail(code + len, len - loop);
     if (made_count == made_room || text + len + 1 > row_room_end) {
         fprintf(stderr, "guest-vectors: no room for all instructions\n");
         exit(1);
