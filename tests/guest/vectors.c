@@ -41,13 +41,14 @@ static unsigned pick(unsigned below)
 
 /* ---- one instruction ---------------------------------------------------------------- */
 
-/* Displacements from RSI, 800 before a page's end, 1800 before the read-only one: aligned, by 8,
+/* Displacements from RSI, 800 before a page's end, 1800 before the read-only one: aligned, by 4,
  * not at all; in two pages; the second of them read-only. */
-static const int32_t places[] = {0x40, 0x48, 0x83, 0x7ff, 0x17fb};
+static const int32_t places[] = {0x40, 0x44, 0x83, 0x7ff, 0x17fb};
 
 struct form {
     bool vex, l, w;
-    int place; /* -1: a register */
+    int place;  /* -1: a register */
+    bool after; /* behind a load from the four bytes before */
 };
 
 /* A register that is free to be written: not RSP, RBP, RSI and RDI if general. */
@@ -56,6 +57,61 @@ static unsigned pick_register(unsigned kind)
     static const uint8_t general[] = {0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15};
 
     return kind == VEC_G ? general[pick(sizeof(general))] : pick(kind == VEC_M ? 8 : 16);
+}
+
+/* MOV ECX from RSI + disp */
+static unsigned put_load(uint8_t *out, int32_t disp)
+{
+    out[0] = 0x8b;
+    out[1] = 0x8e;
+    memcpy(out + 2, &disp, 4);
+    return 6;
+}
+
+/*
+ * Each run begins with an empty TLB, with which translated code leaves an access to the
+ * interpreter. So there is a function that touches the pages first, for reading and writing:
+ * ADDB $0 and TESTB $0 of (RSI) and 800(RSI), RET.
+ */
+static uint8_t *touch;
+
+static void make_touch(void)
+{
+    static const uint8_t code[] = {
+        0x80, 0x86, 0, 0, 0, 0, 0,    0xf6, 0x86, 0, 0, 0, 0, 0,    0x80,
+        0x86, 0,    8, 0, 0, 0, 0xf6, 0x86, 0,    8, 0, 0, 0, 0xc3,
+    };
+
+    touch = text;
+    memcpy(text, code, sizeof(code));
+    text += sizeof(code);
+}
+
+static unsigned put_call(uint8_t *out, const uint8_t *at)
+{
+    int32_t by = (int32_t)(touch - (at + 5));
+
+    out[0] = 0xe8;
+    memcpy(out + 1, &by, 4);
+    return 5;
+}
+
+/* Twice around, as an access has to fail once until it has a TLB entry of its own: PUSH $2, POP
+ * RBP; and behind, DEC EBP, JNZ. */
+static unsigned put_head(uint8_t *out)
+{
+    static const uint8_t code[] = {0x6a, 2, 0x5d};
+
+    memcpy(out, code, sizeof(code));
+    return sizeof(code);
+}
+
+static unsigned put_tail(uint8_t *out, unsigned back)
+{
+    const uint8_t code[] = {0xff, 0xcd, 0x75, (uint8_t) - (back + 4)};
+
+    memcpy(out, code, sizeof(code));
+    return sizeof(code);
 }
 
 static unsigned put_insn(uint8_t *out, const struct vec_row *row, const struct form *f)
@@ -96,15 +152,23 @@ static bool offered(const struct vec_row *row, const struct x86_insn *i)
 
 static void make(const struct vec_row *row, const struct form *f)
 {
-    uint8_t code[X86_INSN_MAX + 1];
-    unsigned len = put_insn(code, row, f);
+    uint8_t code[24 + X86_INSN_MAX + 1];
+    unsigned first = f->place >= 0 ? put_call(code, text) : 0, len, loop;
     struct x86_insn i;
     struct made *m;
 
+    if (f->place >= 0)
+        first += put_head(code + first);
+    loop = first;
+    if (f->after)
+        first += put_load(code + first, places[f->place] - 4);
+    len = first + put_insn(code + first, row, f);
     /* The decoder says whether there is an immediate, and the table whether this form is. */
-    if (x86_decode(code, sizeof(code), X86_MODE64, &i) < 0 || !offered(row, &i))
+    if (x86_decode(code + first, sizeof(code) - first, X86_MODE64, &i) < 0 || !offered(row, &i))
         return;
     len += i.imm_size;
+    if (f->place >= 0)
+        len += put_tail(code + len, len - loop);
     if (made_count == made_room || text + len + 1 > row_room_end) {
         fprintf(stderr, "guest-vectors: no room for all instructions\n");
         exit(1);
@@ -112,7 +176,9 @@ static void make(const struct vec_row *row, const struct form *f)
     m = &made[made_count++];
     snprintf(m->name, sizeof(m->name), "%smap %u pp %u opcode %02x/%u%s%s %s", f->vex ? "vex " : "",
              row->map, row->pp, row->opcode, row->ext, f->l ? " L" : "", f->w ? " W" : "",
-             f->place < 0 ? "reg" : "mem");
+             f->place < 0 ? "reg"
+             : f->after   ? "load mem"
+                          : "mem");
     if (f->place >= 0)
         snprintf(m->name + strlen(m->name), 12, " %x", (unsigned)places[f->place]);
     m->vec = row;
@@ -125,10 +191,11 @@ static void make(const struct vec_row *row, const struct form *f)
 
 static void make_all(void)
 {
-    made_room = vec_row_count * 64;
+    made_room = vec_row_count * 128;
     made = calloc(made_room, sizeof(*made));
     if (!made)
         exit(1);
+    make_touch();
     for (unsigned n = 0; n < vec_row_count; n++) {
         struct form f;
 
@@ -136,8 +203,13 @@ static void make_all(void)
             f = (struct form){.vex = bits & 1, .w = bits & 2, .l = bits & 4};
             if (f.l && !f.vex)
                 continue;
-            for (f.place = -1; f.place < (int)(sizeof(places) / sizeof(places[0])); f.place++)
+            for (f.place = -1; f.place < (int)(sizeof(places) / sizeof(places[0])); f.place++) {
+                f.after = false;
                 make(&vec_rows[n], &f);
+                f.after = true;
+                if (f.place >= 0)
+                    make(&vec_rows[n], &f);
+            }
         }
     }
 }

@@ -2,6 +2,6 @@
     .globl row_room_start, row_room_end
     .section .rowtext,"awx",@progbits
 row_room_start:
-    .skip 0x30000, 0xcc
+    .skip 0xa0000, 0xcc
 row_room_end:
     .section .note.GNU-stack,"",@progbits

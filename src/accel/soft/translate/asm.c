@@ -235,6 +235,11 @@ static void aim_unless_full(struct host_asm *a, uint8_t *from, const uint8_t *to
         asm_aim(from, to);
 }
 
+void asm_jcc_to(struct host_asm *a, unsigned cc, const uint8_t *to)
+{
+    aim_unless_full(a, asm_jcc(a, cc), to);
+}
+
 void asm_jmp_to(struct host_asm *a, const uint8_t *to)
 {
     aim_unless_full(a, asm_jmp(a), to);

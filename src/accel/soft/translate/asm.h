@@ -81,6 +81,7 @@ enum host_cc { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, 
 uint8_t *asm_jcc(struct host_asm *a, unsigned cc);
 uint8_t *asm_jmp(struct host_asm *a);
 uint8_t *asm_call(struct host_asm *a);
+void asm_jcc_to(struct host_asm *a, unsigned cc, const uint8_t *to);
 void asm_jmp_to(struct host_asm *a, const uint8_t *to);
 void asm_call_to(struct host_asm *a, const uint8_t *to);
 void asm_jmp_mem(struct host_asm *a, struct host_mem mem);

@@ -16,7 +16,8 @@ struct walk {
     const struct tr_access *lead;
     int64_t delta;
     int64_t low, high;
-    bool jumped; /* a conditional jump lies behind */
+    int64_t aligned; /* where one that must be aligned lies */
+    bool jumped;     /* a conditional jump lies behind */
 };
 
 static bool is_plain(const struct x86_insn *i)
@@ -72,22 +73,35 @@ static bool stack_access(const struct emu_op *op, struct tr_access *a)
     }
 }
 
-static bool access_of(const struct emu_op *op, struct tr_access *a)
+static bool access_of(const struct tr *tr, const struct emu_op *op, struct tr_access *a)
 {
-    return emu_is_bound(op) && (stack_access(op, a) || tr_integer_access(op, a));
+    return emu_is_bound(op) &&
+           (stack_access(op, a) || tr_integer_access(op, a) || tr_vector_access(tr, op, a));
 }
 
 /* Nothing but registers, and S0 stays? */
-static bool is_quiet(const struct emu_op *op)
+static bool is_quiet(const struct tr *tr, const struct emu_op *op)
 {
     if (!emu_is_bound(op) || op->ends)
         return false;
-    return tr_jumps(op) || tr_integer_quiet(op);
+    return tr_jumps(op) || tr_integer_quiet(op) || tr_vector_quiet(tr, op);
 }
 
 static bool same_place(const struct tr_access *a, const struct tr_access *b)
 {
     return a->base == b->base && a->index == b->index && a->scale == b->scale && a->seg == b->seg;
+}
+
+/* Must it be aligned, and is it when those before are? */
+static bool align_fits(struct walk *w, struct tr_group *g, unsigned align, int64_t at)
+{
+    if (!align)
+        return true;
+    if (g->align)
+        return g->align == align && !((at - w->aligned) & align);
+    g->align = (uint8_t)align;
+    w->aligned = at;
+    return true;
 }
 
 /* Take it in, if it fits. */
@@ -105,6 +119,8 @@ static bool joins(struct walk *w, struct tr_group *g, const struct tr_access *a,
             return false;
         g->access = EMU_WRITE;
     }
+    if (!align_fits(w, g, a->align, *at))
+        return false;
     w->low = low;
     w->high = high;
     return true;
@@ -119,23 +135,24 @@ static unsigned group_from(struct tr *tr, unsigned n)
     struct walk w = {.lead = &lead};
     unsigned last = n;
 
-    if (!access_of(&b->op[n], &lead) || lead.disp != (int32_t)lead.disp ||
+    if (!access_of(tr, &b->op[n], &lead) || lead.disp != (int32_t)lead.disp ||
         llabs(lead.disp) > INT32_MAX - 2 * INT16_MAX)
         return n;
     *g = (struct tr_group){.access = lead.access};
     w.high = lead.size;
+    align_fits(&w, g, lead.align, 0);
     for (unsigned m = n; m < b->count; m++) {
         const struct emu_op *op = &b->op[m];
         bool by_leader = m == n;
         int64_t by = 0, at;
 
-        if (!by_leader && access_of(op, &a)) {
+        if (!by_leader && access_of(tr, op, &a)) {
             if (!joins(&w, g, &a, &at))
                 break;
             tr->group[m].member = true;
             tr->group[m].at = (int16_t)at;
             last = m;
-        } else if (!by_leader && !is_quiet(op)) {
+        } else if (!by_leader && !is_quiet(tr, op)) {
             break;
         }
         if (op->ends)
@@ -152,6 +169,7 @@ static unsigned group_from(struct tr *tr, unsigned n)
         if (lead.index < 16 && lead.index != lead.base && tr_writes(op) & REG(lead.index))
             break;
     }
+    w.low -= (w.low - w.aligned) & g->align; /* so that the first byte is aligned */
     g->low = (int16_t)w.low;
     g->span = (uint16_t)(w.high - w.low);
     g->last = (uint8_t)last;

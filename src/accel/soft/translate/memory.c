@@ -39,7 +39,10 @@ static void check_align(struct tr *tr, unsigned align)
     if (!align)
         return;
     asm_insn(&tr->a, &(struct host_insn){.opcode = 0xf6, .rm = S0, .imm = align, .imm_size = 1});
-    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
+    if (tr_group_led(tr))
+        tr_cold_also(tr, asm_jcc(&tr->a, CC_NE));
+    else
+        tr_cold_interpret(tr, asm_jcc(&tr->a, CC_NE));
 }
 
 /* Operands from 32 bytes on go through a page in so few accesses that the misses cost more. */
@@ -117,6 +120,7 @@ static struct host_mem checked(struct tr *tr, uint8_t base, int delta, enum emu_
     if (g) {
         access = (enum emu_access)g->access;
         size = g->span;
+        align = g->align;
         delta += g->low;
     }
     if (base != HOST_NONE) {

@@ -57,6 +57,7 @@ struct tr_saved {
 struct tr_access {
     uint8_t base, index, scale, seg;
     uint8_t size, access;
+    uint8_t align; /* mask of address bits that must be 0 */
     int64_t disp;
 };
 
@@ -65,6 +66,7 @@ struct tr_group {
     bool member;    /* of an earlier one's, `at` bytes behind S0 */
     uint8_t last;   /* of a leader: number of the last member; itself, or less: there is none */
     uint8_t access; /* ditto: what to check for */
+    uint8_t align;  /* ditto: of the first byte of the group, a mask */
     int16_t at;
     int16_t low;   /* of a leader: from its operand to the first byte of the group */
     uint16_t span; /* ditto: bytes */
@@ -88,6 +90,7 @@ struct tr_cold {
     uint8_t shadow;        /* tr.shadow there */
     uint8_t mmu;           /* that the code there is for */
     uint8_t *from;         /* jumps here: where its displacement ends */
+    uint8_t *also;         /* COLD_GROUP: so does this, or NULL */
     uint8_t *resume;
     const struct emu_op *op;
     int64_t target;
@@ -110,11 +113,12 @@ struct tr {
     struct tr_saved saved;
     struct tr_flags_by flags_by;
     struct tr_group group[BLOCK_MAX_INSNS];
-    bool alone;      /* accesses are not in groups */
-    int shift;       /* added to the operand's displacement */
-    bool vectors;    /* vector registers are known to be loaded */
-    unsigned shadow; /* 1: tr->op is in STI's shadow; 2: the next one will be */
-    bool ended;      /* nothing gets behind what was emitted last */
+    bool alone;           /* accesses are not in groups */
+    int shift;            /* added to the operand's displacement */
+    bool vectors;         /* vector registers are known to be loaded */
+    const uint8_t *again; /* the block's start with vector registers loaded */
+    unsigned shadow;      /* 1: tr->op is in STI's shadow; 2: the next one will be */
+    bool ended;           /* nothing gets behind what was emitted last */
     unsigned colds;
     unsigned leader;     /* the cold code of the last group */
     unsigned first_cold; /* of the instruction being translated */
@@ -203,6 +207,8 @@ struct tr_group *tr_group_led(struct tr *tr);
 void tr_cold_interpret(struct tr *tr, uint8_t *from);
 /* ... is to be done as the group that tr->op leads. */
 void tr_cold_group(struct tr *tr, uint8_t *from);
+/* ... as the last one said. */
+void tr_cold_also(struct tr *tr, uint8_t *from);
 /* ... found another page in its slot; the next piece of cold code is for when the TLB has none. The
  * code behind goes on with S0 the offset in the page that the slot has then. */
 void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
@@ -248,6 +254,11 @@ bool tr_is_branch(const struct emu_op *op); /* that tr_branch may translate */
 bool tr_system(struct tr *tr);
 bool tr_jumps(const struct emu_op *op); /* it is a JMP or Jcc with a displacement */
 bool tr_vector(struct tr *tr);
+/* Like tr_integer_access and tr_integer_quiet. */
+bool tr_vector_access(const struct tr *tr, const struct emu_op *op, struct tr_access *a);
+/* Does tr_vector do it, in vector registers or MXCSR? */
+bool tr_vector_uses(const struct tr *tr, const struct emu_op *op);
+bool tr_vector_quiet(const struct tr *tr, const struct emu_op *op);
 
 /* Of those of tr_system: does it, however it is done, leave status flags alone? */
 bool tr_system_keeps_flags(const struct emu_op *op);

@@ -283,6 +283,11 @@ void tr_cold_group(struct tr *tr, uint8_t *from)
     cold(tr, from)->kind = COLD_GROUP;
 }
 
+void tr_cold_also(struct tr *tr, uint8_t *from)
+{
+    tr->cold[tr->colds - 1].also = from;
+}
+
 void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
                   unsigned size)
 {
@@ -388,7 +393,7 @@ static void jump_polled(struct tr *tr, int64_t target)
     if (target == (int64_t)(tr->b->gpa & PAGE_MASK) && tr->mmu == tr->s->cpu.mmu &&
         !tr->t->lockstep) {
         if (!tr->a.full)
-            asm_aim(to, tr->a.start);
+            asm_aim(to, tr->vectors ? tr->again : tr->a.start);
     } else {
         cold_at(tr, to, COLD_LINK, target);
     }
@@ -634,6 +639,8 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
 
     asm_land(&tr->a, c->from);
     led = tell_missed(tr, c);
+    if (c->also)
+        asm_land(&tr->a, c->also);
     tr->saved = c->saved;
     tr->vectors = c->vectors;
     tr->shadow = c->shadow;
@@ -658,12 +665,36 @@ static void gone(struct tr *tr)
     leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
 }
 
+static bool is_start(const struct tr *tr, int64_t target)
+{
+    return target == (int64_t)(tr->b->gpa & PAGE_MASK);
+}
+
+/* A loop whose rounds need vector registers asks for them once, in front of it. */
+static void begin(struct tr *tr)
+{
+    const struct block *b = tr->b;
+    bool vectors = false;
+
+    for (unsigned n = 0; n < b->count; n++) {
+        const struct emu_op *op = &b->op[n];
+
+        vectors = vectors || tr_vector_uses(tr, op);
+        if (vectors && tr_jumps(op) && is_start(tr, op->next + (int64_t)op->i.imm)) {
+            tr_vector_begin(tr);
+            break;
+        }
+    }
+    tr->again = tr->a.p;
+}
+
 static void emit(struct tr *tr)
 {
     struct block *b = tr->b;
 
     tr_liveness(tr);
     tr_groups(tr);
+    begin(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
         one(tr);

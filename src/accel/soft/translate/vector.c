@@ -242,10 +242,15 @@ static bool loaded(struct tr *tr)
     return false;
 }
 
+/* As CR0, CR4 and XCR0 are now, which is in the block's key. */
+static bool allowed(const struct tr *tr, const struct x86_insn *i)
+{
+    return tr->s->cpu.vectors & (i->flags & X86_VEX ? EMU_VECTORS_VEX : EMU_VECTORS_SSE);
+}
+
 bool tr_vector(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
-    unsigned need = i->flags & X86_VEX ? EMU_VECTORS_VEX : EMU_VECTORS_SSE;
 
     if (tr->op->ends)
         return false;
@@ -259,5 +264,46 @@ bool tr_vector(struct tr *tr)
         ASM(&tr->a, 0x0f, 0xae, i->modrm);
         return true;
     }
-    return tr->s->cpu.vectors & need && loaded(tr);
+    return allowed(tr, i) && loaded(tr);
+}
+
+/* The thunk of what table_insn does; NULL: it does not. */
+static const struct vec_thunk *table_thunk(const struct tr *tr, const struct emu_op *op)
+{
+    const struct vec_thunk *t = op->ends || !allowed(tr, &op->i) ? NULL : thunk_of(op);
+
+    if (!t || vec_operands[t->row->form].reg == VEC_M || vec_operands[t->row->form].rm == VEC_M)
+        return NULL;
+    return t;
+}
+
+bool tr_vector_uses(const struct tr *tr, const struct emu_op *op)
+{
+    return table_thunk(tr, op) != NULL;
+}
+
+bool tr_vector_access(const struct tr *tr, const struct emu_op *op, struct tr_access *a)
+{
+    const struct vec_thunk *t = table_thunk(tr, op);
+    const struct x86_insn *i = &op->i;
+
+    if (!t || !t->size || i->asize != 8)
+        return false;
+    *a = (struct tr_access){.base = i->base,
+                            .index = i->index,
+                            .scale = i->index == X86_NONE_SLOT ? 0 : i->scale,
+                            .seg = i->seg == SEG_FS || i->seg == SEG_GS ? i->seg : 0,
+                            .size = t->size,
+                            .align = t->align,
+                            .access = t->reg_to == VEC_TO_RM ? EMU_WRITE : EMU_READ,
+                            .disp = i->disp + (i->base == X86_RIP_SLOT ? op->next : 0)};
+    return true;
+}
+
+bool tr_vector_quiet(const struct tr *tr, const struct emu_op *op)
+{
+    const struct vec_thunk *t = table_thunk(tr, op);
+
+    return t && !t->size &&
+           (vec_operands[t->row->form].rm != VEC_G || tr_host(op->i.rm) != HOST_NONE);
 }
