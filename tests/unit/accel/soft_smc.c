@@ -276,7 +276,11 @@ static void wait_for_calls(struct smp *s, uint64_t more)
         __builtin_ia32_pause();
 }
 
-/* A device or loader writes while the vCPU runs: at most the call under way is an old one. */
+/*
+ * A device or loader writes while the vCPU runs: at most the call under way is an old one, and those
+ * that have run already, but whose stores are still in the processor's store buffer. A call
+ * has several stores, the buffer room for about a hundred.
+ */
 static void by_a_device(void **state)
 {
     struct smp s;
@@ -288,7 +292,7 @@ static void by_a_device(void **state)
     for (uint32_t n = 1; n <= 50; n++) {
         wait_for_calls(&s, HOT);
         must(guest_mem_write(&s.m->mem, GPA(FUNCTION + 1), &n, 4), "guest_mem_write");
-        wait_for_calls(&s, 3);
+        wait_for_calls(&s, 100);
         assert_int_equal((uint32_t)smp_read(&s, SMP_DATA + 0x40), n);
     }
     smp_write(&s, SMP_DATA, 1);
