@@ -482,13 +482,17 @@ static uint16_t dead_flags(const struct soft_check *k, uint64_t n)
     return dead;
 }
 
-/* Was the block left between two of its instructions, without a jump? */
+/* Was the block left between two of its instructions, without a jump, or amid a repeated one? */
 static bool stopped_within(const struct soft_vcpu *s, uint64_t count)
 {
     const struct soft_check *k = s->check;
+    uint64_t at = s->cpu.r[X86_RIP_SLOT] & PAGE_MASK;
+    const struct emu_op *last;
 
-    return k->unit == CHECK_BLOCK && count && count < k->block->count &&
-           (s->cpu.r[X86_RIP_SLOT] & PAGE_MASK) == k->block->op[count - 1].next;
+    if (k->unit != CHECK_BLOCK || !count || count >= k->block->count)
+        return false;
+    last = &k->block->op[count - 1];
+    return at == last->next || (is_string(&last->i) && at == last->next - (uint64_t)last->i.len);
 }
 
 /* ---- comparison ------------------------------------------------------------------------------ */
