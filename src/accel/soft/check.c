@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "emu/event.h"
 #include "emu/host.h"
+#include "x86/paging.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -46,6 +47,8 @@ struct soft_check {
     const struct accel_bus_ops *bus;
     struct accel_bus_ops logging;
     uint16_t undefined; /* status flags */
+    uint64_t bulk_from; /* RDI before it */
+    bool bulk;          /* it may have TLB entries to write by */
     bool foreign;       /* a device write of the witness's was another one */
 };
 
@@ -124,10 +127,11 @@ static int replay_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_
 
 /* ---- the witness's callbacks ------------------------------------------------------------ */
 
-/* All pages: so each of its stores is told. */
+/* All pages: so each of its stores is told. Not while it does a long string, which is told whole.
+ */
 static bool every_page(void *user, gpa_t gpa)
 {
-    return true;
+    return !((struct soft_check *)user)->bulk;
 }
 
 static void stored(void *user, gpa_t gpa, uint64_t len)
@@ -329,17 +333,71 @@ static void do_op(struct emu_cpu *ref, const struct emu_op *op)
     ref->hit &= (uint16_t)~EMU_HIT_STEP;
 }
 
+/* Say that the witness stored to [linear, linear + len). */
+static void tell_stored(struct soft_check *k, uint64_t linear, uint64_t len)
+{
+    const struct emu_cpu *ref = &k->ref;
+    const struct x86_paging paging = {ref->cr0, ref->cr3, ref->cr4, ref->msr.efer};
+    const struct x86_access access = {.no_smap = true};
+    struct x86_page page;
+
+    for (uint64_t part; len; linear += part, len -= part) {
+        part = MIN(len, PAGE_SIZE - (linear & PAGE_MASK));
+        if (x86_walk(&paging, ref->mem, linear, &access, &page) == 0)
+            stored(k, gpa_add(page.gpa, linear & PAGE_MASK), part);
+    }
+}
+
+/* Long copies and fills go by pages. */
+static bool is_bulk(const struct emu_cpu *ref, const struct x86_insn *i)
+{
+    return i->opcode != 0xa6 && i->opcode != 0xa7 && i->opcode >= 0xa4 && i->opcode <= 0xab &&
+           ref->code64 && i->asize == 8 && ref->r[RCX] > 16 && !(ref->rflags & FLAG_DF);
+}
+
+static void bulk_over(struct soft_check *k)
+{
+    if (!k->bulk)
+        return;
+    k->bulk = false;
+    emu_tlb_flush(&k->ref);
+    tell_stored(k, k->bulk_from, k->ref.r[RDI] - k->bulk_from);
+}
+
+/* It may unwind with `bulk` set: bulk_over is to follow. */
+static void do_bulk(struct soft_check *k, const struct emu_op *op)
+{
+    struct emu_cpu *ref = &k->ref;
+    uint64_t start = ref->r[X86_RIP_SLOT];
+
+    k->bulk = true;
+    k->bulk_from = ref->r[RDI];
+    do
+        do_op(ref, op);
+    while (ref->r[X86_RIP_SLOT] == start);
+    bulk_over(k);
+}
+
 /* A repeated instruction may have stopped in the middle: element by element until there. */
 static void do_string(struct soft_vcpu *s, const struct emu_op *op, bool last)
 {
     struct emu_cpu *c = &s->cpu, *ref = &s->check->ref;
     uint64_t start = ref->r[X86_RIP_SLOT];
+    bool midway = last && c->r[X86_RIP_SLOT] == start;
+    uint64_t left = midway ? c->r[RCX] : 0;
 
+    if (is_bulk(ref, &op->i) && left < ref->r[RCX]) {
+        ref->r[RCX] -= left;
+        do_bulk(s->check, op);
+        ref->r[RCX] = left;
+        if (midway)
+            ref->r[X86_RIP_SLOT] = start;
+        return;
+    }
     ref->debug_step = true;
     do
         do_op(ref, op);
-    while (ref->r[X86_RIP_SLOT] == start &&
-           !(last && c->r[X86_RIP_SLOT] == start && c->r[RCX] == ref->r[RCX]));
+    while (ref->r[X86_RIP_SLOT] == start && !(midway && left == ref->r[RCX]));
     ref->debug_step = false;
 }
 
@@ -377,7 +435,7 @@ static void do_one(struct soft_vcpu *s, bool unwound)
 }
 
 /* The unit, by the witness: 0, or the code it unwound with. */
-static int witness(struct soft_vcpu *s, uint64_t count, int unwound)
+static int do_unit(struct soft_vcpu *s, uint64_t count, int unwound)
 {
     struct soft_check *k = s->check;
     const struct emu_bus bus = {replay_io, replay_mmio, k};
@@ -406,6 +464,15 @@ static int witness(struct soft_vcpu *s, uint64_t count, int unwound)
     case CHECK_NOTHING: break;
     }
     return 0;
+}
+
+static int witness(struct soft_vcpu *s, uint64_t count, int unwound)
+{
+    int code = do_unit(s, count, unwound);
+
+    if (code)
+        bulk_over(s->check);
+    return code;
 }
 
 /* ---- undefined flags ------------------------------------------------------------------------- */
