@@ -105,7 +105,7 @@ int main(int argc, char **argv)
     char why[300];
 
     if (argc < 2) {
-        fprintf(stderr, "usage: guest-table bare|soft|kvm|rescue [WORD]\n");
+        fprintf(stderr, "usage: guest-table bare|soft|interp|kvm|rescue [WORD]\n");
         return 2;
     }
     on_bare = !strcmp(argv[1], "bare");
