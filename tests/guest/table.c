@@ -1,5 +1,5 @@
 /*
- * guest-table bare|soft|kvm|rescue [WORD]: run all rows (or those whose name
+ * guest-table bare|soft|interp|kvm|rescue [WORD]: run all rows (or those whose name
  * contains WORD) on the bare CPU and on an engine, and compare. `bare` runs the
  * bare CPU twice, which shows that rows are deterministic; `rescue` is kvm with
  * each instruction done by the interpreter.
