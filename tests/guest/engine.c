@@ -283,9 +283,9 @@ static void offer_sse(void)
     kvm_rescue_set_cpuid(kvm_vcpu(vcpu));
 }
 
-static int engine_start(const struct accel *accel)
+static int engine_start(const struct accel *accel, enum accel_engine engine)
 {
-    struct machine_config cfg = {.vcpus = 1};
+    struct machine_config cfg = {.vcpus = 1, .engine = engine};
     struct x86_cpuid_topology topology = {.vcpus = 1};
     int err;
 
@@ -307,7 +307,10 @@ static int engine_start(const struct accel *accel)
 
 int engine_init(const char *name, char *why, size_t size)
 {
-    const struct accel *accel = accel_find(strcmp(name, "rescue") ? name : "kvm");
+    bool interprets = !strcmp(name, "interp");
+    const struct accel *accel = accel_find(interprets                ? "soft"
+                                           : !strcmp(name, "rescue") ? "kvm"
+                                                                     : name);
     struct accel_info info = {0};
 
     if (!accel) {
@@ -325,7 +328,7 @@ int engine_init(const char *name, char *why, size_t size)
         return -errno;
     build_paging();
     build_tables();
-    if (engine_start(accel)) {
+    if (engine_start(accel, interprets ? ACCEL_ENGINE_INTERPRET : ACCEL_ENGINE_BEST)) {
         fprintf(stderr, "guest-table: %s: %s\n", name, err_text());
         exit(1);
     }

@@ -89,7 +89,8 @@ bool bare_has(uint32_t need);
 
 /* ---- engine.c ---- */
 
-/* -ENODEV and a reason in `why` when the accelerator cannot be used here. */
+/* An accelerator's name, "rescue", or "interp": soft without its translator. -ENODEV and a reason
+ * in `why` when it cannot be used here. */
 int engine_init(const char *accel, char *why, size_t size);
 int engine_run(const struct row_cpu *in, struct row_cpu *out);
 bool engine_has(uint32_t need);

@@ -1,5 +1,5 @@
 /*
- * guest-table bare|soft|kvm|rescue [WORD]: run all rows (or those whose name
+ * guest-table bare|soft|interp|kvm|rescue [WORD]: run all rows (or those whose name
  * contains WORD) on the bare CPU and on an engine, and compare. `bare` runs the
  * bare CPU twice, which shows that rows are deterministic; `rescue` is kvm with
  * each instruction done by the interpreter.
@@ -105,7 +105,7 @@ int main(int argc, char **argv)
     char why[300];
 
     if (argc < 2) {
-        fprintf(stderr, "usage: guest-table bare|soft|kvm|rescue [WORD]\n");
+        fprintf(stderr, "usage: guest-table bare|soft|interp|kvm|rescue [WORD]\n");
         return 2;
     }
     on_bare = !strcmp(argv[1], "bare");

@@ -50,6 +50,7 @@ struct soft_check {
     uint64_t bulk_from; /* RDI before it */
     bool bulk;          /* it may have TLB entries to write by */
     bool foreign;       /* a device write of the witness's was another one */
+    bool voided;        /* the unit before was void: see void_fault */
 };
 
 /* ---- what comes from outside -------------------------------------------------------- */
@@ -783,10 +784,15 @@ static bool fail(struct soft_vcpu *s)
     return false;
 }
 
-/* A fault of the vCPU's by an entry that the guest has changed since: tried anew, there is none. */
+/* A fault of the vCPU's by an entry that the guest has changed since: tried anew, there is none. If
+ * there is, with the TLB empty, they differ. */
 static bool void_fault(struct soft_vcpu *s, int code, int ref_code)
 {
-    return code == EMU_UNWIND_RAISE && !ref_code && s->cpu.event.vector == EXC_PF;
+    bool before = s->check->voided;
+
+    s->check->voided =
+        !before && code == EMU_UNWIND_RAISE && !ref_code && s->cpu.event.vector == EXC_PF;
+    return s->check->voided;
 }
 
 /* What the witness stored is not to be: the vCPU will do it, and then the witness again. */

@@ -29,6 +29,7 @@
 
 static const struct seq_engine engines[] = {
     {.name = "soft", .accel = "soft", .dead_flags_at_faults = true},
+    {.name = "interp", .accel = "interp"},
 };
 
 struct request {
@@ -41,7 +42,7 @@ struct request {
 static int usage(void)
 {
     fprintf(stderr,
-            "usage: guest-sequences bare|soft [--seed N] [--runs N] [--iterations 1-%u] "
+            "usage: guest-sequences bare|soft|interp [--seed N] [--runs N] [--iterations 1-%u] "
             "[--kicks] [--inject] [--print]\n",
             SEQ_ITERATIONS);
     return 2;

@@ -115,6 +115,31 @@ static void wrong_memory_is_found(void **state)
     fixture_destroy(&f);
 }
 
+GUEST(call_by_nothing, 64, "nop\nnop\ncall *0x7f000000\nhlt")
+GUEST(jump_by_nothing, 64, "nop\nnop\njmp *0x7f000000\nhlt")
+GUEST(call_to_nothing, 64, "movl $0x7f000008, %esp\nnop\ncall 1f\nhlt\n1: hlt")
+GUEST(return_to_nothing, 64, "movl $0x7f000000, %esp\nnop\nret\nhlt")
+
+/* A branch whose memory is not there: the witness faults at the same instruction. There is no
+ * handler. */
+static void branches_that_fault(void **state)
+{
+    static const struct {
+        const uint8_t *code, *end;
+    } guests[] = {{g_call_by_nothing, g_call_by_nothing_end},
+                  {g_jump_by_nothing, g_jump_by_nothing_end},
+                  {g_call_to_nothing, g_call_to_nothing_end},
+                  {g_return_to_nothing, g_return_to_nothing_end}};
+    struct fixture f;
+
+    for (unsigned n = 0; n < ARRAY_SIZE(guests); n++) {
+        create(&f, state, ACCEL_ENGINE_CHECK);
+        memcpy(f.ram + CODE, guests[n].code, (size_t)(guests[n].end - guests[n].code));
+        fixture_expect(&f, VCPU_EXIT_SHUTDOWN);
+        fixture_destroy(&f);
+    }
+}
+
 static void one_vcpu_only(void **state)
 {
     const struct machine_config config = {.vcpus = 2, .engine = ACCEL_ENGINE_CHECK};
@@ -137,8 +162,8 @@ static void kvm_has_no_engines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(all_engines_agree), TEST(wrong_code_is_found), TEST(wrong_memory_is_found),
-        TEST(one_vcpu_only),     TEST(kvm_has_no_engines),
+        TEST(all_engines_agree),   TEST(wrong_code_is_found), TEST(wrong_memory_is_found),
+        TEST(branches_that_fault), TEST(one_vcpu_only),       TEST(kvm_has_no_engines),
     };
 
     return cmocka_run_group_tests_name("soft_check", tests, NULL, NULL);

@@ -277,8 +277,9 @@ static void wait_for_calls(struct smp *s, uint64_t more)
 }
 
 /*
- * A device or loader writes while the vCPU runs: soon it calls the new code. Calls whose counts
- * are still in the processor's store buffer when the count is read may be old ones.
+ * A device or loader writes while the vCPU runs: at most the call under way is an old one, and
+ * those that have run already, but whose stores are still in the processor's store buffer. A call
+ * has several stores, the buffer room for about a hundred.
  */
 static void by_a_device(void **state)
 {

@@ -86,7 +86,7 @@ struct tr_cold {
     } kind;
     struct tr_saved saved; /* of the status flags there */
     bool vectors;          /* vector registers are loaded */
-    bool uncounted;        /* a way out before tr->op was counted */
+    bool uncounted;        /* a way out, or an op that ends, before that was counted */
     uint8_t shadow;        /* tr.shadow there */
     uint8_t mmu;           /* that the code there is for */
     uint8_t *from;         /* jumps here: where its displacement ends */
@@ -118,6 +118,7 @@ struct tr {
     bool vectors;         /* vector registers are known to be loaded */
     const uint8_t *again; /* the block's start with vector registers loaded */
     unsigned shadow;      /* 1: tr->op is in STI's shadow; 2: the next one will be */
+    bool counted;         /* tr->op is, in code emitted so far */
     bool ended;           /* nothing gets behind what was emitted last */
     unsigned colds;
     unsigned leader;     /* the cold code of the last group */

@@ -266,6 +266,7 @@ static struct tr_cold *cold(struct tr *tr, uint8_t *from)
         tr->a.full = true;
     *c = (struct tr_cold){.from = from,
                           .op = tr->op,
+                          .uncounted = tr->op->ends && !tr->counted,
                           .saved = tr->saved,
                           .vectors = tr->vectors,
                           .shadow = (uint8_t)tr->shadow,
@@ -305,6 +306,7 @@ static void count(struct tr *tr, const struct emu_op *op)
 {
     if (!counting(tr->t))
         return;
+    tr->counted = true;
     asm_load(&tr->a, S0, mem_gs(GS_CPU(retired)));
     asm_lea(&tr->a, S0, mem_at(S0, (int32_t)(op - tr->b->op) + 1));
     asm_store(&tr->a, mem_gs(GS_CPU(retired)), S0);
@@ -538,6 +540,8 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
         asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
     tr->saved = c->saved;
     tr_flags_restore(tr);
+    if (c->uncounted)
+        count(tr, c->op);
     if (counting(tr->t))
         asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
                                              .is_mem = true,
@@ -569,6 +573,7 @@ static void one(struct tr *tr)
     bool branch = tr_is_branch(tr->op);
 
     tr->first_cold = tr->colds;
+    tr->counted = false;
     if (tr->shadow == 1 && branch)
         tr_shadow_end(tr);
     if (tr_jumps(tr->op))
@@ -844,10 +849,10 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
     c->op = NULL;
 }
 
-/* In lockstep, the block is left here. */
+/* In lockstep, the block is left here. What ends it was counted beforehand. */
 static void count_to(struct soft_vcpu *s, const struct emu_op *op)
 {
-    if (s->tr.lockstep)
+    if (s->tr.lockstep && !op->ends)
         s->cpu.retired += (uint64_t)(op - s->tr.block->op) + 1;
 }
 
