@@ -51,9 +51,9 @@ enum accel_engine {
 struct machine_config {
     const char *device; /* accelerator's device node, NULL for the default */
     enum accel_engine engine;
-    unsigned vcpus;     /* how many will be created at most */
-    unsigned want;      /* ACCEL_CAP_* to switch on where offered */
-    bool count;         /* vcpu_stats is to be complete, at some cost */
+    unsigned vcpus; /* how many will be created at most */
+    unsigned want;  /* ACCEL_CAP_* to switch on where offered */
+    bool count;     /* vcpu_stats is to be complete, at some cost */
 };
 
 /*
