@@ -20,9 +20,8 @@
 #define CPUS    4
 #define SECONDS 100 /* until it is a deadlock */
 #define ROUNDS  10000
-#define ENOUGH  2 /* seconds: a host with fewer processors than threads gets through fewer rounds  \
-                   */
-#define VECTOR 0x50
+#define ENOUGH  2 /* seconds; a host of few processors gets through fewer rounds */
+#define VECTOR  0x50
 
 /* Where the pretended guest is. */
 enum place {
