@@ -370,7 +370,10 @@
 
 # Flags across what destroys the host's in a translator: memory in between
 .macro ACROSS name, text:vararg
-    ROW "flags across \name"
+    ACROSS_IF 0, "\name", \text
+.endm
+.macro ACROSS_IF feature, name, text:vararg
+    ROW "flags across \name", 0, \feature
     movl $3, %ecx
     cmpq %rbx, %rax
     \text
@@ -391,7 +394,7 @@
     ACROSS push, pushq 8(%rdi)
     ACROSS pop, popq 8(%rdi)
     ACROSS bswap, bswapl %r9d
-    ACROSS mulx, mulxq (%rdi), %r9, %r10
+    ACROSS_IF BMI2, mulx, mulxq (%rdi), %r9, %r10
     ACROSS movabs, movabsl ROW_DATA, %eax
     ACROSS mov, movl %ecx, (%rdi)
     ACROSS loop, loop .+2

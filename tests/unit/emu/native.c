@@ -157,6 +157,7 @@ void native_init(struct emu_cpu *c)
     c->cr0 = CR0_PE | CR0_MP | CR0_NE | CR0_ET;
     c->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
     c->fpu.xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+    emu_vectors_changed(c);
     c->mode = X86_MODE64;
     c->code64 = c->long_mode = c->protected_mode = true;
     c->lin_mask = c->rip_mask = c->sp_mask = UINT64_MAX;

@@ -270,22 +270,27 @@ static void control_registers_refuse(void **state)
     assert_int_equal(TRAP("\x0f\x58\x03"), EXC_GP); /* addps */
     assert_int_equal(TRAP("\x0f\x10\x03"), 0);      /* movups */
     cpu->cr0 |= CR0_TS;
+    emu_vectors_changed(cpu);
     assert_int_equal(TRAP("\x0f\x58\xc1"), EXC_NM);
     assert_int_equal(TRAP("\x0f\x6f\xc1"), EXC_NM); /* MMX movq */
     assert_int_equal(TRAP("\xd9\xe8"), EXC_NM);     /* fld1 */
     assert_int_equal(TRAP("\x9b"), EXC_NM);         /* fwait: MP and TS */
     cpu->cr0 = cr0 | CR0_EM;
+    emu_vectors_changed(cpu);
     assert_int_equal(TRAP("\x0f\x58\xc1"), EXC_UD);
     assert_int_equal(TRAP("\x0f\x6f\xc1"), EXC_UD);
     assert_int_equal(TRAP("\xd9\xe8"), EXC_NM);
     cpu->cr0 = cr0;
     cpu->cr4 = cr4 & ~(uint64_t)CR4_OSFXSR;
+    emu_vectors_changed(cpu);
     assert_int_equal(TRAP("\x0f\x58\xc1"), EXC_UD);
     assert_int_equal(TRAP("\x0f\x6f\xc1"), 0);
     cpu->cr4 = cr4 & ~(uint64_t)CR4_OSXSAVE;
+    emu_vectors_changed(cpu);
     if (features & EMU_F(AVX))
         assert_int_equal(TRAP("\xc5\xf8\x58\xc1"), EXC_UD);
     cpu->cr4 = cr4;
+    emu_vectors_changed(cpu);
     cpu->features = features & ~EMU_F(SSE41);
     assert_false(CLAIMED("\x66\x0f\x38\x17\xc1")); /* ptest */
     cpu->features = features & ~EMU_F(AVX2);
