@@ -6,6 +6,8 @@
 
 #include "emu/features.h"
 
+#include <cpuid.h>
+
 /* What an instruction does with its operands. */
 enum {
     REG_R = 1, /* ModRM.reg names a general register that is read, written */
@@ -314,11 +316,21 @@ bool tr_integer(struct tr *tr)
     return false;
 }
 
+/* Those that compilers have no name for (SDM Vol. 2A CPUID). */
+static bool host_has_unnamed(void)
+{
+    const unsigned movbe = 1u << 22, lzcnt = 1u << 5, lahf = 1u << 0;
+    unsigned a, b, basic, extended, d;
+
+    return __get_cpuid(1, &a, &b, &basic, &d) && __get_cpuid(0x80000001, &a, &b, &extended, &d) &&
+           basic & movbe && extended & lzcnt && extended & lahf;
+}
+
 bool tr_host_suffices(void)
 {
     return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
            __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("sse4.2") &&
-           __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("movbe");
+           host_has_unnamed();
 }
 
 /* ---- what others ask (group.c) ------------------------------------------------------ */
