@@ -6,13 +6,16 @@
  * Retbleed or SRSO, so a guest does not pay for workarounds that have nothing to
  * work around here. Model 2Bh is before erratum 400 and after the LAHF one.
  *
- * Three promises of leaf 80000021h, all of which hold for the interpreter:
+ * Three promises of leaf 80000021h:
  * - LFENCE serializes: instructions execute one after the other.
  * - A null selector clears the segment's base: segment_null does.
  * - Automatic IBRS: user code cannot steer the kernel's indirect branches. A
  *   guest's branch target is a number that the interpreter loads into its rip;
  *   the host's branches go to the interpreter's handlers, whose addresses no
  *   guest chooses. So retpolines would defend nothing, and Linux leaves them out.
+ *   The soft engine's translator does not keep this promise: user and kernel
+ *   code share the host's predictors. Retpolines would not help there either, as
+ *   their returns are indirect jumps of the host's once they are translated.
  *
  * PCID is not offered: the TLB is not tagged, so CR3 loads flush in any case.
  */
