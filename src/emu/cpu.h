@@ -126,7 +126,6 @@ struct emu_bus {
  * in two pages are fetched each time.
  */
 struct emu_fetched {
-    uint64_t linear; /* the last one fetched there */
     uint8_t bytes[X86_INSN_MAX];
     uint32_t key; /* emu_bind_key + 1; 0: empty */
     struct emu_op op;

@@ -33,8 +33,6 @@ bool emu_unwound(struct emu_cpu *c, int code);
  * interrupt shadow. Unwinds like a handler.
  */
 void emu_one(struct emu_cpu *c);
-/* Was the instruction at linear fetched before, and in two pages? Then it is emu_one's again. */
-bool emu_crosses_page(struct emu_cpu *c, uint64_t linear);
 
 /* Deliver an interrupt or NMI now. Unwinds when the delivery faults. */
 void emu_inject(struct emu_cpu *c, const struct x86_event *event);

@@ -7,7 +7,6 @@
 #include "emu/access.h"
 #include "emu/bind.h"
 #include "emu/debug.h"
-#include "emu/emu.h"
 #include "x86/paging.h"
 
 #include <errno.h>
@@ -669,14 +668,6 @@ static bool is_fetched(const struct emu_cpu *c, const struct emu_fetched *f, uns
            !memcmp(f->bytes, c->bytes, MIN(have, f->op.i.len));
 }
 
-bool emu_crosses_page(struct emu_cpu *c, uint64_t linear)
-{
-    const struct emu_fetched *f = fetched_at(c, linear);
-
-    return f->linear == linear && f->key == emu_bind_key(c) + 1 &&
-           (linear & PAGE_MASK) + f->op.i.len > PAGE_SIZE;
-}
-
 /* More code bytes, from the next page; how many there are now. */
 static unsigned code_more(struct emu_cpu *c, uint64_t linear, unsigned have)
 {
@@ -720,7 +711,6 @@ void emu_fetch(struct emu_cpu *c, struct emu_op *op)
     op->ends = false;
     emu_bind(c, op);
     memcpy(f->bytes, c->bytes, (unsigned)len);
-    f->linear = linear;
     f->key = emu_bind_key(c) + 1;
     f->op = *op;
 }

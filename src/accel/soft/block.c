@@ -431,7 +431,7 @@ struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, uint64_t
     uint8_t *host;
 
     c->op = NULL;
-    if (emu_crosses_page(c, linear) || !code_flat(c) || !code_place(c, linear, &host, &gpa)) {
+    if (!code_flat(c) || !code_place(c, linear, &host, &gpa)) {
         b->stats.uncached++;
         return NULL;
     }
