@@ -228,16 +228,22 @@ static int slot_copy(struct soft_check *k, const struct mem_slot *slot)
     return guest_mem_map(&k->mem, slot->gpa, slot->size, copy, slot->rights);
 }
 
-static int copy_make(struct soft_vcpu *s)
+int check_ready(struct soft_check *k)
 {
-    struct soft_check *k = s->check;
-
-    for (unsigned n = 0; n < s->cpu.mem->count; n++) {
-        if (slot_copy(k, &s->cpu.mem->slot[n]))
-            return -ENOMEM;
+    for (unsigned n = 0; !k->copied && n < k->theirs->count; n++) {
+        if (slot_copy(k, &k->theirs->slot[n])) {
+            copy_free(k);
+            return err_set(ENOMEM, "out of memory for a copy of the guest's, to compare engines");
+        }
     }
     k->copied = true;
     return 0;
+}
+
+void check_map_changed(struct soft_check *k)
+{
+    copy_free(k);
+    emu_tlb_flush(&k->ref);
 }
 
 /* The byte in the vCPU's memory and in the copy; NULL: none. */
@@ -292,10 +298,6 @@ void check_begin(struct soft_vcpu *s, enum check_unit unit, const struct block *
 {
     struct soft_check *k = s->check;
 
-    if (!k->copied && copy_make(s)) {
-        fprintf(stderr, "mote: engine-check: out of memory for a copy of the guest's\n");
-        abort();
-    }
     if (k->stale)
         take_over(s);
     k->unit = unit;

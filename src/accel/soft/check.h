@@ -39,6 +39,12 @@ void check_memory_written(struct soft_check *k, gpa_t gpa, uint64_t len);
  * k NULL: there is none. */
 void check_state_changed(struct soft_check *k);
 
+/* Before units: has the witness a copy of the guest's memory? -ENOMEM. */
+int check_ready(struct soft_check *k);
+
+/* The map of memory has changed: the copy is void. */
+void check_map_changed(struct soft_check *k);
+
 /* Around a unit; block and event are the unit's, or NULL. */
 void check_begin(struct soft_vcpu *s, enum check_unit unit, const struct block *block,
                  const struct x86_event *event);

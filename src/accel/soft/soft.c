@@ -65,12 +65,19 @@ static void soft_machine_destroy(struct machine *machine)
     free(m);
 }
 
+static void map_changed(struct soft_machine *m)
+{
+    if (m->vcpu[0] && m->vcpu[0]->check)
+        check_map_changed(m->vcpu[0]->check);
+}
+
 static int soft_map(struct machine *machine, const struct mem_slot *slot)
 {
     struct soft_machine *m = (struct soft_machine *)machine;
 
     if (code_map_add(&m->code, slot->gpa.v, slot->size))
         return err_set(ENOMEM, "soft: out of memory for a slot");
+    map_changed(m);
     return 0;
 }
 
@@ -85,6 +92,7 @@ static int soft_unmap(struct machine *machine, const struct mem_slot *slot)
         emu_tlb_flush(&m->vcpu[i]->cpu);
     }
     code_map_remove(&m->code, slot->gpa.v);
+    map_changed(m);
     return 0;
 }
 

@@ -515,6 +515,9 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     uint64_t gs;
     int err;
 
+    err = s->check ? check_ready(s->check) : 0;
+    if (err)
+        return err;
     state_flush(v); /* first: a new rip makes the old access void */
     step_end(STEP_REGISTERS);
     enter(s);
