@@ -6,8 +6,9 @@
 #include "emu/host.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/mman.h>
+
+#define LINKS_SIZE (TRANSLATE_LINKS * sizeof(struct translate_link))
 
 /* More than a block can take: what does not fit is not translated. */
 #define BLOCK_CODE (64u << 10)
@@ -96,6 +97,12 @@ int translate_init(struct soft_vcpu *s)
 
     if (!tr_host_suffices())
         return err_set(ENOTSUP, "the host's processor lacks BMI2, or what came with it");
+    t->links = mmap(NULL, LINKS_SIZE, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (t->links == MAP_FAILED) {
+        t->links = NULL;
+        return err_set(ENOMEM, "no memory for links of translated code");
+    }
     err = code_mem_init(&t->code, TRANSLATE_CODE);
     if (err)
         return err_set(-err, "no memory for translated code");
@@ -115,7 +122,8 @@ void translate_free(struct soft_vcpu *s)
 {
     code_mem_free(&s->tr.code);
     counts_free(s->tr.counts);
-    free(s->tr.links);
+    if (s->tr.links)
+        munmap(s->tr.links, LINKS_SIZE);
     s->tr.links = NULL;
     s->tr.on = false;
 }
@@ -174,15 +182,8 @@ static void link_aim(struct translator *t, const struct translate_link *l, uint3
 
 static bool link_new(struct translator *t, const struct translate_link *l)
 {
-    if (t->link_count == t->link_room) {
-        uint32_t room = t->link_room ? 2 * t->link_room : 4096;
-        struct translate_link *links = reallocarray(t->links, room, sizeof(*links));
-
-        if (!links)
-            return false;
-        t->links = links;
-        t->link_room = room;
-    }
+    if (t->link_count == TRANSLATE_LINKS)
+        return false;
     t->links[t->link_count++] = *l;
     return true;
 }

@@ -27,8 +27,9 @@ struct block;
 /* Executions of a block by the interpreter before it is translated. */
 #define TRANSLATE_HEAT 32
 
-#define TRANSLATE_CODE (32u << 20) /* bytes of translated code; full: start anew */
-#define TRANSLATE_MMUS 3           /* EMU_MMU_USER_AC is not translated */
+#define TRANSLATE_CODE  (32u << 20) /* bytes of translated code; full: start anew */
+#define TRANSLATE_LINKS (1u << 19)  /* more jumps are not linked */
+#define TRANSLATE_MMUS  3           /* EMU_MMU_USER_AC is not translated */
 
 /* Guest-virtual address -> translated code, by the address' low 16 bits. */
 #define TRANSLATE_JUMP_BITS 16
@@ -78,7 +79,7 @@ struct translator {
 
     struct code_mem code;
     struct translate_link *links;
-    uint32_t link_count, link_room;
+    uint32_t link_count;
     uint16_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills[EMU_HALVES];
     const struct block *block;         /* entered last */
