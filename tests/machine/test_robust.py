@@ -23,6 +23,13 @@ from machine import FAILED, OFF, QUIT, TIMEOUT, USAGE
 
 # ---- killed ----
 
+def begin():
+    """In the child. Who started the tests may ignore signals, as a shell does for what runs behind."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for sig in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(sig, signal.SIG_DFL)
+
+
 class Console:
     """A process with a terminal of its own, whose output is read by a thread."""
 
@@ -33,7 +40,7 @@ class Console:
         self.process = subprocess.Popen(
             argv, env=env, stdin=self.slave, stdout=self.slave, stderr=self.slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            preexec_fn=begin)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
