@@ -16,9 +16,9 @@
 #ifndef MOTE_ACCEL_SOFT_TRANSLATE_TRANSLATE_H
 #define MOTE_ACCEL_SOFT_TRANSLATE_TRANSLATE_H
 
-#include "accel/soft/translate/code_mem.h"
 #include "accel/soft/translate/counts.h"
 #include "accel/soft/translate/slots.h"
+#include "emu/code_mem.h"
 #include "emu/cpu.h"
 
 struct soft_vcpu;

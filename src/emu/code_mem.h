@@ -1,9 +1,9 @@
 /*
- * Memory for translated code, W^X: written through one view, executed through
- * another, both of one memfd. A vCPU's own; bounded.
+ * Memory for generated code, W^X: written through one view, executed through
+ * another, both of one memfd. Bounded. Thunks have one, each vCPU's translator another.
  */
-#ifndef MOTE_ACCEL_SOFT_TRANSLATE_CODE_MEM_H
-#define MOTE_ACCEL_SOFT_TRANSLATE_CODE_MEM_H
+#ifndef MOTE_EMU_CODE_MEM_H
+#define MOTE_EMU_CODE_MEM_H
 
 #include "base/bits.h"
 

@@ -1,4 +1,4 @@
-#include "accel/soft/translate/code_mem.h"
+#include "emu/code_mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
