@@ -1,11 +1,14 @@
 """Control of a running machine: signals, the control socket, pauses, and what a panic ends."""
+import fcntl
 import os
 import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 
@@ -229,20 +232,26 @@ def test_many_pauses(guest, runtime):
     run.wait_for("R{%d}" % (before + 1))
 
 
+def waiting(pipe):
+    """How many bytes are in it to be read."""
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+
 def test_resume_answers_who_waits_for_a_pause(start, flat, runtime):
     """A guest whose output nobody reads does not come to stand still."""
     fast = bytes.fromhex("baf803" "b052" "ee" "ebfd")
+    out, into = os.pipe()
+    size = fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
     child = subprocess.Popen([machine.MOTE, "run", "--accel", "soft", "--name", "vm", "--kernel",
                               *[str(a) for a in flat(fast)]], stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                             stdout=into, stderr=subprocess.DEVNULL)
+    os.close(into)
     try:
-        until = time.monotonic() + 20
-        while ctl("vm", "status").status != OFF:
+        until = time.monotonic() + 60
+        while ctl("vm", "status").status != OFF or waiting(out) < size:
             assert time.monotonic() < until
-        time.sleep(0.5)  # the pipe fills
         with connect(runtime) as peer, peer.makefile("rw") as lines:
             print("pause", file=lines, flush=True)
-            until = time.monotonic() + 20
             while state("vm") != "pausing":
                 assert time.monotonic() < until
             obeyed("vm", "resume")
@@ -250,12 +259,13 @@ def test_resume_answers_who_waits_for_a_pause(start, flat, runtime):
             print("pause", file=lines, flush=True)
             while state("vm") != "pausing":
                 assert time.monotonic() < until
-            while child.stdout.read1(65536) and state("vm") != "paused":
+            while os.read(out, 65536) and state("vm") != "paused":
                 assert time.monotonic() < until
             assert lines.readline() == "ok\n"
     finally:
         child.kill()
         child.communicate()
+        os.close(out)
 
 
 def test_names(start, flat, runtime):
