@@ -216,8 +216,9 @@ static void stub_interpret_end(struct tr *tr)
     ASM(&tr->a, 0x41, 0xff, 0xe2); /* jmp *S0 */
 }
 
-/* S1: where to go, a linear address. Flags are live; a miss, or attention, leaves. */
-static void stub_jump(struct tr *tr)
+/* S1: where to go, a linear address. Flags are live; a miss, or attention, leaves. far: remember it
+ * where fars.filling says. */
+static void stub_jump(struct tr *tr, bool far)
 {
     struct host_mem entry = {.base = HOST_NONE, .index = S0, .scale = 3, .gs = true};
     int32_t table = GS_TR(jumps) + (int32_t)(tr->mmu * sizeof(tr->t->jumps[0]));
@@ -246,6 +247,13 @@ static void stub_jump(struct tr *tr)
         asm_jmp_to(&tr->a, miss);
     }
     asm_land_short(&tr->a, hit);
+    if (far) {
+        struct host_mem code = entry, page = entry;
+
+        code.disp = table + (int32_t)offsetof(struct translate_jump, code);
+        page.disp = table + (int32_t)offsetof(struct translate_jump, page);
+        far_fill(tr, page, code);
+    }
     entry.disp = table + (int32_t)offsetof(struct translate_jump, page);
     asm_load(&tr->a, RCX, entry);
     asm_store(&tr->a, mem_gs(GS_TR(rip_page)), RCX);
@@ -271,9 +279,11 @@ int tr_stubs(struct soft_vcpu *s)
     stub_interpret_end(&tr);
     for (tr.mmu = 0; tr.mmu < TRANSLATE_MMUS; tr.mmu++) {
         t->jump[tr.mmu] = here(&tr);
-        stub_jump(&tr);
+        stub_jump(&tr, false);
     }
     tr.mmu = EMU_MMU_USER;
+    t->far_jump = here(&tr);
+    stub_jump(&tr, true);
     for (unsigned access = EMU_READ; access <= EMU_WRITE; access++)
         t->slot_miss[access] = code_mem_rx(&t->code, slots_stub(&tr, (enum emu_access)access));
     t->code.used = (size_t)(tr.a.p - t->code.rw);

@@ -231,6 +231,10 @@ void tr_go_found(struct tr *tr);
 void tr_keep_found(struct tr *tr);
 void tr_go_kept(struct tr *tr);
 
+/* Go to the offset `target` in another page, remembered here; false: it is to be looked up. No
+ * flags. (far.c) */
+bool tr_far(struct tr *tr, int64_t target);
+
 /* S1 = linear address of the page's offset `target`; no flags. */
 void tr_rip(struct tr *tr, uint8_t to, int64_t target);
 
@@ -273,6 +277,10 @@ int tr_stubs(struct soft_vcpu *s);
 /* Called when S0, a linear address XORed with the tag of the slot at offset S1, is not in its page:
  * S0 = offset in the page that the slot has now, or something greater. (slots.c) */
 uint8_t *slots_stub(struct tr *tr, enum emu_access access);
+
+/* The place fars.filling leads from rip_page to what the jump cache has at `page` and `code`. Uses
+ * S1 and RCX; no flags. (far.c) */
+void far_fill(struct tr *tr, struct host_mem page, struct host_mem code);
 
 /* Called by the interpret stubs: do op; true: leave translated code. */
 bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op);

@@ -73,6 +73,7 @@ void translate_forget(struct soft_vcpu *s, unsigned halves)
             jumps_clear(t, half);
     }
     jumps_empty(t);
+    far_flush(s);
 }
 
 static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code)
@@ -165,6 +166,7 @@ void translate_reset(struct soft_vcpu *s)
     t->stats.flushes++;
     translate_forget(s, BIT(0) | BIT(1));
     slots_reset(s);
+    far_reset(s);
 }
 
 /* ---- links ------------------------------------------------------------------------------ */
@@ -402,16 +404,23 @@ static void jump_polled(struct tr *tr, int64_t target)
     }
 }
 
+/* To another page, or an instruction in two. */
+static void look_up(struct tr *tr, int64_t target)
+{
+    if (tr_far(tr, target))
+        return;
+    tr_rip(tr, S1, target);
+    asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+}
+
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
     count(tr, c->op);
-    if (linkable(tr, c->target)) {
+    if (linkable(tr, c->target))
         link_here(tr, asm_jmp(&tr->a), c->target);
-    } else {
-        tr_rip(tr, S1, c->target);
-        asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
-    }
+    else
+        look_up(tr, c->target);
 }
 
 static void cold_leave(struct tr *tr, const struct tr_cold *c)
@@ -445,12 +454,10 @@ void tr_exit(struct tr *tr, int64_t target)
         return;
     }
     count(tr, tr->op);
-    if (linkable(tr, target)) {
+    if (linkable(tr, target))
         cold_at(tr, asm_jmp(&tr->a), COLD_LINK, target);
-    } else {
-        tr_rip(tr, S1, target);
-        asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
-    }
+    else
+        look_up(tr, target);
 }
 
 /* The jump cache's entry whose index, times 4, is in S0. */
@@ -668,6 +675,11 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
 static void gone(struct tr *tr)
 {
     tr->b->gone[tr->s->cpu.mmu] = offset_of(tr, tr->a.p);
+    asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                         .is_mem = true,
+                                         .mem = mem_gs(GS_TR(fars.stale)),
+                                         .imm = 1,
+                                         .imm_size = 4});
     leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
 }
 
@@ -805,6 +817,8 @@ void translate_run(struct soft_vcpu *s, struct block *b)
         t->link = 0;
         t->vectors = c->vectors;
     }
+    if (unlikely(t->fars.stale))
+        far_flush(s);
     if (t->lockstep) {
         t->link = 0;
     } else if (t->link) {

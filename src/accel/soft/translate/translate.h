@@ -17,6 +17,7 @@
 #define MOTE_ACCEL_SOFT_TRANSLATE_TRANSLATE_H
 
 #include "accel/soft/translate/counts.h"
+#include "accel/soft/translate/far.h"
 #include "accel/soft/translate/slots.h"
 #include "emu/code_mem.h"
 #include "emu/cpu.h"
@@ -90,6 +91,8 @@ struct translator {
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
 
+    const uint8_t *far_jump;            /* like jump[EMU_MMU_USER]; fills fars.filling */
+    struct translate_fars fars;
     const uint8_t *slot_miss[EMU_EXEC]; /* by enum emu_access; for EMU_MMU_USER */
     struct translate_slots slots;
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]
