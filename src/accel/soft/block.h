@@ -28,6 +28,7 @@ struct block {
     uint16_t look_begin, look_end;
     uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */
     uint16_t heat;                   /* how often it was interpreted */
+    uint16_t rounds;                 /* ... and followed itself */
     uint32_t code[EMU_MMU_USER + 1]; /* translations: offsets in code memory, 0: none */
     uint32_t gone[EMU_MMU_USER + 1]; /* ditto, where one leads to when the block is dropped */
     uint32_t links;                  /* to it, index + 1 of the first */

@@ -83,6 +83,7 @@ struct tr_cold {
         COLD_EXIT,      /* ditto, and more is to be done on the way; another page's, too */
         COLD_LEAVE,     /* leave for offset `target`: somebody wants attention */
         COLD_LEAVE_S1,  /* ditto, and guest RCX is in S1 */
+        COLD_RUN,       /* rounds without checks, else the block again */
     } kind;
     struct tr_saved saved; /* of the status flags there */
     bool vectors;          /* vector registers are loaded */
@@ -113,6 +114,7 @@ struct tr {
     struct tr_saved saved;
     struct tr_flags_by flags_by;
     struct tr_group group[BLOCK_MAX_INSNS];
+    struct tr_run run;
     bool alone;           /* accesses are not in groups */
     int shift;            /* added to the operand's displacement */
     bool vectors;         /* vector registers are known to be loaded */
@@ -201,6 +203,22 @@ void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned ali
 void tr_groups(struct tr *tr);
 /* The group that tr->op leads; NULL: none. */
 struct tr_group *tr_group_led(struct tr *tr);
+
+/* The operand of an instruction that group.c knows and that is no push or pop; false: there is none. */
+bool tr_plain_access(const struct tr *tr, const struct emu_op *op, struct tr_access *a);
+/* Does op move general register n by a constant, that is, add it to all of its 64 bits? */
+bool tr_moves(const struct emu_op *op, unsigned n, int64_t *by);
+/* Nothing but registers, and S0 stays? */
+bool tr_is_quiet(const struct tr *tr, const struct emu_op *op);
+
+/* Is the block a loop for page runs? */
+void tr_run_find(struct tr *tr);
+/* tr->op's operand in one. */
+TR_RESULT struct host_mem tr_run_address(struct tr *tr);
+/* Page runs, begun behind a look at the attention word. Where pages are not as it takes, to
+ * `again`; when the loop ends, to `behind`. Attention is wanted in what follows. False: nothing
+ * was emitted, it cannot be done. */
+bool tr_run(struct tr *tr, const uint8_t *again, const uint8_t *behind);
 
 /* ---- leaving (translate.c) ---------------------------------------------------------- */
 

@@ -378,6 +378,12 @@ static bool is_polled(const struct tr *tr, int64_t target)
     return linkable(tr, target) && (target < tr->op->next || tr->shadow == 1);
 }
 
+/* Where the block begins for who has vector registers loaded, or perhaps not. */
+static const uint8_t *begin_of(const struct tr *tr, bool vectors)
+{
+    return vectors ? tr->again : tr->a.start;
+}
+
 /*
  * A jump that polls. Flags that the target overwrites before it looks at them may be gone when
  * the code is left here.
@@ -397,8 +403,10 @@ static void jump_polled(struct tr *tr, int64_t target)
     }
     if (target == (int64_t)(tr->b->gpa & PAGE_MASK) && tr->mmu == tr->s->cpu.mmu &&
         !tr->t->lockstep) {
-        if (!tr->a.full)
-            asm_aim(to, tr->vectors ? tr->again : tr->a.start);
+        if (tr->run.on && !tr->alone && tr->op == &tr->b->op[tr->run.last])
+            cold_at(tr, to, COLD_RUN, target);
+        else if (!tr->a.full)
+            asm_aim(to, begin_of(tr, tr->vectors));
     } else {
         cold_at(tr, to, COLD_LINK, target);
     }
@@ -421,6 +429,18 @@ static void cold_exit(struct tr *tr, const struct tr_cold *c)
         link_here(tr, asm_jmp(&tr->a), c->target);
     else
         look_up(tr, c->target);
+}
+
+static void cold_run(struct tr *tr, const struct tr_cold *c)
+{
+    const uint8_t *again = begin_of(tr, c->vectors);
+
+    asm_land(&tr->a, c->from);
+    tr->vectors = c->vectors;
+    if (tr_run(tr, again, c->resume))
+        leave(tr, c->target, 0);
+    else if (!tr->a.full)
+        asm_aim(c->from, again);
 }
 
 static void cold_leave(struct tr *tr, const struct tr_cold *c)
@@ -711,6 +731,7 @@ static void emit(struct tr *tr)
     struct block *b = tr->b;
 
     tr_liveness(tr);
+    tr_run_find(tr);
     tr_groups(tr);
     begin(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
@@ -735,6 +756,7 @@ static void emit(struct tr *tr)
         case COLD_LEAVE:
         case COLD_LEAVE_S1: cold_leave(tr, c); break;
         case COLD_EXIT: cold_exit(tr, c); break;
+        case COLD_RUN: cold_run(tr, c); break;
         }
     }
     gone(tr);
@@ -812,6 +834,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     unsigned mmu = c->mmu;
 
     t->block = b;
+    t->cold = NULL;
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
         translate_forget(s, BIT(0) | BIT(1));
         t->link = 0;

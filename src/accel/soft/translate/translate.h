@@ -18,6 +18,7 @@
 
 #include "accel/soft/translate/counts.h"
 #include "accel/soft/translate/far.h"
+#include "accel/soft/translate/run.h"
 #include "accel/soft/translate/slots.h"
 #include "emu/code_mem.h"
 #include "emu/cpu.h"
@@ -83,7 +84,9 @@ struct translator {
     uint32_t link_count;
     uint16_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills[EMU_HALVES];
+    struct translate_run run;
     const struct block *block;         /* entered last */
+    const struct block *cold;          /* the interpreter did it last; NULL: translated code ran since */
     const struct emu_op *interpreting; /* within translated code; it may unwind */
     uint8_t vectors; /* emu_cpu.vectors that code under way and the jump cache are for */
     bool on;
