@@ -85,8 +85,13 @@ static void set_tables(struct vcpu *v)
 
 void hot_create(struct smp *s, unsigned cpus)
 {
+    hot_create_on(s, cpus, ACCEL_ENGINE_BEST);
+}
+
+void hot_create_on(struct smp *s, unsigned cpus, enum accel_engine engine)
+{
     alarm(60);
-    smp_create(s, accel_find("soft"), cpus);
+    smp_create_on(s, accel_find("soft"), cpus, engine);
     build_tables(s);
     for (unsigned n = 0; n < cpus; n++)
         set_tables(s->v[n]);

@@ -34,8 +34,14 @@ void smp_page(struct smp *s, uint32_t linear, uint32_t gpa)
 
 void smp_create(struct smp *s, const struct accel *accel, unsigned count)
 {
+    smp_create_on(s, accel, count, ACCEL_ENGINE_BEST);
+}
+
+void smp_create_on(struct smp *s, const struct accel *accel, unsigned count,
+                   enum accel_engine engine)
+{
     static struct x86_cpuid cpuid;
-    const struct machine_config config = {.vcpus = count};
+    const struct machine_config config = {.vcpus = count, .engine = engine};
 
     memset(s, 0, sizeof(*s));
     s->count = count;

@@ -141,6 +141,7 @@ unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, un
     const struct accel_stat all[] = {
         {"blocks translated", t->translated},
         {"bytes of translated code", t->bytes},
+        {"loops that run by pages", t->runs},
         {"entries into translated code", t->entered},
         {"instructions of blocks not translated", t->cold},
         {"instructions interpreted from translated code", t->interpreted},
@@ -437,10 +438,12 @@ static void cold_run(struct tr *tr, const struct tr_cold *c)
 
     asm_land(&tr->a, c->from);
     tr->vectors = c->vectors;
-    if (tr_run(tr, again, c->resume))
+    if (tr_run(tr, again, c->resume)) {
         leave(tr, c->target, 0);
-    else if (!tr->a.full)
+        tr->t->stats.runs++;
+    } else if (!tr->a.full) {
         asm_aim(c->from, again);
+    }
 }
 
 static void cold_leave(struct tr *tr, const struct tr_cold *c)

@@ -53,7 +53,7 @@ struct translate_link {
 };
 
 struct translate_stats {
-    uint64_t translated, bytes, entered, interpreted, missed, flushes, links;
+    uint64_t translated, bytes, runs, entered, interpreted, missed, flushes, links;
     uint64_t cold; /* instructions of blocks that the interpreter did */
 };
 
