@@ -155,6 +155,21 @@ GUEST(searches, 64,
 /* What one round stores the next one loads. */
 GUEST(chains, 64, "1: movl (%rdi,%rcx), %eax\naddl %ecx, %eax\nmovl %eax, 4(%rdi,%rcx)\n"
       NEXT("addq $4, %rcx\n") "int3")
+/* Read first, then written. */
+GUEST(updates, 64, "1: movl (%rdi,%rcx), %eax\naddl %ecx, %eax\nmovl %eax, (%rdi,%rcx)\n"
+      NEXT("addq $4, %rcx\n") "int3")
+/* One pointer, and an instruction that needs its register. */
+GUEST(swaps, 64,
+      "1: movq (%rsi,%rcx), %r10\naddq 8(%rsi,%rcx), %r8\nbswapq %r10\nxorq %r10, %r8\n"
+      NEXT("addq $8, %rcx\n") "int3")
+/* Two pointers, and registers in memory, which are no scratch registers' to have. */
+GUEST(exchanges, 64,
+      "1: movq (%rsi,%rcx), %rax\nmovq (%rdi,%rcx), %r9\nmovq %rax, (%rdi,%rcx)\n"
+      "movq %r9, (%rsi,%rcx)\n" NEXT("addq $8, %rcx\n") "int3")
+/* The loop goes on in the same block, where the last operand was. */
+GUEST(ends, 64,
+      "1: addq (%rsi), %r8\naddq $8, %rsi\n" NEXT("addq $8, %rcx\n")
+      "addq -8(%rsi), %r8\naddq -16(%rsi), %r8\nint3")
 /* Flags go from one round to the next. */
 GUEST(carries, 64,
       "1: movq (%rsi,%rcx), %rax\nadcq %rax, (%rdi,%rcx)\nsetc %r9b\n"
@@ -174,6 +189,8 @@ static const struct loop loops[] = {
     LOOP(backwards_by_24, .step = 24, .back = true),
     LOOP(strides, .step = 16, .align = 15),
     LOOP(searches, .step = 1),      LOOP(chains, .step = 4),
+    LOOP(updates, .step = 4),       LOOP(swaps, .step = 8),
+    LOOP(exchanges, .step = 8),     LOOP(ends, .step = 8),
     LOOP(carries, .step = 8, .no_run = true),
 };
 

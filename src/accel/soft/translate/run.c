@@ -61,10 +61,8 @@ static struct tr_stream stream_of(const struct tr_access *a, unsigned op, int64_
                               .scale = a->scale,
                               .seg = a->seg,
                               .access = a->access,
-                              .align = a->align,
                               .low = at,
-                              .high = at + a->size,
-                              .aligned = at};
+                              .high = at + a->size};
 }
 
 static bool joins(struct tr_stream *s, const struct tr_access *a, int64_t at)
@@ -74,12 +72,6 @@ static bool joins(struct tr_stream *s, const struct tr_access *a, int64_t at)
     if (s->base != a->base || s->index != a->index || s->scale != a->scale || s->seg != a->seg ||
         high - low > RUN_SPAN - 32)
         return false;
-    if (a->align && s->align && (a->align != s->align || (at - s->aligned) & a->align))
-        return false;
-    if (a->align && !s->align) {
-        s->align = a->align;
-        s->aligned = at;
-    }
     if (a->access == EMU_WRITE)
         s->access = EMU_WRITE;
     s->low = low;
@@ -98,6 +90,8 @@ static bool add_access(struct tr *tr, unsigned n, const struct tr_access *a,
     if (!moving_part(round, a, &new))
         return false;
     new.stride = moved_by(round, a);
+    if (new.stride & a->align) /* else it is aligned in all rounds, as in the first */
+        return false;
     for (unsigned m = 0; m < r->streams; m++) {
         if (joins(&r->stream[m], a, at)) {
             r->of[n] = (int8_t)m;
@@ -105,7 +99,7 @@ static bool add_access(struct tr *tr, unsigned n, const struct tr_access *a,
         }
     }
     if (r->streams == RUN_STREAMS || llabs(at) > INT32_MAX - 2 * RUN_SPAN ||
-        llabs(new.stride) > RUN_SPAN || (a->align && new.stride & a->align))
+        llabs(new.stride) > RUN_SPAN)
         return false;
     r->of[n] = (int8_t)r->streams;
     r->stream[r->streams++] = new;
@@ -130,9 +124,6 @@ static bool find_streams(struct tr *tr)
     for (unsigned n = 0; n < r->streams; n++) {
         struct tr_stream *s = &r->stream[n];
 
-        s->low -= (s->low - s->aligned) & s->align;
-        if (s->align && s->stride & s->align)
-            return false;
         if (s->stride) {
             r->by = s->moving;
             r->step = round.by[s->moving];
@@ -194,12 +185,6 @@ static void look_up(struct tr *tr, const struct tr_stream *s, const uint8_t *aga
     asm_rm(&tr->a, true, 0x33, S0, entry);
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - (uint64_t)(s->high - s->low)));
     asm_jcc_to(&tr->a, CC_A, again);
-    if (s->align) {
-        asm_insn(
-            &tr->a,
-            &(struct host_insn){.opcode = 0xf6, .rm = S0, .imm = s->align, .imm_size = 1});
-        asm_jcc_to(&tr->a, CC_NE, again);
-    }
     entry.disp = tlb + (int32_t)offsetof(struct emu_tlb_entry, host);
     asm_load(&tr->a, S1, entry);
 }

@@ -25,9 +25,9 @@ struct tr_stream {
     uint8_t base, index, scale, seg;
     uint8_t moving; /* the one of base and index that is written in the loop; X86_NONE_SLOT: none */
     uint8_t shift;  /* by which that is scaled */
-    uint8_t access, align;
+    uint8_t access;
     uint8_t pointer; /* S0 or S1: where its place in translate_run.at is loaded */
-    int64_t low, high, aligned; /* displacements, as if the registers never moved */
+    int64_t low, high; /* displacements, as if the registers never moved */
     int64_t stride;             /* bytes it moves in a round */
 };
 
