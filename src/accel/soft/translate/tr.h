@@ -83,6 +83,7 @@ struct tr_cold {
         COLD_EXIT,      /* ditto, and more is to be done on the way; another page's, too */
         COLD_LEAVE,     /* leave for offset `target`: somebody wants attention */
         COLD_LEAVE_S1,  /* ditto, and guest RCX is in S1 */
+        COLD_VECTORS,   /* load vector registers, then back to `resume` */
         COLD_RUN,       /* rounds without checks, else the block again */
     } kind;
     struct tr_saved saved; /* of the status flags there */
@@ -232,6 +233,9 @@ void tr_cold_also(struct tr *tr, uint8_t *from);
  * code behind goes on with S0 the offset in the page that the slot has then. */
 void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
                   unsigned size);
+
+/* ... is to have vector registers loaded; it goes on behind the jump. */
+void tr_cold_vectors(struct tr *tr, uint8_t *from);
 
 /* Go on at the page's offset `target`, which may lie in another page: if the condition holds, or
  * in any case. */

@@ -305,6 +305,14 @@ void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access a
     c->resume = tr->a.p;
 }
 
+void tr_cold_vectors(struct tr *tr, uint8_t *from)
+{
+    struct tr_cold *c = cold(tr, from);
+
+    c->kind = COLD_VECTORS;
+    c->resume = tr->a.p;
+}
+
 /* Instructions done since the block's start, up to and with op. */
 static void count(struct tr *tr, const struct emu_op *op)
 {
@@ -616,7 +624,7 @@ static void one(struct tr *tr)
     for (unsigned n = tr->first_cold; n < tr->colds; n++) {
         if (tr->cold[n].kind == COLD_GROUP)
             tr->leader = n;
-        else if (tr->cold[n].kind != COLD_SLOT)
+        else if (!tr->cold[n].resume)
             tr->cold[n].resume = tr->a.p;
     }
     if (tr->shadow == 1 && !tr->ended) {
@@ -636,6 +644,15 @@ static void cold_slot(struct tr *tr, struct tr_cold *c)
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - c->size));
     asm_aim(asm_jcc(&tr->a, CC_BE), c->resume);
     c[1].from = asm_jmp(&tr->a);
+}
+
+static void cold_vectors(struct tr *tr, const struct tr_cold *c)
+{
+    asm_land(&tr->a, c->from);
+    asm_mov(&tr->a, S1, RCX);
+    asm_call_to(&tr->a, stub(tr, tr->t->vectors_in));
+    asm_mov(&tr->a, RCX, S1);
+    asm_jmp_to(&tr->a, c->resume);
 }
 
 /* The group of the leader before ends here, if one does. */
@@ -736,6 +753,7 @@ static void emit(struct tr *tr)
     tr_liveness(tr);
     tr_run_find(tr);
     tr_groups(tr);
+    tr->op = b->op;
     begin(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
@@ -755,6 +773,7 @@ static void emit(struct tr *tr)
         case COLD_MISS: cold_interpret(tr, c); break;
         case COLD_GROUP: cold_group(tr, c); break;
         case COLD_SLOT: cold_slot(tr, c); break;
+        case COLD_VECTORS: cold_vectors(tr, c); break;
         case COLD_LINK: link_here(tr, c->from, c->target); break;
         case COLD_LEAVE:
         case COLD_LEAVE_S1: cold_leave(tr, c); break;
