@@ -85,15 +85,17 @@ static void set_tables(struct vcpu *v)
 
 void hot_create(struct smp *s, unsigned cpus)
 {
-    hot_create_on(s, cpus, ACCEL_ENGINE_BEST);
+    const struct machine_config config = {.vcpus = cpus};
+
+    hot_create_as(s, &config);
 }
 
-void hot_create_on(struct smp *s, unsigned cpus, enum accel_engine engine)
+void hot_create_as(struct smp *s, const struct machine_config *config)
 {
     alarm(60);
-    smp_create_on(s, accel_find("soft"), cpus, engine);
+    smp_create_as(s, accel_find("soft"), config);
     build_tables(s);
-    for (unsigned n = 0; n < cpus; n++)
+    for (unsigned n = 0; n < s->count; n++)
         set_tables(s->v[n]);
 }
 

@@ -137,7 +137,7 @@ void tr_run_find(struct tr *tr)
     const struct block *b = tr->b;
     int64_t start = (int64_t)(b->gpa & PAGE_MASK);
 
-    if (b->rounds < RUN_HEAT || tr->t->counts || tr->t->lockstep || b->crosses)
+    if (b->rounds < RUN_HEAT || tr->t->lockstep || b->crosses)
         return;
     for (unsigned n = 0; n < b->count; n++) {
         const struct emu_op *op = &b->op[n];
@@ -161,9 +161,8 @@ static struct host_mem at_of(unsigned n)
 
 static void store_imm32(struct tr *tr, struct host_mem mem, uint32_t imm)
 {
-    asm_insn(&tr->a,
-             &(struct host_insn){
-                 .opcode = 0xc7, .is_mem = true, .mem = mem, .imm = imm, .imm_size = 4});
+    asm_insn(&tr->a, &(struct host_insn){
+                         .opcode = 0xc7, .is_mem = true, .mem = mem, .imm = imm, .imm_size = 4});
 }
 
 /* S0 = the stream's offset in its page, S1 = the page's address in the host; else `again`. */
@@ -221,11 +220,10 @@ static void limit_rounds(struct tr *tr, const struct tr_stream *s)
     if (!(stride & (stride - 1))) {
         asm_shift_imm(&tr->a, false, 5, S1, (uint8_t)__builtin_ctz(stride));
     } else {
-        asm_insn(&tr->a, &(struct host_insn){.opcode = 0x69,
-                                             .reg = S1,
-                                             .rm = S1,
-                                             .imm = (1u << 20) / stride,
-                                             .imm_size = 4});
+        asm_insn(
+            &tr->a,
+            &(struct host_insn){
+                .opcode = 0x69, .reg = S1, .rm = S1, .imm = (1u << 20) / stride, .imm_size = 4});
         asm_shift_imm(&tr->a, false, 5, S1, 20);
     }
     asm_rm(&tr->a, false, 0x3b, S1, GS_RUN(rounds));
@@ -299,7 +297,8 @@ static bool in_memory(unsigned n)
     return n < 16 && tr_host(n) == HOST_NONE;
 }
 
-/* Of an access in a run, or of what is quiet: S1 is only for general registers that are in memory. */
+/* Of an access in a run, or of what is quiet: S1 is only for general registers that are in memory.
+ */
 static bool spares_s1(const struct tr *tr, const struct emu_op *op)
 {
     const struct x86_insn *i = &op->i;
@@ -317,7 +316,7 @@ static bool spares_s1(const struct tr *tr, const struct emu_op *op)
 static void place_pointers(struct tr *tr)
 {
     struct tr_run *r = &tr->run;
-    bool s0 = true, s1 = true;
+    bool s0 = !tr->t->counts, s1 = true; /* counting takes S0 */
 
     for (unsigned n = 0; n < r->last; n++) {
         const struct emu_op *op = &tr->b->op[n];
@@ -381,6 +380,7 @@ bool tr_run(struct tr *tr, const uint8_t *again, const uint8_t *behind)
     }
     if (!tr->op->ends)
         asm_jcc_to(&tr->a, (tr->op->i.opcode & 15u) ^ 1, behind);
+    tr_count(tr, tr->op);
     asm_rm(&tr->a, true, 0x3b, tr_host(r->by), GS_RUN(limit));
     asm_jcc_to(&tr->a, CC_NE, top);
     asm_cmp_imm8(&tr->a, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)), 0);

@@ -26,9 +26,9 @@ struct tr_stream {
     uint8_t moving; /* the one of base and index that is written in the loop; X86_NONE_SLOT: none */
     uint8_t shift;  /* by which that is scaled */
     uint8_t access;
-    uint8_t pointer; /* S0 or S1: where its place in translate_run.at is loaded */
+    uint8_t pointer;   /* S0 or S1: where its place in translate_run.at is loaded */
     int64_t low, high; /* displacements, as if the registers never moved */
-    int64_t stride;             /* bytes it moves in a round */
+    int64_t stride;    /* bytes it moves in a round */
 };
 
 struct tr_run {

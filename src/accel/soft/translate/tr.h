@@ -205,7 +205,8 @@ void tr_groups(struct tr *tr);
 /* The group that tr->op leads; NULL: none. */
 struct tr_group *tr_group_led(struct tr *tr);
 
-/* The operand of an instruction that group.c knows and that is no push or pop; false: there is none. */
+/* The operand of an instruction that group.c knows and that is no push or pop; false: there is
+ * none. */
 bool tr_plain_access(const struct tr *tr, const struct emu_op *op, struct tr_access *a);
 /* Does op move general register n by a constant, that is, add it to all of its 64 bits? */
 bool tr_moves(const struct emu_op *op, unsigned n, int64_t *by);
@@ -236,6 +237,10 @@ void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access a
 
 /* ... is to have vector registers loaded; it goes on behind the jump. */
 void tr_cold_vectors(struct tr *tr, uint8_t *from);
+
+/* Where instructions are counted: those done since the block's start, up to and with op. Uses S0.
+ */
+void tr_count(struct tr *tr, const struct emu_op *op);
 
 /* Go on at the page's offset `target`, which may lie in another page: if the condition holds, or
  * in any case. */

@@ -313,8 +313,7 @@ void tr_cold_vectors(struct tr *tr, uint8_t *from)
     c->resume = tr->a.p;
 }
 
-/* Instructions done since the block's start, up to and with op. */
-static void count(struct tr *tr, const struct emu_op *op)
+void tr_count(struct tr *tr, const struct emu_op *op)
 {
     if (!counting(tr->t))
         return;
@@ -401,7 +400,7 @@ static void jump_polled(struct tr *tr, int64_t target)
 {
     uint8_t *to;
 
-    count(tr, tr->op);
+    tr_count(tr, tr->op);
     if (!tr_flags_at(tr, target)) {
         asm_cmp_imm8(&tr->a, attention(), 0);
         to = asm_jcc(&tr->a, CC_E);
@@ -433,7 +432,7 @@ static void look_up(struct tr *tr, int64_t target)
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
-    count(tr, c->op);
+    tr_count(tr, c->op);
     if (linkable(tr, c->target))
         link_here(tr, asm_jmp(&tr->a), c->target);
     else
@@ -460,7 +459,7 @@ static void cold_leave(struct tr *tr, const struct tr_cold *c)
     if (c->kind == COLD_LEAVE_S1)
         asm_mov(&tr->a, RCX, S1);
     if (c->uncounted)
-        count(tr, c->op);
+        tr_count(tr, c->op);
     leave(tr, c->target, 0);
 }
 
@@ -484,7 +483,7 @@ void tr_exit(struct tr *tr, int64_t target)
         jump_polled(tr, target);
         return;
     }
-    count(tr, tr->op);
+    tr_count(tr, tr->op);
     if (linkable(tr, target))
         cold_at(tr, asm_jmp(&tr->a), COLD_LINK, target);
     else
@@ -513,7 +512,7 @@ void tr_find(struct tr *tr)
 {
     uint8_t *hit;
 
-    count(tr, tr->op);
+    tr_count(tr, tr->op);
     asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
     asm_insn(&tr->a, &(struct host_insn){.map = X86_MAP_0F, .opcode = 0xb7, .reg = S0, .rm = S1});
     asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
@@ -561,7 +560,7 @@ static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
 static void interpret(struct tr *tr)
 {
     if (tr->op->ends) {
-        count(tr, tr->op);
+        tr_count(tr, tr->op);
         asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
         asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
         tr->ended = true;
@@ -580,7 +579,7 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
     tr->saved = c->saved;
     tr_flags_restore(tr);
     if (c->uncounted)
-        count(tr, c->op);
+        tr_count(tr, c->op);
     if (counting(tr->t))
         asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
                                              .is_mem = true,

@@ -85,8 +85,8 @@ struct translator {
     uint16_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills[EMU_HALVES];
     struct translate_run run;
-    const struct block *block;         /* entered last */
-    const struct block *cold;          /* the interpreter did it last; NULL: translated code ran since */
+    const struct block *block; /* entered last */
+    const struct block *cold;  /* the interpreter did it last; NULL: translated code ran since */
     const struct emu_op *interpreting; /* within translated code; it may unwind */
     uint8_t vectors; /* emu_cpu.vectors that code under way and the jump cache are for */
     bool on;
@@ -94,7 +94,7 @@ struct translator {
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
 
-    const uint8_t *far_jump;            /* like jump[EMU_MMU_USER]; fills fars.filling */
+    const uint8_t *far_jump; /* like jump[EMU_MMU_USER]; fills fars.filling */
     struct translate_fars fars;
     const uint8_t *slot_miss[EMU_EXEC]; /* by enum emu_access; for EMU_MMU_USER */
     struct translate_slots slots;
