@@ -2,11 +2,11 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/futex.h"
 #include "base/log.h"
 #include "base/steps.h"
 #include "board/cpu_exit.h"
 #include "board/cpus.h"
-#include "board/futex.h"
 #include "board/startup.h"
 #include "host/clock.h"
 
