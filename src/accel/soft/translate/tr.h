@@ -271,6 +271,14 @@ static inline unsigned tr_next(const struct tr *tr)
     return tr->op->next;
 }
 
+/* ---- the jump cache (jumps.c) ----------------------------------------------------------- */
+
+/* Where linear's entry is, whosever it is now. */
+struct translate_jump *jump_of(struct translator *t, unsigned mmu, uint64_t linear);
+void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code);
+/* Nothing is known, in memory that is zero. */
+void jumps_empty(struct translator *t);
+
 /* ---- instructions: true when translated. Nothing was emitted when not. --------------- */
 
 bool tr_integer(struct tr *tr);
