@@ -369,6 +369,48 @@ static void elsewhere(void **state)
     elsewhere_by(g_sums_cr3, g_sums_cr3_end);
 }
 
+/* ---- pages that another vCPU executes ----------------------------------------------------- */
+
+/* Fill the page at RDI with functions that return R8, publish that at (RBP), wait at 64(RBP). */
+GUEST(fills, 64,
+      "movl $1, %r8d\n"
+      "1: movabsq $0x9090c300000000b8, %rax\nmovq %r8, %rdx\nshlq $8, %rdx\norq %rdx, %rax\n"
+      "xorl %ecx, %ecx\n"
+      "2: movq %rax, (%rdi,%rcx)\naddq $8, %rcx\ncmpq $0x1000, %rcx\njne 2b\n"
+      "movl %r8d, (%rbp)\n"
+      "3: pause\ncmpl %r8d, 64(%rbp)\njne 3b\n"
+      "incl %r8d\ncmpl $200, %r8d\njne 1b\nmovl $-1, (%rbp)\nhlt")
+/* Calls the first of them when something was published, which is what they return. RAX is 1 when
+ * it is not. The other's last stores are to where nobody knows code, without a check. */
+GUEST(calls, 64,
+      "xorl %r12d, %r12d\nxorl %r14d, %r14d\n"
+      "1: pause\nmovl (%rbp), %r15d\ncmpl %r12d, %r15d\nje 1b\n"
+      "movl %r15d, %r12d\ncmpl $-1, %r12d\nje 8f\nxorl %eax, %eax\ncpuid\n"
+      "movl $200, %r13d\n"
+      "2: leaq (%rdi,%r14), %rax\ncall *%rax\ncmpl %r12d, %eax\njne 9f\n"
+      "addl $8, %r14d\nandl $0x78, %r14d\ndecl %r13d\njnz 2b\n"
+      "movl %r12d, 64(%rbp)\njmp 1b\n"
+      "8: xorl %eax, %eax\nhlt\n"
+      "9: movl %r12d, 64(%rbp)\nmovl $1, %eax\nhlt")
+
+static void executed_elsewhere(void **state)
+{
+    struct smp s;
+
+    hot_create(&s, 2);
+    SMP_CODE(&s, HOT_CODE, fills);
+    SMP_CODE(&s, HOT_CODE + 0x1000, calls);
+    memset(s.ram + SMP_DATA, 0, 128);
+    for (uint32_t at = DATA; at < DATA + 0x1000; at += 8)
+        le64_put(s.ram + at, UINT64_C(0x9090c300000000b8));
+    smp_start(&s, 1, HOT_CODE + 0x1000, DATA);
+    smp_start(&s, 0, HOT_CODE, DATA);
+    assert_int_equal(smp_join(&s, 1), 0);
+    smp_join(&s, 0);
+    assert_true(smp_stat(&s, 0, COUNTS) > 0);
+    smp_destroy(&s);
+}
+
 /* ---- a loop without end ------------------------------------------------------------------- */
 
 GUEST(endless, 64, "1: addb (%rsi), %al\nincq %rsi\njmp 1b")
@@ -416,8 +458,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
     const struct CMUnitTest tests[] = {
-        TEST(like_interpreted),  TEST(counted),   TEST(misaligned),
-        TEST(written_by_itself), TEST(elsewhere), TEST(kicked),
+        TEST(like_interpreted), TEST(counted),
+        TEST(misaligned),       TEST(written_by_itself),
+        TEST(elsewhere),        TEST(executed_elsewhere),
+        TEST(kicked),
     };
 
     return cmocka_run_group_tests_name("soft, loops by pages", tests, NULL, NULL);
