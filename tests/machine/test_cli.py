@@ -94,8 +94,7 @@ def test_try_script(kernel):
     """MOTE_KERNEL spares a download that the fixture has made already."""
     os_env = {**os.environ, "MOTE_KERNEL": str(kernel)}
     try_ = machine.TREE / "try"
-    uname = machine.execute([try_, "--script", "uname -a; poweroff -f"], env=os_env,
-                            seconds=240, stdin=None)
+    uname = machine.execute([try_, "--script", "uname -a; poweroff -f"], env=os_env, stdin=None)
     assert uname.status == OFF, uname
     assert re.search(r"^Linux mote \d\S+ .* x86_64 ", uname.out, re.M), uname
     three = machine.execute([try_, "--script", "exit 3", "--", "--memory", "128M"], env=os_env)

@@ -36,8 +36,7 @@ def noticed(out):
 def guest(kernel, folder):
     initrd = machine.make_initramfs(folder / "litmus", "--script", SCRIPT,
                                     "--add", LITMUS, "bin/litmus")
-    return machine.run_linux(kernel, initrd, "--cpus", "4", "--memory", "256M",
-                             "--timeout", "150", seconds=170)
+    return machine.run_linux(kernel, initrd, "--cpus", "4", "--memory", "256M")
 
 
 def test_bare_host():

@@ -66,7 +66,7 @@ def kernels(kernel):
     def get(flavour):
         if flavour == "cloud":
             return kernel
-        got = machine.execute([machine.TREE / "tools/get-kernel", "--full"], seconds=300)
+        got = machine.execute([machine.TREE / "tools/get-kernel", "--full"])
         if got.status:
             pytest.skip(f"Debian's full kernel cannot be fetched: {got.err.splitlines()[-1]}")
         return got.out.strip()
@@ -82,7 +82,7 @@ def boot(kernels, folder):
     def once(accel, flavour, cpus):
         if (accel, flavour, cpus) not in done:
             argv = guest.command(accel, kernels(flavour), initrd, cpus,
-                                 extra=[] if accel == "tcg" else ["--timeout", "80"])
+                                 extra=[] if accel == "tcg" else ["--timeout", str(machine.BOOT_SECONDS - 10)])
             got = machine.execute(argv)
             done[accel, flavour, cpus] = machine.sections(got.out)
             assert got.status == OFF and "end" in done[accel, flavour, cpus], got
@@ -198,5 +198,5 @@ def test_full_kernel_other_ways(kernels, folder, script, how, cpus):
         image, kernel = kernel, folder / "full-vmlinux"
         kernel.write_bytes(intel.unpack(image))
     done = machine.execute(guest.command("soft", kernel, script("nproc"), cpus, extra=[
-        "--boot", how, "--timeout", "150"]), seconds=170)
+        "--boot", how, "--timeout", str(machine.BOOT_SECONDS - 10)]))
     assert done.status == OFF and f"\n{cpus}\n" in done.out, done
