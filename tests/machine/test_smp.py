@@ -51,6 +51,8 @@ COMPARED = [("cloud", 1), ("cloud", 2), ("full", 2)]
 # Lines at level warning or worse, and any that have these words ...
 NOTABLE = re.compile(r"warn|error|fail|bug|unable|unstable", re.I)
 WARNING = 4
+# What is said of a host that is busy, and by chance.
+BUSY = re.compile(r"hrtimer: interrupt took|perf: interrupt took too long|hogged CPU for")
 # ... are compared with those on QEMU's q35, as they are without times, addresses and numbers.
 # These mote has alone. An entry that no boot needs fails.
 EXCUSED = [
@@ -164,14 +166,15 @@ def notable(dmesg):
     """{normalised: line} of what a kernel complains about."""
     lines = {}
     for level, line in re.findall(r"^<(\d+)>\[ *[\d.]+\] (.*)$", dmesg, re.M):
-        if int(level) & 7 <= WARNING or NOTABLE.search(line):
+        if not BUSY.search(line) and (int(level) & 7 <= WARNING or NOTABLE.search(line)):
             lines[re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d+", "N", line)] = line
     return lines
 
 
 def test_notable():
     said = notable("<6>[    1.000000] all is well\n<4>[   12.500000] odd at 0xffffffff81000000\n"
-                   "<6>[    1.000000] clock: Marking TSC Unstable\n<12>[    2.0] user's\n")
+                   "<6>[    1.000000] clock: Marking TSC Unstable\n<12>[    2.0] user's\n"
+                   "<4>[    3.000000] hrtimer: interrupt took 5000000 ns\n")
     assert set(said) == {"odd at N", "clock: Marking TSC Unstable", "user's"}
 
 
