@@ -6,6 +6,13 @@
  * goes on in the next page is a block of its own, found by its linear address only,
  * since which page is next is the address space's to say.
  *
+ * Memory: decoded instructions lie in a ring, of which the oldest segment is
+ * emptied when there is no room. A block that was not translated goes with its
+ * instructions; of a translated one there remain its head and those that its code
+ * calls the interpreter for (block_keep), in the arena; who needs the others
+ * has them decoded again (block_ready). The arena only grows, and when it is full
+ * everything is dropped.
+ *
  * Validity: the code map knows that this vCPU caches code from a page, so every
  * store there, whosever, comes back here as block_written.
  */
@@ -35,7 +42,15 @@ struct block {
     struct block *page_next; /* other blocks of the same page */
     uint64_t gpa2;           /* of its bytes in the next page, if it crosses */
     bool crosses;
+    bool kept;            /* it stays without its instructions: code was made of it */
     struct block *guards; /* it stands in the next page for one that crosses; no instructions */
+    struct emu_op *op;    /* NULL: the ring has others in their place, see block_ready */
+};
+
+/* A block's instructions in the ring. */
+struct block_ops {
+    struct block *owner;
+    size_t bytes; /* to the next one */
     struct emu_op op[];
 };
 
@@ -48,11 +63,15 @@ struct block_jump {
 };
 
 #define BLOCK_JUMP_BITS    13
-#define BLOCK_HASH_BITS    16
+#define BLOCK_HASH_BITS    15
+#define BLOCK_HEAT_BITS    14
 #define BLOCK_PAGE_BITS    12
 #define BLOCK_MAX_INSNS    64
-#define BLOCK_LINEAR_PAGES 4096        /* bits of a filter */
-#define BLOCK_ARENA        (48u << 20) /* bytes of decoded code; full: start anew */
+#define BLOCK_LINEAR_PAGES 4096         /* bits of a filter */
+#define BLOCK_ARENA        (24u << 20)  /* bytes of what stays; full: start anew */
+#define BLOCK_SEGMENT      (256u << 10) /* bytes of the ring, which has so many of them ... */
+#define BLOCK_SEGMENTS     8           /* ... when hot blocks are translated ... */
+#define BLOCK_SEGMENTS_ALL 192          /* ... or run from there */
 
 struct block_page {
     uint64_t page; /* guest-physical page number */
@@ -62,7 +81,9 @@ struct block_page {
 };
 
 struct block_stats {
-    uint64_t built, flushes, dropped, uncached, waited;
+    uint64_t built, again, evicted, flushes, dropped, uncached, waited;
+    uint64_t arena; /* bytes of it that were in use at most */
+    uint64_t ring;  /* ditto */
 };
 
 struct block_cache {
@@ -75,6 +96,12 @@ struct block_cache {
     struct block_page **pages; /* by page number */
     uint8_t *arena;
     size_t used;
+    struct block *free; /* heads, by hash_next */
+    uint8_t *ring;
+    unsigned segments;                   /* of the ring, at most BLOCK_SEGMENTS_ALL */
+    unsigned segment;                    /* being filled */
+    uint32_t filled[BLOCK_SEGMENTS_ALL]; /* bytes of each that are in use */
+    uint8_t heat[1 << BLOCK_HEAT_BITS];  /* of blocks that were evicted, by (gpa, key) */
     struct code_peer *peer;
     struct block_stats stats;
     /* Of who made something of blocks; NULL: nobody did. */
@@ -131,6 +158,21 @@ static inline struct block *block_find(struct block_cache *b, struct emu_cpu *c)
         return j->block;
     return block_find_slow(b, c, linear, key);
 }
+
+bool block_refill(struct block_cache *b, struct emu_cpu *c, struct block *block);
+
+/*
+ * Before anything looks at a block's instructions: are they there, or there again? They stay
+ * until the next call of this or of block_find. False: the bytes are others now, and the
+ * block is dropped. Never call with a block under way.
+ */
+static inline bool block_ready(struct block_cache *b, struct emu_cpu *c, struct block *block)
+{
+    return likely(block->op != NULL) || block_refill(b, c, block);
+}
+
+/* A copy of an instruction that stays until everything is dropped; NULL: no room. */
+const struct emu_op *block_keep(struct block_cache *b, const struct emu_op *op);
 
 /* The TLB was flushed. In which halves of linear memory addresses say nothing any more: bits;
  * 0 when no code of the page was known. */

@@ -27,7 +27,7 @@ void translate_unwound(struct soft_vcpu *s)
     if (t->interpreting && t->interpreting->ends && counting(t))
         s->cpu.retired--; /* it was counted beforehand */
     else if (t->interpreting && t->lockstep)
-        s->cpu.retired += (uint64_t)(t->interpreting - t->block->op);
+        s->cpu.retired += t->interpreting->number;
     t->interpreting = NULL;
 }
 
@@ -520,15 +520,26 @@ static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
     return tr->t->code.rw + (rx - tr->t->code.rx);
 }
 
+/* S0 = op, which code may call for as long as it lasts: the one copy of it. */
+static void load_op(struct tr *tr, const struct emu_op *op)
+{
+    const struct emu_op **kept = &tr->kept[op->number];
+
+    if (!*kept)
+        *kept = block_keep(&tr->s->blocks, op);
+    tr->a.full |= !*kept;
+    asm_mov_imm(&tr->a, S0, (uintptr_t)*kept);
+}
+
 static void interpret(struct tr *tr)
 {
     if (tr->op->ends) {
         count(tr, tr->op);
-        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        load_op(tr, tr->op);
         asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
         tr->ended = true;
     } else {
-        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        load_op(tr, tr->op);
         asm_call_to(&tr->a, stub(tr, tr->t->interpret));
     }
     tr->vectors = false;
@@ -549,7 +560,7 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
                                              .mem = mem_gs(GS_TR(missing)),
                                              .imm = 1,
                                              .imm_size = 4});
-    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
+    load_op(tr, c->op);
     asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     if (!c->op->ends)
         asm_jmp_to(&tr->a, c->resume);
@@ -630,7 +641,7 @@ static uint8_t *tell_missed(struct tr *tr, const struct tr_cold *c)
     seldom = asm_jcc(&tr->a, CC_E);
     tr->saved = c->saved;
     tr_flags_restore(tr);
-    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
+    load_op(tr, c->op);
     asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     done = asm_jmp(&tr->a);
     asm_land(&tr->a, seldom);
@@ -760,6 +771,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
         t->link_count = links;
         return false;
     }
+    b->kept = true;
     b->code[s->cpu.mmu] = (uint32_t)begin;
     t->code.used = (size_t)(tr.a.p - t->code.rw);
     t->stats.translated++;
@@ -799,7 +811,6 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     uint64_t linear = c->r[X86_RIP_SLOT];
     unsigned mmu = c->mmu;
 
-    t->block = b;
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
         translate_forget(s, BIT(0) | BIT(1));
         t->link = 0;
@@ -854,7 +865,7 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 static void count_to(struct soft_vcpu *s, const struct emu_op *op)
 {
     if (s->tr.lockstep && !op->ends)
-        s->cpu.retired += (uint64_t)(op - s->tr.block->op) + 1;
+        s->cpu.retired += op->number + 1u;
 }
 
 bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
