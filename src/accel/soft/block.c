@@ -295,7 +295,9 @@ static void evict(struct block_cache *b, struct block *block, struct block **gon
     if (block->key == BLOCK_DEAD) {
         block->count = 0;
     } else {
-        *heat_slot(b, block->gpa, block->key) = (uint8_t)MIN(block->heat, UINT8_MAX);
+        uint8_t *heat = heat_slot(b, block->gpa, block->key);
+
+        *heat = (uint8_t)MAX(*heat, MIN(block->heat, UINT8_MAX));
         hash_remove(b, block);
         block->key = BLOCK_DEAD;
         b->stats.evicted++;

@@ -64,7 +64,7 @@ struct block_jump {
 
 #define BLOCK_JUMP_BITS    13
 #define BLOCK_HASH_BITS    15
-#define BLOCK_HEAT_BITS    14
+#define BLOCK_HEAT_BITS    15
 #define BLOCK_PAGE_BITS    12
 #define BLOCK_MAX_INSNS    64
 #define BLOCK_LINEAR_PAGES 4096         /* bits of a filter */
