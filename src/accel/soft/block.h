@@ -33,18 +33,18 @@ struct block {
     /* Offsets in the page: what it depends on, its bytes and those behind its ways out that a
      * translation looked at. */
     uint16_t look_begin, look_end;
-    uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */
     uint16_t heat;                   /* how often it was interpreted */
+    bool crosses;                    /* into the next page */
+    bool kept;                       /* it stays without its instructions: code was made of it */
+    uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */
     uint32_t code[EMU_MMU_USER + 1]; /* translations: offsets in code memory, 0: none */
     uint32_t gone[EMU_MMU_USER + 1]; /* ditto, where one leads to when the block is dropped */
     uint32_t links;                  /* to it, index + 1 of the first */
     struct block *hash_next;
     struct block *page_next; /* other blocks of the same page */
     uint64_t gpa2;           /* of its bytes in the next page, if it crosses */
-    bool crosses;
-    bool kept;            /* it stays without its instructions: code was made of it */
-    struct block *guards; /* it stands in the next page for one that crosses; no instructions */
-    struct emu_op *op;    /* NULL: the ring has others in their place, see block_ready */
+    struct block *guards;    /* it stands in the next page for one that crosses; no instructions */
+    struct emu_op *op;       /* NULL: the ring has others in their place, see block_ready */
 };
 
 /* A block's instructions in the ring. */
@@ -70,7 +70,7 @@ struct block_jump {
 #define BLOCK_LINEAR_PAGES 4096         /* bits of a filter */
 #define BLOCK_ARENA        (24u << 20)  /* bytes of what stays; full: start anew */
 #define BLOCK_SEGMENT      (256u << 10) /* bytes of the ring, which has so many of them ... */
-#define BLOCK_SEGMENTS     8           /* ... when hot blocks are translated ... */
+#define BLOCK_SEGMENTS     8            /* ... when hot blocks are translated ... */
 #define BLOCK_SEGMENTS_ALL 192          /* ... or run from there */
 
 struct block_page {

@@ -85,7 +85,7 @@ static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const
     if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
         t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
     t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
-    *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE), 0};
+    *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE)};
 }
 
 /* ---- life ------------------------------------------------------------------------ */
@@ -453,7 +453,7 @@ void tr_exit(struct tr *tr, int64_t target)
     }
 }
 
-/* The jump cache's entry whose index, times 4, is in S0. */
+/* The jump cache's entry whose index, times 3, is in S0. */
 static struct host_mem found(const struct tr *tr, size_t field)
 {
     size_t table = sizeof(tr->t->jumps[0]) * tr->mmu;
@@ -478,7 +478,7 @@ void tr_find(struct tr *tr)
     count(tr, tr->op);
     asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
     asm_insn(&tr->a, &(struct host_insn){.map = X86_MAP_0F, .opcode = 0xb7, .reg = S0, .rm = S1});
-    asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
+    asm_lea(&tr->a, S0, (struct host_mem){S0, S0, 1, false, 0});
     asm_load(&tr->a, RCX, FOUND(tr, minus));
     asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
     asm_load32(&tr->a, S1, attention());

@@ -38,7 +38,6 @@ struct translate_jump {
     uint64_t minus; /* the address, negated */
     const uint8_t *code;
     uint64_t page; /* the address' page: rip_page of the code there */
-    uint64_t unused;
 };
 
 /* A jump from one block to another of the same page, for the same mmu. */
