@@ -62,13 +62,14 @@ static void *arena_take(struct block_cache *b, size_t size)
     return p;
 }
 
-const struct emu_op *block_keep(struct block_cache *b, const struct emu_op *op)
+uint32_t block_keep(struct block_cache *b, const struct emu_op *op)
 {
     struct emu_op *kept = arena_take(b, sizeof(*kept));
 
-    if (kept)
-        *kept = *op;
-    return kept;
+    if (!kept)
+        return 0;
+    *kept = *op;
+    return (uint32_t)((uint8_t *)kept - b->arena); /* no block is without a page before it */
 }
 
 /* Is there room for what one more block may need, two heads and two pages? */

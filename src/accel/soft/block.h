@@ -171,8 +171,13 @@ static inline bool block_ready(struct block_cache *b, struct emu_cpu *c, struct 
     return likely(block->op != NULL) || block_refill(b, c, block);
 }
 
-/* A copy of an instruction that stays until everything is dropped; NULL: no room. */
-const struct emu_op *block_keep(struct block_cache *b, const struct emu_op *op);
+/* A copy of an instruction that stays until everything is dropped: its place, 0: no room. */
+uint32_t block_keep(struct block_cache *b, const struct emu_op *op);
+
+static inline const struct emu_op *block_kept(const struct block_cache *b, uint32_t place)
+{
+    return (const struct emu_op *)(b->arena + place);
+}
 
 /* The TLB was flushed. In which halves of linear memory addresses say nothing any more: bits;
  * 0 when no code of the page was known. */

@@ -520,15 +520,15 @@ static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
     return tr->t->code.rw + (rx - tr->t->code.rx);
 }
 
-/* S0 = op, which code may call for as long as it lasts: the one copy of it. */
+/* S0 = op's copy, which code may call for as long as it lasts. */
 static void load_op(struct tr *tr, const struct emu_op *op)
 {
-    const struct emu_op **kept = &tr->kept[op->number];
+    uint32_t *kept = &tr->kept[op->number];
 
     if (!*kept)
         *kept = block_keep(&tr->s->blocks, op);
     tr->a.full |= !*kept;
-    asm_mov_imm(&tr->a, S0, (uintptr_t)*kept);
+    asm_mov_imm(&tr->a, S0, *kept);
 }
 
 static void interpret(struct tr *tr)
@@ -545,6 +545,19 @@ static void interpret(struct tr *tr)
     tr->vectors = false;
 }
 
+/* The interpreter for an instruction whose check failed. */
+static void call_missed(struct tr *tr, const struct emu_op *op, bool vectors)
+{
+    if (counting(tr->t))
+        asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                             .is_mem = true,
+                                             .mem = mem_gs(GS_TR(missing)),
+                                             .imm = 1,
+                                             .imm_size = 4});
+    load_op(tr, op);
+    asm_call_to(&tr->a, stub(tr, vectors ? tr->t->interpret_keep : tr->t->interpret));
+}
+
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
@@ -554,14 +567,7 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
     tr_flags_restore(tr);
     if (c->uncounted)
         count(tr, c->op);
-    if (counting(tr->t))
-        asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
-                                             .is_mem = true,
-                                             .mem = mem_gs(GS_TR(missing)),
-                                             .imm = 1,
-                                             .imm_size = 4});
-    load_op(tr, c->op);
-    asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
+    call_missed(tr, c->op, c->vectors);
     if (!c->op->ends)
         asm_jmp_to(&tr->a, c->resume);
 }
@@ -580,6 +586,20 @@ static void clear_of_start(struct tr *tr)
         asm_bytes(&tr->a, nops[3 - used], (unsigned)(4 - used));
 }
 
+/*
+ * A kernel's groups whose check failed are called for one by one, since code that checks each of
+ * them again was a quarter of all code, and next to none of it ever ran. Programs' may lie in two
+ * pages for long. What loads vector registers must do that, as the group's code does.
+ */
+static bool is_called(const struct tr *tr)
+{
+    unsigned n = tr->op->number;
+    const struct tr_group *g = &tr->group[n];
+
+    return tr->alone && tr->mmu != EMU_MMU_USER && (g->member || g->last > n) && !tr->op->ends &&
+           !tr_vector_uses(tr, tr->op);
+}
+
 static void one(struct tr *tr)
 {
     bool branch = tr_is_branch(tr->op);
@@ -590,8 +610,10 @@ static void one(struct tr *tr)
         tr_shadow_end(tr);
     if (tr_jumps(tr->op))
         clear_of_start(tr);
-    if (!emu_is_bound(tr->op) ||
-        !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
+    if (is_called(tr))
+        call_missed(tr, tr->op, tr->vectors);
+    else if (!emu_is_bound(tr->op) ||
+             !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     tr_flags_track(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++) {
@@ -868,8 +890,9 @@ static void count_to(struct soft_vcpu *s, const struct emu_op *op)
         s->cpu.retired += op->number + 1u;
 }
 
-bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+bool tr_interpret(struct soft_vcpu *s, uint32_t kept)
 {
+    const struct emu_op *op = block_kept(&s->blocks, kept);
     struct emu_cpu *c = &s->cpu;
     unsigned mmu = c->mmu;
 
@@ -882,8 +905,9 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
 }
 
 /* What the run loop would do, when there is nothing to look at and the code is known. */
-const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op)
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept)
 {
+    const struct emu_op *op = block_kept(&s->blocks, kept);
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
     const struct translate_jump *j;
