@@ -70,7 +70,7 @@ struct block_jump {
 #define BLOCK_LINEAR_PAGES 4096         /* bits of a filter */
 #define BLOCK_ARENA        (24u << 20)  /* bytes of what stays; full: start anew */
 #define BLOCK_SEGMENT      (256u << 10) /* bytes of the ring, which has so many of them ... */
-#define BLOCK_SEGMENTS     8            /* ... when hot blocks are translated ... */
+#define BLOCK_SEGMENTS     16           /* ... when hot blocks are translated ... */
 #define BLOCK_SEGMENTS_ALL 192          /* ... or run from there */
 
 struct block_page {
