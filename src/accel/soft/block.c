@@ -158,11 +158,36 @@ static struct block **hash_slot(struct block_cache *b, uint64_t gpa, uint32_t ke
     return &b->hash[hash_of(gpa, key, BLOCK_HASH_BITS)];
 }
 
-/* What remains of a block that is evicted before it is hot: or one that runs seldom would never be
- * translated. */
-static uint8_t *heat_slot(struct block_cache *b, uint64_t gpa, uint32_t key)
+static struct block_heat *heat_slot(struct block_cache *b, uint64_t gpa, uint32_t key,
+                                    struct block_heat *mine)
 {
-    return &b->heat[hash_of(gpa, key, BLOCK_HEAT_BITS)];
+    uint64_t h = hash_of(gpa, key, BLOCK_HEAT_BITS + 8);
+
+    mine->tag = (uint8_t)h;
+    return &b->heat[h >> 8];
+}
+
+static void heat_put(struct block_cache *b, const struct block *block)
+{
+    struct block_heat mine = {.heat = (uint8_t)MIN(block->heat, UINT8_MAX)};
+    struct block_heat *slot = heat_slot(b, block->gpa, block->key, &mine);
+
+    if (slot->tag == mine.tag || slot->heat <= mine.heat)
+        *slot = mine;
+    else
+        slot->heat--; /* it may never come back */
+}
+
+/* 0: it was not evicted. */
+static uint8_t heat_take(struct block_cache *b, uint64_t gpa, uint32_t key)
+{
+    struct block_heat mine = {0}, *slot = heat_slot(b, gpa, key, &mine);
+
+    if (slot->tag != mine.tag)
+        return 0;
+    mine.heat = slot->heat;
+    slot->heat = 0;
+    return mine.heat;
 }
 
 static struct block_page **page_slot(struct block_cache *b, uint64_t page)
@@ -296,9 +321,7 @@ static void evict(struct block_cache *b, struct block *block, struct block **gon
     if (block->key == BLOCK_DEAD) {
         block->count = 0;
     } else {
-        uint8_t *heat = heat_slot(b, block->gpa, block->key);
-
-        *heat = (uint8_t)MAX(*heat, MIN(block->heat, UINT8_MAX));
+        heat_put(b, block);
         hash_remove(b, block);
         block->key = BLOCK_DEAD;
         b->stats.evicted++;
@@ -334,11 +357,26 @@ static void segment_empty(struct block_cache *b, unsigned segment)
     b->free = gone;
 }
 
+/*
+ * At the end of the ring: what was built in this turn mostly was there before, so the guest runs
+ * more code than the ring holds, again and again. A boot does not.
+ */
+static bool ring_grow(struct block_cache *b)
+{
+    bool more = b->segments < BLOCK_SEGMENTS_MAX && b->turn_back > b->turn_built / 4 * 3;
+
+    if (more)
+        b->segments += BLOCK_SEGMENTS;
+    b->turn_built = b->turn_back = 0;
+    return more;
+}
+
 /* Where the instructions of the next block go. Blocks go, but for those that are kept. */
 static struct block_ops *ring_room(struct block_cache *b)
 {
     if (!range_in(b->filled[b->segment], OPS_MOST, BLOCK_SEGMENT)) {
-        b->segment = (b->segment + 1) % b->segments;
+        if (++b->segment == b->segments && !ring_grow(b))
+            b->segment = 0;
         segment_empty(b, b->segment);
     }
     return ring_at(b, b->segment, b->filled[b->segment]);
@@ -444,7 +482,6 @@ static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint6
     struct block_page *page;
     struct block_ops *ops;
     struct block *block, **slot;
-    uint8_t *heat = heat_slot(b, gpa, key);
     unsigned count;
     uint16_t bytes;
 
@@ -467,8 +504,9 @@ static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint6
                             .bytes = bytes,
                             .look_begin = (uint16_t)(gpa & PAGE_MASK),
                             .look_end = (uint16_t)((gpa & PAGE_MASK) + bytes),
-                            .heat = *heat};
-    *heat = 0;
+                            .heat = heat_take(b, gpa, key)};
+    b->turn_built++;
+    b->turn_back += block->heat > 0;
     ring_take(b, ops, block);
     slot = hash_slot(b, gpa, key);
     block->hash_next = *slot;

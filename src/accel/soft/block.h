@@ -70,8 +70,15 @@ struct block_jump {
 #define BLOCK_LINEAR_PAGES 4096         /* bits of a filter */
 #define BLOCK_ARENA        (24u << 20)  /* bytes of what stays; full: start anew */
 #define BLOCK_SEGMENT      (256u << 10) /* bytes of the ring, which has so many of them ... */
-#define BLOCK_SEGMENTS     16           /* ... when hot blocks are translated ... */
+#define BLOCK_SEGMENTS     8            /* ... when hot blocks are translated ... */
+#define BLOCK_SEGMENTS_MAX 32           /* ... and come back soon ... */
 #define BLOCK_SEGMENTS_ALL 192          /* ... or run from there */
+
+/* What remains of a block that is evicted before it is hot: one that runs seldom would never be
+ * translated. */
+struct block_heat {
+    uint8_t tag, heat;
+};
 
 struct block_page {
     uint64_t page; /* guest-physical page number */
@@ -101,7 +108,8 @@ struct block_cache {
     unsigned segments;                   /* of the ring, at most BLOCK_SEGMENTS_ALL */
     unsigned segment;                    /* being filled */
     uint32_t filled[BLOCK_SEGMENTS_ALL]; /* bytes of each that are in use */
-    uint8_t heat[1 << BLOCK_HEAT_BITS];  /* of blocks that were evicted, by (gpa, key) */
+    unsigned turn_built, turn_back;      /* in this turn of the ring; of them, evicted before */
+    struct block_heat heat[1 << BLOCK_HEAT_BITS]; /* of blocks that were evicted, by (gpa, key) */
     struct code_peer *peer;
     struct block_stats stats;
     /* Of who made something of blocks; NULL: nobody did. */
