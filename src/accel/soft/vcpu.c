@@ -266,8 +266,8 @@ unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
         {"blocks dropped by writes to code", b->dropped},
         {"flushes of all blocks", b->flushes},
         {"instructions while pages became code", b->waited},
-        {"memory of decoded instructions", b->ring},
-        {"memory of blocks", b->arena},
+        {"bytes of decoded instructions", b->ring},
+        {"bytes of blocks, and instructions kept", b->arena},
     };
 
     memcpy(stats, all, sizeof(all));

@@ -134,12 +134,25 @@ void translate_count(struct soft_vcpu *s)
         s->tr.counts = counts_new();
 }
 
+static uint64_t jumps_resident(const struct translator *t)
+{
+    unsigned char page[sizeof(t->jumps) / PAGE_SIZE];
+    uint64_t bytes = 0;
+
+    if (mincore((void *)t->jumps, sizeof(t->jumps), page))
+        return 0;
+    for (unsigned n = 0; n < ARRAY_SIZE(page); n++)
+        bytes += page[n] & 1 ? PAGE_SIZE : 0;
+    return bytes;
+}
+
 unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, unsigned room)
 {
     const struct translate_stats *t = &s->tr.stats;
     const struct accel_stat all[] = {
         {"blocks translated", t->translated},
         {"bytes of translated code", t->bytes},
+        {"bytes of jump caches", jumps_resident(&s->tr)},
         {"entries into translated code", t->entered},
         {"instructions of blocks not translated", t->cold},
         {"instructions interpreted from translated code", t->interpreted},
