@@ -363,7 +363,7 @@ static void segment_empty(struct block_cache *b, unsigned segment)
  */
 static bool ring_grow(struct block_cache *b)
 {
-    bool more = b->segments < BLOCK_SEGMENTS_MAX && b->turn_back > b->turn_built / 4 * 3;
+    bool more = b->segments < BLOCK_SEGMENTS_MAX && b->turn_back > b->turn_built / 3 * 2;
 
     if (more)
         b->segments += BLOCK_SEGMENTS;
