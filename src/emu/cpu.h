@@ -30,6 +30,7 @@ struct emu_op {
     emu_fn fn;
     struct x86_insn i;
     uint16_t next;   /* in a block: offset in the page of what follows */
+    uint8_t number;  /* ... of which it is that instruction */
     bool ends;       /* last of its block: rip, mode, mappings or interrupts may change */
     const void *aux; /* what the binder wants its handler to find; NULL otherwise */
 };

@@ -139,6 +139,8 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     s->assist = (struct assist){&s->vcpu, &s->cpu, false};
     ((struct soft_machine *)m)->vcpu[id] = s;
     err = engine_start(s, ((struct soft_machine *)m)->engine);
+    if (!s->tr.on)
+        s->blocks.segments = BLOCK_SEGMENTS_ALL;
     if (err) {
         soft_vcpu_destroy(&s->vcpu);
         return err;
@@ -256,9 +258,16 @@ unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
 {
     const struct block_stats *b = &soft(v)->blocks.stats;
     const struct accel_stat all[] = {
-        {"instructions", soft(v)->cpu.retired}, {"instructions outside of blocks", b->uncached},
-        {"blocks decoded", b->built},           {"blocks dropped by writes to code", b->dropped},
-        {"flushes of all blocks", b->flushes},  {"instructions while pages became code", b->waited},
+        {"instructions", soft(v)->cpu.retired},
+        {"instructions outside of blocks", b->uncached},
+        {"blocks decoded", b->built},
+        {"blocks evicted", b->evicted},
+        {"... decoded again, as code needs them", b->again},
+        {"blocks dropped by writes to code", b->dropped},
+        {"flushes of all blocks", b->flushes},
+        {"instructions while pages became code", b->waited},
+        {"bytes of decoded instructions", b->ring},
+        {"bytes of blocks, and instructions kept", b->arena},
     };
 
     memcpy(stats, all, sizeof(all));
@@ -390,6 +399,8 @@ static inline bool run_translated(struct soft_vcpu *s, struct block *b)
     if (!b->code[c->mmu]) {
         if (++b->heat < TRANSLATE_HEAT && !s->tr.lockstep)
             return false;
+        if (!block_ready(&s->blocks, c, b))
+            return true;
         b->heat = 0;
         if (!translate_block(s, b)) {
             block_flush(&s->blocks);
@@ -417,7 +428,7 @@ static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
         b = block_find(&s->blocks, c);
         if (unlikely(!b))
             emu_one(c);
-        else if (!run_translated(s, b))
+        else if (!run_translated(s, b) && block_ready(&s->blocks, c, b))
             block_cold(s, b);
     }
 }
@@ -435,6 +446,8 @@ static __attribute__((noinline)) void run_checked(struct soft_vcpu *s)
             return;
         if (!((c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit))
             b = block_find(&s->blocks, c);
+        if (b && !block_ready(&s->blocks, c, b))
+            b = NULL;
         check_begin(s, b ? CHECK_BLOCK : CHECK_ONE, b, NULL);
         if (!b)
             emu_one(c);

@@ -38,7 +38,6 @@ struct translate_jump {
     uint64_t minus; /* the address, negated */
     const uint8_t *code;
     uint64_t page; /* the address' page: rip_page of the code there */
-    uint64_t unused;
 };
 
 /* A jump from one block to another of the same page, for the same mmu. */
@@ -82,7 +81,6 @@ struct translator {
     uint32_t link_count;
     uint16_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills[EMU_HALVES];
-    const struct block *block;         /* entered last */
     const struct emu_op *interpreting; /* within translated code; it may unwind */
     uint8_t vectors; /* emu_cpu.vectors that code under way and the jump cache are for */
     bool on;
