@@ -130,6 +130,8 @@ def print_workloads(result):
                 line += f"  {who} lacks {entry['lacks']}"
             elif "failed" in entry:
                 line += f"  {who} FAILED"
+            elif "unsure" in entry:
+                line += f"  {who}: CLOCK WRONG"
             elif entry.get("wrong"):
                 line += f"  {who}: WRONG CHECKSUM"
         print(line)
