@@ -224,7 +224,7 @@ int machine_default_cpuid(struct machine *m, const struct x86_cpuid_topology *to
 /* Every engine starts from the same state, RESET's, handed over by the first run. */
 int vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
 {
-    struct x86_state *state;
+    struct mote_state *state;
     struct vcpu *v = NULL;
     int err;
 
@@ -252,7 +252,7 @@ int vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
 
 void vcpu_destroy(struct vcpu *v)
 {
-    struct x86_state *state;
+    struct mote_state *state;
 
     if (!v)
         return;
@@ -289,7 +289,7 @@ int vcpu_set(struct vcpu *v, unsigned groups)
     return 0;
 }
 
-int vcpu_inject(struct vcpu *v, const struct x86_event *event)
+int vcpu_inject(struct vcpu *v, const struct mote_event *event)
 {
     if (event->kind == X86_EVENT_EXCEPTION && event->vector > 31)
         return err_set(EINVAL, "vCPU %u: exception vector %u is above 31", v->id, event->vector);

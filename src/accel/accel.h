@@ -154,7 +154,7 @@ struct accel {
     int (*set_cpuid)(struct vcpu *v, const struct x86_cpuid *table);
     int (*get)(struct vcpu *v, unsigned groups);
     int (*set)(struct vcpu *v, unsigned groups);
-    int (*inject)(struct vcpu *v, const struct x86_event *event);
+    int (*inject)(struct vcpu *v, const struct mote_event *event);
     void (*request_window)(struct vcpu *v, bool intr, bool nmi);
     int (*run)(struct vcpu *v, struct vcpu_exit *exit);
     void (*kick)(struct vcpu *v);
@@ -190,7 +190,7 @@ struct vcpu {
     _Atomic uint64_t tsc_offset; /* guest's TSC less the host's, without ACCEL_CAP_LAPIC; any
                                     thread may read it */
     uint64_t rescued;         /* instructions that the interpreter did, as the engine could not */
-    struct x86_state *state;  /* the shared page; see vcpu_get and vcpu_set */
+    struct mote_state *state; /* the shared page; see vcpu_get and vcpu_set */
     struct accel_bus_ops ops; /* the last assist's */
     struct vcpu *next;        /* of the machine's */
     atomic_bool rings;        /* looks through the machine's doorbells */
@@ -312,7 +312,7 @@ int vcpu_set_lapic(struct vcpu *v, const struct lapic_state *in);
  * window exit. With ACCEL_CAP_LAPIC it is the PICs' (ExtINT), and ready means that
  * LINT0 lets it pass, too; the others are messages.
  */
-int vcpu_inject(struct vcpu *v, const struct x86_event *event);
+int vcpu_inject(struct vcpu *v, const struct mote_event *event);
 void vcpu_request_window(struct vcpu *v, bool intr, bool nmi);
 
 /* Run until an exit. 0 and *exit filled, or -errno when even that failed. */

@@ -59,7 +59,7 @@ int assist_msr(struct assist *a, uint64_t value, bool fault)
     c->exit.reason = VCPU_EXIT_NONE;
     if (fault) {
         c->intr.pending =
-            (struct x86_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_GP, .has_error = 1};
+            (struct mote_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_GP, .has_error = 1};
         return 0;
     }
     if (read) {

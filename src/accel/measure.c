@@ -98,7 +98,7 @@ static int guest_enter(struct guest *g, uint64_t rip)
 {
     const unsigned groups = X86_GPRS | X86_SEGS | X86_CRS | X86_MSRS;
     const uint32_t flat = SEG_P | SEG_S | SEG_TYPE_RW | SEG_TYPE_A | SEG_G;
-    struct x86_state *s = g->v->state;
+    struct mote_state *s = g->v->state;
     int err = vcpu_get(g->v, groups);
 
     if (err)
@@ -111,7 +111,7 @@ static int guest_enter(struct guest *g, uint64_t rip)
     s->rflags = FLAG_R1;
     for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
         s->seg[i] =
-            (struct x86_seg){.limit = 0xffffffff, .selector = 0x10, .attrib = flat | SEG_DB};
+            (struct mote_seg){.limit = 0xffffffff, .selector = 0x10, .attrib = flat | SEG_DB};
     }
     s->seg[SEG_CS].selector = 8;
     s->seg[SEG_CS].attrib = flat | SEG_TYPE_CODE | SEG_L;

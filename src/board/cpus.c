@@ -1,7 +1,7 @@
 #include "board/cpus.h"
 
 #include "base/err.h"
-#include "board/futex.h"
+#include "base/futex.h"
 
 int cpus_start(struct cpus *cpus)
 {

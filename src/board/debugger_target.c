@@ -18,7 +18,7 @@ static struct vcpu *vcpu_of(void *user, unsigned cpu)
 
 /* ---- state and memory ---- */
 
-static struct x86_state *target_get(void *user, unsigned cpu, unsigned groups)
+static struct mote_state *target_get(void *user, unsigned cpu, unsigned groups)
 {
     struct vcpu *v = vcpu_of(user, cpu);
 
@@ -150,7 +150,7 @@ static void hit_watch(struct debugger *d, unsigned watches, struct gdb_stop *sto
 
 bool debugger_reason(struct debugger *d, unsigned cpu, struct gdb_stop *stop)
 {
-    static const struct x86_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
+    static const struct mote_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
     struct cpu *c = &d->cpus->cpu[cpu];
 
     *stop = (struct gdb_stop){.cpu = cpu, .signal = GDB_SIGTRAP};

@@ -66,7 +66,7 @@ static int64_t do_call(struct cpu *cpu, const struct hypercall *call)
     }
 }
 
-static void read_call(const struct x86_state *s, struct hypercall *call)
+static void read_call(const struct mote_state *s, struct hypercall *call)
 {
     static const unsigned args[4] = {RBX, RCX, RDX, RSI};
     bool wide = (s->msr.efer & EFER_LMA) && (s->seg[SEG_CS].attrib & SEG_L);
@@ -80,7 +80,7 @@ static void read_call(const struct x86_state *s, struct hypercall *call)
 
 int hypercall_answer(struct cpu *cpu)
 {
-    struct x86_state *s = cpu->vcpu->state;
+    struct mote_state *s = cpu->vcpu->state;
     struct hypercall call;
     int64_t result;
     int err = vcpu_get(cpu->vcpu, X86_GPRS | X86_SEGS | X86_MSRS);

@@ -8,7 +8,7 @@
 #define CODE_BEFORE 16
 #define CODE_BYTES  48
 
-static void print_gprs(FILE *out, const struct x86_state *s)
+static void print_gprs(FILE *out, const struct mote_state *s)
 {
     static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                           "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
@@ -18,7 +18,7 @@ static void print_gprs(FILE *out, const struct x86_state *s)
         fprintf(out, "  %-3s %016" PRIx64 "%s", names[i], s->gpr[i], i % 4 == 3 ? "\n" : "");
 }
 
-static void print_segments(FILE *out, const struct x86_state *s)
+static void print_segments(FILE *out, const struct mote_state *s)
 {
     static const char *const names[SEG_COUNT] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
 
@@ -30,7 +30,7 @@ static void print_segments(FILE *out, const struct x86_state *s)
     fprintf(out, "  idtr       base %016" PRIx64 "  limit %04x\n", s->idtr.base, s->idtr.limit);
 }
 
-static void print_controls(FILE *out, const struct x86_state *s)
+static void print_controls(FILE *out, const struct mote_state *s)
 {
     fprintf(out,
             "  cr0 %016" PRIx64 "  cr2 %016" PRIx64 "  cr3 %016" PRIx64 "  cr4 %016" PRIx64 "\n",
@@ -65,7 +65,7 @@ static void print_code(FILE *out, struct vcpu *vcpu)
 }
 
 /* KVM on AMD's processors: what is left of a vCPU that shut down is its reset state. */
-static bool was_reset(const struct x86_state *s, const struct vcpu_exit *exit)
+static bool was_reset(const struct mote_state *s, const struct vcpu_exit *exit)
 {
     return exit->reason == VCPU_EXIT_SHUTDOWN && s->rip == 0xfff0 &&
            s->seg[SEG_CS].selector == 0xf000 && !(s->cr0 & CR0_PE);

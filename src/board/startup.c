@@ -12,9 +12,9 @@
  */
 static int init(struct cpu *cpu)
 {
-    struct x86_state *s = cpu->vcpu->state;
+    struct mote_state *s = cpu->vcpu->state;
     const uint64_t kept = CR0_CD | CR0_NW;
-    struct x86_state fresh;
+    struct mote_state fresh;
     int err = vcpu_get(cpu->vcpu, X86_CRS | X86_MSRS);
 
     if (err)
@@ -38,7 +38,7 @@ static int init(struct cpu *cpu)
 /* The vector is the page that real-mode code begins at (SDM Vol. 3A 8.4.3). */
 static int start(struct cpu *cpu, uint8_t page)
 {
-    struct x86_state *s = cpu->vcpu->state;
+    struct mote_state *s = cpu->vcpu->state;
     int err = vcpu_get(cpu->vcpu, X86_GPRS | X86_SEGS);
 
     if (err)

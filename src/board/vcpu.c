@@ -2,11 +2,11 @@
 
 #include "base/bits.h"
 #include "base/err.h"
+#include "base/futex.h"
 #include "base/log.h"
 #include "base/steps.h"
 #include "board/cpu_exit.h"
 #include "board/cpus.h"
-#include "board/futex.h"
 #include "board/startup.h"
 #include "host/clock.h"
 
@@ -70,14 +70,14 @@ static int sync_cr8(struct cpu *cpu)
 
 static int inject_nmi(struct cpu *cpu)
 {
-    const struct x86_event event = {.kind = X86_EVENT_NMI, .vector = 2};
+    const struct mote_event event = {.kind = X86_EVENT_NMI, .vector = 2};
 
     return cpu_intc_take_nmi(&cpu->intc) ? vcpu_inject(cpu->vcpu, &event) : 0;
 }
 
 static int inject_interrupt(struct cpu *cpu)
 {
-    struct x86_event event = {.kind = X86_EVENT_INTR};
+    struct mote_event event = {.kind = X86_EVENT_INTR};
     int vector = cpu_intc_take(&cpu->intc);
 
     if (vector < 0)
@@ -104,7 +104,7 @@ static int deliver_inside(struct cpu *cpu)
  */
 static int deliver(struct cpu *cpu)
 {
-    const struct x86_intr *intr = &cpu->vcpu->state->intr;
+    const struct mote_intr *intr = &cpu->vcpu->state->intr;
     bool nmi = cpu_intc_nmi_pending(&cpu->intc);
     int err;
 

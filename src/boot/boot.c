@@ -74,7 +74,7 @@ static int protocol_find(const struct file *kernel, enum boot_protocol *protocol
 }
 
 int boot_load_files(const struct boot_params *params, const struct file *kernel,
-                    const struct file *initrd, struct guest_mem *mem, struct x86_state *state)
+                    const struct file *initrd, struct guest_mem *mem, struct mote_state *state)
 {
     enum boot_protocol protocol = params->protocol;
     struct loader ld;
@@ -100,7 +100,7 @@ int boot_load_files(const struct boot_params *params, const struct file *kernel,
     }
 }
 
-int boot_load(const struct boot_params *params, struct guest_mem *mem, struct x86_state *state)
+int boot_load(const struct boot_params *params, struct guest_mem *mem, struct mote_state *state)
 {
     struct file kernel = {.read = STEP_READ_KERNEL, .load = STEP_LOAD_KERNEL};
     struct file initrd = {.read = STEP_READ_INITRD, .load = STEP_LOAD_INITRD};

@@ -1,7 +1,7 @@
 /*
  * From kernel and initrd files to a loaded guest and the first vCPU's state.
  * Knows no accelerator and no device: it writes guest memory through
- * mem/guest_mem.h and fills a struct x86_state.
+ * mem/guest_mem.h and fills a struct mote_state.
  */
 #ifndef MOTE_BOOT_BOOT_H
 #define MOTE_BOOT_BOOT_H
@@ -54,7 +54,7 @@ struct boot_params {
  * -E2BIG for a command line that is too long, -EINVAL for bad parameters.
  * Guest memory is in no particular state then.
  */
-int boot_load(const struct boot_params *params, struct guest_mem *mem, struct x86_state *state);
+int boot_load(const struct boot_params *params, struct guest_mem *mem, struct mote_state *state);
 
 /* "bzimage", "pvh" and so on, for messages and options; NULL past the last. */
 const char *boot_protocol_name(enum boot_protocol protocol);

@@ -7,6 +7,6 @@
 
 /* As boot_load; initrd may be NULL. file->path is only named in messages. */
 int boot_load_files(const struct boot_params *params, const struct file *kernel,
-                    const struct file *initrd, struct guest_mem *mem, struct x86_state *state);
+                    const struct file *initrd, struct guest_mem *mem, struct mote_state *state);
 
 #endif

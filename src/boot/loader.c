@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 int loader_init(struct loader *ld, const struct boot_params *params, struct guest_mem *mem,
-                struct x86_state *state)
+                struct mote_state *state)
 {
     memset(ld, 0, sizeof(*ld));
     ld->params = params;

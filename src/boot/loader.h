@@ -19,14 +19,14 @@ struct loader_range {
 struct loader {
     const struct boot_params *params;
     struct guest_mem *mem;
-    struct x86_state *state;
+    struct mote_state *state;
     unsigned taken_count;
     struct loader_range taken[BOOT_MODULES_MAX + LOADER_SEGMENTS + 4];
 };
 
 /* -EINVAL: the memory map is empty, too long, or wraps. */
 int loader_init(struct loader *ld, const struct boot_params *params, struct guest_mem *mem,
-                struct x86_state *state);
+                struct mote_state *state);
 
 /* Bytes of RAM in the memory map. */
 uint64_t loader_ram_size(const struct loader *ld);

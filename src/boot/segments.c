@@ -21,16 +21,16 @@
 #define ATTRIB_CODE64 ((ATTRIB_CODE32 & ~SEG_DB) | SEG_L)
 #define ATTRIB_TSS    (SEG_P | 11)
 
-static void state_start(struct x86_state *s)
+static void state_start(struct mote_state *s)
 {
     x86_state_reset(s);
     memset(s->gpr, 0, sizeof(s->gpr));
     s->cr0 = CR0_ET;
 }
 
-void segments_set_real(struct x86_state *s, uint32_t addr)
+void segments_set_real(struct mote_state *s, uint32_t addr)
 {
-    struct x86_seg *cs = &s->seg[SEG_CS];
+    struct mote_seg *cs = &s->seg[SEG_CS];
 
     state_start(s);
     cs->selector = addr < 0x10000 ? 0 : (uint16_t)(addr >> 4);
@@ -43,17 +43,17 @@ void segments_set_real(struct x86_state *s, uint32_t addr)
 /* Flat segments with `code` as the code segment's attributes; GDT and TSS. */
 static int set_flat(struct loader *ld, uint64_t gdt_code, uint32_t code)
 {
-    struct x86_state *s = ld->state;
+    struct mote_state *s = ld->state;
     uint8_t page[BOOT_PAGE_TABLES - BOOT_GDT] = {0};
     uint8_t *tss = page + (BOOT_TSS - BOOT_GDT);
 
     state_start(s);
     for (unsigned i = SEG_ES; i <= SEG_GS; i++)
-        s->seg[i] = (struct x86_seg){0, UINT32_MAX, ATTRIB_DATA, BOOT_DS, {0}};
-    s->seg[SEG_CS] = (struct x86_seg){0, UINT32_MAX, code, BOOT_CS, {0}};
-    s->seg[SEG_TR] = (struct x86_seg){BOOT_TSS, TSS_LIMIT, ATTRIB_TSS, BOOT_TR, {0}};
-    s->gdtr = (struct x86_table){BOOT_GDT, GDT_SLOTS * 8 - 1, {0}};
-    s->idtr = (struct x86_table){0, 0, {0}};
+        s->seg[i] = (struct mote_seg){0, UINT32_MAX, ATTRIB_DATA, BOOT_DS, {0}};
+    s->seg[SEG_CS] = (struct mote_seg){0, UINT32_MAX, code, BOOT_CS, {0}};
+    s->seg[SEG_TR] = (struct mote_seg){BOOT_TSS, TSS_LIMIT, ATTRIB_TSS, BOOT_TR, {0}};
+    s->gdtr = (struct mote_table){BOOT_GDT, GDT_SLOTS * 8 - 1, {0}};
+    s->idtr = (struct mote_table){0, 0, {0}};
     s->cr0 |= CR0_PE;
     s->gpr[RSP] = BOOT_STACK_TOP;
     le64_put(page + BOOT_CS, gdt_code);
@@ -93,7 +93,7 @@ static int put_page_tables(struct loader *ld)
 
 int segments_set_long(struct loader *ld, uint64_t rip)
 {
-    struct x86_state *s = ld->state;
+    struct mote_state *s = ld->state;
     int ret = set_flat(ld, GDT_CODE64, ATTRIB_CODE64);
 
     s->rip = rip;

@@ -18,7 +18,7 @@
 
 /* Real mode: addr below 64 KiB is entered as 0:addr, else as addr>>4:addr&15
  * (addr below 1 MiB). The other segments are 0, sp is BOOT_REAL_STACK. */
-void segments_set_real(struct x86_state *s, uint32_t addr);
+void segments_set_real(struct mote_state *s, uint32_t addr);
 
 /* 32-bit protected mode, paging off: cs, ds, es, fs, gs, ss flat to 4 GiB, tr a
  * busy 32-bit TSS, no IDT. -ENOMEM: no RAM for the GDT. */

@@ -60,7 +60,7 @@ static _Noreturn void raise_event(struct emu_cpu *c, unsigned vector, bool has_e
                                   uint32_t error)
 {
     instruction_undo(c);
-    c->event = (struct x86_event){
+    c->event = (struct mote_event){
         .kind = X86_EVENT_EXCEPTION,
         .vector = (uint8_t)vector,
         .has_error = has_error,
@@ -103,7 +103,7 @@ void emu_leave_after(struct emu_cpu *c, enum vcpu_exit_reason reason)
 }
 
 /* Enter a handler; for a debugger that is a step, and no watch there was told of. */
-static void deliver(struct emu_cpu *c, const struct x86_event *event, enum emu_event_source source)
+static void deliver(struct emu_cpu *c, const struct mote_event *event, enum emu_event_source source)
 {
     emu_deliver(c, event->vector, source, event->has_error, event->error);
     c->delivering = -1;
@@ -128,7 +128,7 @@ bool emu_unwound(struct emu_cpu *c, int code)
 
 /* ---- derived state ------------------------------------------------------ */
 
-static bool segment_flat(const struct emu_cpu *c, const struct x86_seg *s)
+static bool segment_flat(const struct emu_cpu *c, const struct mote_seg *s)
 {
     uint32_t want = SEG_S | SEG_P | SEG_TYPE_RW;
     uint32_t mask = want | SEG_UNUSABLE | SEG_TYPE_CODE | SEG_TYPE_EC;
@@ -278,7 +278,7 @@ void emu_skip(struct emu_cpu *c)
 
 /* #BP and #OF are delivered as INT3 and INTO do it: from behind the instruction, which a
  * fault on the way goes back to. */
-static void inject_software(struct emu_cpu *c, const struct x86_event *event)
+static void inject_software(struct emu_cpu *c, const struct mote_event *event)
 {
     c->scratch.i.len = 1;
     undo_note(c);
@@ -288,9 +288,9 @@ static void inject_software(struct emu_cpu *c, const struct x86_event *event)
     c->op = NULL;
 }
 
-void emu_inject(struct emu_cpu *c, const struct x86_event *event)
+void emu_inject(struct emu_cpu *c, const struct mote_event *event)
 {
-    struct x86_event e = *event;
+    struct mote_event e = *event;
 
     c->op = NULL;
     c->first = NULL;
@@ -322,7 +322,7 @@ bool emu_step(struct emu_cpu *c)
 
 bool emu_step_event(struct emu_cpu *c)
 {
-    const struct x86_event event = c->intr.pending;
+    const struct mote_event event = c->intr.pending;
     int code;
 
     c->intr.pending.kind = X86_EVENT_NONE;
@@ -339,7 +339,7 @@ bool emu_step_event(struct emu_cpu *c)
 void emu_init(struct emu_cpu *c, struct guest_mem *mem, const struct x86_cpuid *cpuid,
               const struct emu_ops *ops, void *user)
 {
-    struct x86_state *reset = &c->reset;
+    struct mote_state *reset = &c->reset;
 
     c->mem = mem;
     c->ops = ops;
@@ -370,7 +370,7 @@ static uint8_t cpl_of(const struct emu_cpu *c)
     return (c->seg[SEG_SS].attrib & SEG_DPL) >> SEG_DPL_SHIFT;
 }
 
-void emu_set_state(struct emu_cpu *c, const struct x86_state *s, unsigned groups)
+void emu_set_state(struct emu_cpu *c, const struct mote_state *s, unsigned groups)
 {
     if (groups & X86_GPRS) {
         memcpy(c->r, s->gpr, sizeof(s->gpr));
@@ -413,7 +413,7 @@ void emu_set_state(struct emu_cpu *c, const struct x86_state *s, unsigned groups
         emu_tlb_flush(c);
 }
 
-void emu_get_state(const struct emu_cpu *c, struct x86_state *s, unsigned groups)
+void emu_get_state(const struct emu_cpu *c, struct mote_state *s, unsigned groups)
 {
     s->version = X86_STATE_VERSION;
     s->size = sizeof(*s);

@@ -196,12 +196,12 @@ struct emu_cpu {
     uint64_t large_first[EMU_HALVES], large_last[EMU_HALVES];
 
     /* -- architectural -- */
-    struct x86_seg seg[SEG_COUNT];
-    struct x86_table gdtr, idtr;
+    struct mote_seg seg[SEG_COUNT];
+    struct mote_table gdtr, idtr;
     uint64_t cr0, cr2, cr3, cr4, cr8;
     uint64_t dr[8];
-    struct x86_msrs msr; /* tsc: offset to ops->tsc, not a counter */
-    struct x86_intr intr;
+    struct mote_msrs msr; /* tsc: offset to ops->tsc, not a counter */
+    struct mote_intr intr;
     struct emu_fpu fpu;
     uint64_t features; /* EMU_F_*: what the CPUID table offers */
     uint64_t msrs;     /* BIT(n): it offers x86_msr_list[n] */
@@ -209,9 +209,9 @@ struct emu_cpu {
     /* -- event being raised, exit being taken -- */
     struct emu_op scratch; /* the instruction that emu_one executes */
     struct emu_fetched fetched[EMU_FETCHED];
-    uint64_t retired;       /* instructions completed */
-    struct x86_event event; /* exception raised by emu_raise */
-    int delivering;         /* vector whose delivery is under way, -1 none (for #DF) */
+    uint64_t retired;        /* instructions completed */
+    struct mote_event event; /* exception raised by emu_raise */
+    int delivering;          /* vector whose delivery is under way, -1 none (for #DF) */
     struct vcpu_exit exit;
     uint8_t exit_len; /* bytes of the instruction that emu_leave undid */
     jmp_buf unwind;
@@ -228,7 +228,7 @@ struct emu_cpu {
     bool debug_told;                /* the debugger knows that rip is at debug_at */
     uint64_t debug_at;              /* linear */
 
-    struct x86_state reset; /* room for the RESET state: too large for a stack */
+    struct mote_state reset; /* room for the RESET state: too large for a stack */
 
     /* -- outside -- */
     struct guest_mem *mem;

@@ -17,8 +17,8 @@ void emu_set_cpuid(struct emu_cpu *c, const struct x86_cpuid *cpuid);
 
 /* Move state groups (X86_*) between the public form and the CPU. A set flushes the TLB
  * when paging may have changed. */
-void emu_set_state(struct emu_cpu *c, const struct x86_state *s, unsigned groups);
-void emu_get_state(const struct emu_cpu *c, struct x86_state *s, unsigned groups);
+void emu_set_state(struct emu_cpu *c, const struct mote_state *s, unsigned groups);
+void emu_get_state(const struct emu_cpu *c, struct mote_state *s, unsigned groups);
 
 /*
  * To be called by a run loop at its setjmp point with longjmp's code: delivers
@@ -35,7 +35,7 @@ bool emu_unwound(struct emu_cpu *c, int code);
 void emu_one(struct emu_cpu *c);
 
 /* Deliver an interrupt or NMI now. Unwinds when the delivery faults. */
-void emu_inject(struct emu_cpu *c, const struct x86_event *event);
+void emu_inject(struct emu_cpu *c, const struct mote_event *event);
 
 /* One instruction outside of any run loop, for assists, whose breakpoints have been passed:
  * true when it completed (or raised an exception that was delivered), false when c->exit

@@ -19,7 +19,7 @@ static _Noreturn void raise_idt(struct emu_cpu *c, unsigned exception, const str
 }
 
 /* rflags in the handler: what every gate clears, and IF for interrupt gates. */
-static void event_enter(struct emu_cpu *c, const struct x86_seg *cs, uint64_t rip,
+static void event_enter(struct emu_cpu *c, const struct mote_seg *cs, uint64_t rip,
                         const struct emu_stack *stack, bool clear_if)
 {
     uint64_t clear = FLAG_TF | FLAG_NT | FLAG_RF | FLAG_VM | (clear_if ? FLAG_IF : 0);
@@ -37,7 +37,7 @@ static void event_enter(struct emu_cpu *c, const struct x86_seg *cs, uint64_t ri
 static void deliver_real(struct emu_cpu *c, const struct delivery *d)
 {
     struct emu_stack stack;
-    struct x86_seg cs;
+    struct mote_seg cs;
     uint32_t entry;
 
     if (d->vector * 4 + 3 > c->idtr.limit)
@@ -81,13 +81,13 @@ static struct emu_gate event_gate(struct emu_cpu *c, const struct delivery *d)
 }
 
 /* The handler's code segment; *cpl: the privilege it runs at. */
-static struct x86_seg event_code(struct emu_cpu *c, const struct delivery *d,
-                                 const struct emu_gate *g)
+static struct mote_seg event_code(struct emu_cpu *c, const struct delivery *d,
+                                  const struct emu_gate *g)
 {
     unsigned error = selector_error(g->selector, d->ext);
     unsigned attrib, dpl, cpl = c->cpl;
     struct emu_desc desc;
-    struct x86_seg cs;
+    struct mote_seg cs;
 
     code_fetch(c, g->selector, d->ext, &desc);
     attrib = desc_attrib(desc.raw);
@@ -117,7 +117,7 @@ static void deliver_protected(struct emu_cpu *c, const struct delivery *d, const
 {
     static const uint8_t order[] = {SEG_GS, SEG_FS, SEG_DS, SEG_ES};
     unsigned size = g->type & 8 ? 4 : 2;
-    struct x86_seg cs = event_code(c, d, g);
+    struct mote_seg cs = event_code(c, d, g);
     unsigned cpl = cs.selector & 3;
     struct emu_stack stack;
 
@@ -138,7 +138,7 @@ static void deliver_protected(struct emu_cpu *c, const struct delivery *d, const
 
 static void deliver_long(struct emu_cpu *c, const struct delivery *d, const struct emu_gate *g)
 {
-    struct x86_seg cs = event_code(c, d, g);
+    struct mote_seg cs = event_code(c, d, g);
     unsigned cpl = cs.selector & 3, ist = g->count & 7;
     struct emu_stack stack;
     uint64_t rsp = c->r[RSP];
@@ -220,7 +220,7 @@ bool emu_escalate(struct emu_cpu *c)
         return false;
     if (first == CONTRIBUTORY && second == PAGE_FAULT)
         return true;
-    c->event = (struct x86_event){
+    c->event = (struct mote_event){
         .kind = X86_EVENT_EXCEPTION,
         .vector = EXC_DF,
         .has_error = 1,

@@ -14,7 +14,7 @@ struct far_target {
 };
 
 /* Enter cs:offset; the stack is committed with it when there is one. */
-static void far_commit(struct emu_cpu *c, const struct x86_seg *cs, uint64_t offset, unsigned cpl,
+static void far_commit(struct emu_cpu *c, const struct mote_seg *cs, uint64_t offset, unsigned cpl,
                        const struct emu_stack *stack)
 {
     c->seg[SEG_CS] = *cs;
@@ -26,7 +26,7 @@ static void far_commit(struct emu_cpu *c, const struct x86_seg *cs, uint64_t off
 }
 
 /* Push the return address, then enter cs:offset at the same privilege. */
-static void far_enter(struct emu_cpu *c, const struct far_target *t, const struct x86_seg *cs,
+static void far_enter(struct emu_cpu *c, const struct far_target *t, const struct mote_seg *cs,
                       uint64_t offset, unsigned size)
 {
     struct emu_stack stack;
@@ -41,7 +41,7 @@ static void far_enter(struct emu_cpu *c, const struct far_target *t, const struc
 
 static void far_real(struct emu_cpu *c, const struct far_target *t)
 {
-    struct x86_seg cs = segment_real(c, SEG_CS, t->selector, c->vm86);
+    struct mote_seg cs = segment_real(c, SEG_CS, t->selector, c->vm86);
 
     if (t->offset > cs.limit)
         emu_gp(c, 0);
@@ -53,7 +53,7 @@ static void far_code(struct emu_cpu *c, const struct far_target *t)
 {
     unsigned dpl;
     struct emu_desc d;
-    struct x86_seg cs;
+    struct mote_seg cs;
 
     code_fetch(c, t->selector, 0, &d);
     dpl = attrib_dpl(desc_attrib(d.raw));
@@ -66,7 +66,7 @@ static void far_code(struct emu_cpu *c, const struct far_target *t)
 }
 
 /* CALL through a gate to more privilege: the TSS's stack, parameters copied. */
-static void gate_call_inner(struct emu_cpu *c, const struct emu_gate *g, const struct x86_seg *cs,
+static void gate_call_inner(struct emu_cpu *c, const struct emu_gate *g, const struct mote_seg *cs,
                             unsigned cpl, unsigned size)
 {
     struct emu_stack stack;
@@ -89,7 +89,7 @@ static void far_call_gate(struct emu_cpu *c, const struct far_target *t, const s
     unsigned size = c->long_mode ? 8 : g->type & 8 ? 4 : 2;
     unsigned attrib, dpl, cpl = c->cpl;
     struct emu_desc d;
-    struct x86_seg cs;
+    struct mote_seg cs;
 
     code_fetch(c, g->selector, 0, &d);
     attrib = desc_attrib(d.raw);
@@ -175,7 +175,7 @@ static void op_far_indirect(struct emu_cpu *c, const struct emu_op *op)
 }
 
 /* RETF to a less privileged level: SS:RSP come from the stack too. */
-static void far_return_outer(struct emu_cpu *c, const struct x86_seg *cs, uint64_t rip,
+static void far_return_outer(struct emu_cpu *c, const struct mote_seg *cs, uint64_t rip,
                              unsigned size, unsigned drop)
 {
     unsigned cpl = cs->selector & 3;
@@ -204,7 +204,7 @@ static void op_far_return(struct emu_cpu *c, const struct emu_op *op)
     unsigned rpl = selector & 3, dpl;
     struct emu_stack stack;
     struct emu_desc d;
-    struct x86_seg cs;
+    struct mote_seg cs;
 
     stack_current(c, 0, &stack);
     stack.sp += 2 * size + drop;

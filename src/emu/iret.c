@@ -29,7 +29,7 @@ static void iret_real(struct emu_cpu *c, unsigned size)
 {
     uint64_t rip = pop_at(c, 0, size), flags = pop_at(c, 2, size);
     uint16_t selector = (uint16_t)pop_at(c, 1, size);
-    struct x86_seg cs = segment_real(c, SEG_CS, selector, c->vm86);
+    struct mote_seg cs = segment_real(c, SEG_CS, selector, c->vm86);
     struct emu_stack stack;
 
     if (rip > cs.limit)
@@ -61,7 +61,7 @@ static void iret_to_vm86(struct emu_cpu *c, const struct iret_frame *f)
     iret_commit(c, (uint32_t)f->rflags, f->rip);
 }
 
-static struct x86_seg iret_stack_segment(struct emu_cpu *c, const struct x86_seg *cs, uint16_t ss)
+static struct mote_seg iret_stack_segment(struct emu_cpu *c, const struct mote_seg *cs, uint16_t ss)
 {
     unsigned cpl = cs->selector & 3;
 
@@ -71,11 +71,11 @@ static struct x86_seg iret_stack_segment(struct emu_cpu *c, const struct x86_seg
 }
 
 /* Code segment to return to: privilege may only go down. */
-static struct x86_seg iret_code_segment(struct emu_cpu *c, const struct iret_frame *f)
+static struct mote_seg iret_code_segment(struct emu_cpu *c, const struct iret_frame *f)
 {
     unsigned attrib, dpl, rpl = f->cs & 3;
     struct emu_desc d;
-    struct x86_seg cs;
+    struct mote_seg cs;
 
     code_fetch(c, f->cs, 0, &d);
     attrib = desc_attrib(d.raw);
@@ -89,7 +89,7 @@ static struct x86_seg iret_code_segment(struct emu_cpu *c, const struct iret_fra
 
 static void iret_protected(struct emu_cpu *c, struct iret_frame *f, unsigned size)
 {
-    struct x86_seg cs = iret_code_segment(c, f);
+    struct mote_seg cs = iret_code_segment(c, f);
     bool outer = (cs.selector & 3) > c->cpl;
     uint64_t flags = flags_popped(c, f->rflags, size);
     struct emu_stack stack;

@@ -619,7 +619,7 @@ void emu_system_update(struct emu_cpu *c, uint64_t linear, uint8_t clear, uint8_
 
 /* ---- segments ---------------------------------------------------------- */
 
-static bool segment_allows(const struct emu_cpu *c, const struct x86_seg *s, uint64_t off,
+static bool segment_allows(const struct emu_cpu *c, const struct mote_seg *s, uint64_t off,
                            unsigned len, bool write)
 {
     uint64_t last = off + len - 1;

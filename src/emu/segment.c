@@ -41,9 +41,9 @@ void desc_fetch(struct emu_cpu *c, uint16_t selector, unsigned vector, unsigned 
         emu_raise_error(c, vector, selector_error(selector, ext));
 }
 
-struct x86_seg desc_segment(const struct emu_desc *d, uint16_t selector)
+struct mote_seg desc_segment(const struct emu_desc *d, uint16_t selector)
 {
-    struct x86_seg s = {.selector = selector, .attrib = desc_attrib(d->raw)};
+    struct mote_seg s = {.selector = selector, .attrib = desc_attrib(d->raw)};
 
     s.base = (d->raw >> 16 & 0xffffff) | (d->raw >> 32 & 0xff000000) | d->high << 32;
     s.limit = (uint32_t)((d->raw & 0xffff) | (d->raw >> 32 & 0xf0000));
@@ -62,18 +62,18 @@ void desc_set_type(struct emu_cpu *c, struct emu_desc *d, unsigned bits)
     d->raw = raw;
 }
 
-struct x86_seg segment_null(uint16_t selector, unsigned dpl)
+struct mote_seg segment_null(uint16_t selector, unsigned dpl)
 {
-    return (struct x86_seg){.selector = selector, .attrib = SEG_UNUSABLE | dpl << SEG_DPL_SHIFT};
+    return (struct mote_seg){.selector = selector, .attrib = SEG_UNUSABLE | dpl << SEG_DPL_SHIFT};
 }
 
 /*
  * Real mode leaves limit, G and B as they are ("unreal mode" depends on it);
  * virtual-8086 mode sets everything (SDM Vol. 3A 20.1.1, 20.2.1).
  */
-struct x86_seg segment_real(const struct emu_cpu *c, unsigned seg, uint16_t selector, bool v86)
+struct mote_seg segment_real(const struct emu_cpu *c, unsigned seg, uint16_t selector, bool v86)
 {
-    struct x86_seg s = c->seg[seg];
+    struct mote_seg s = c->seg[seg];
 
     s.selector = selector;
     s.base = (uint64_t)selector << 4;
@@ -89,8 +89,8 @@ struct x86_seg segment_real(const struct emu_cpu *c, unsigned seg, uint16_t sele
     return s;
 }
 
-struct x86_seg segment_stack(struct emu_cpu *c, uint16_t selector, unsigned cpl, unsigned vector,
-                             unsigned ext)
+struct mote_seg segment_stack(struct emu_cpu *c, uint16_t selector, unsigned cpl, unsigned vector,
+                              unsigned ext)
 {
     unsigned error = selector_error(selector, ext);
     struct emu_desc d;
@@ -109,8 +109,8 @@ struct x86_seg segment_stack(struct emu_cpu *c, uint16_t selector, unsigned cpl,
     return desc_segment(&d, selector);
 }
 
-struct x86_seg segment_data(struct emu_cpu *c, uint16_t selector, unsigned cpl, unsigned vector,
-                            unsigned ext)
+struct mote_seg segment_data(struct emu_cpu *c, uint16_t selector, unsigned cpl, unsigned vector,
+                             unsigned ext)
 {
     unsigned error = selector_error(selector, ext);
     struct emu_desc d;
@@ -144,8 +144,8 @@ void code_fetch(struct emu_cpu *c, uint16_t selector, unsigned ext, struct emu_d
         emu_gp(c, selector_error(selector, ext));
 }
 
-struct x86_seg segment_code(struct emu_cpu *c, struct emu_desc *d, uint16_t selector, unsigned cpl,
-                            unsigned ext)
+struct mote_seg segment_code(struct emu_cpu *c, struct emu_desc *d, uint16_t selector, unsigned cpl,
+                             unsigned ext)
 {
     unsigned attrib = desc_attrib(d->raw);
 
@@ -157,7 +157,7 @@ struct x86_seg segment_code(struct emu_cpu *c, struct emu_desc *d, uint16_t sele
     return desc_segment(d, (uint16_t)((selector & 0xfffc) | cpl));
 }
 
-void code_check_target(struct emu_cpu *c, const struct x86_seg *cs, uint64_t offset, unsigned ext)
+void code_check_target(struct emu_cpu *c, const struct mote_seg *cs, uint64_t offset, unsigned ext)
 {
     if (code_is_64(c, cs) ? !x86_canonical(offset) : offset > cs->limit)
         emu_gp(c, ext);
@@ -168,7 +168,7 @@ void segments_drop_inner(struct emu_cpu *c)
     static const uint8_t data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
 
     for (unsigned n = 0; n < ARRAY_SIZE(data); n++) {
-        struct x86_seg *s = &c->seg[data[n]];
+        struct mote_seg *s = &c->seg[data[n]];
         unsigned conforming = SEG_S | SEG_TYPE_CODE | SEG_TYPE_EC;
 
         if (s->attrib & SEG_UNUSABLE || (s->attrib & conforming) == conforming)
@@ -191,7 +191,7 @@ void segment_set_base(struct emu_cpu *c, unsigned seg, uint64_t base)
  * What loading `selector` into seg (not CS) gives, after all checks. A null
  * selector clears the base too, which CPUID 80000021 EAX[6] promises.
  */
-static struct x86_seg segment_fetch(struct emu_cpu *c, unsigned seg, uint16_t selector)
+static struct mote_seg segment_fetch(struct emu_cpu *c, unsigned seg, uint16_t selector)
 {
     if (!c->protected_mode)
         return segment_real(c, seg, selector, c->vm86);
@@ -251,7 +251,7 @@ static void op_pop_sreg(struct emu_cpu *c, const struct emu_op *op)
 {
     unsigned seg = opcode_sreg(&op->i);
     uint16_t selector = (uint16_t)emu_load(c, SEG_SS, emu_stack_at(c, 0), op->i.osize);
-    struct x86_seg s = segment_fetch(c, seg, selector);
+    struct mote_seg s = segment_fetch(c, seg, selector);
 
     emu_set_sp(c, emu_stack_at(c, op->i.osize));
     c->seg[seg] = s;

@@ -12,7 +12,7 @@ void stack_current(struct emu_cpu *c, unsigned ext, struct emu_stack *s)
 /* Offsets in the TSS: SDM Vol. 3A figures 7-2 and 7-10. */
 void stack_inner(struct emu_cpu *c, unsigned cpl, unsigned ext, struct emu_stack *s)
 {
-    const struct x86_seg *tr = &c->seg[SEG_TR];
+    const struct mote_seg *tr = &c->seg[SEG_TR];
     bool wide = tr->attrib & 8;
     unsigned size = wide ? 4 : 2;
     unsigned at = wide ? 4 + 8 * cpl : 2 + 4 * cpl;
@@ -29,7 +29,7 @@ void stack_inner(struct emu_cpu *c, unsigned cpl, unsigned ext, struct emu_stack
 
 uint64_t tss_rsp(struct emu_cpu *c, unsigned index, unsigned ext)
 {
-    const struct x86_seg *tr = &c->seg[SEG_TR];
+    const struct mote_seg *tr = &c->seg[SEG_TR];
     unsigned at = 4 + 8 * index;
 
     if (at + 7 > tr->limit)
@@ -46,7 +46,7 @@ void stack_long(struct emu_cpu *c, uint64_t rsp, unsigned cpl, unsigned ext, str
 }
 
 /* Does [off, off+size) lie in the stack segment (SDM Vol. 3A 5.3)? */
-static bool stack_holds(const struct x86_seg *ss, uint64_t off, unsigned size)
+static bool stack_holds(const struct mote_seg *ss, uint64_t off, unsigned size)
 {
     uint64_t last = off + size - 1;
 

@@ -11,12 +11,12 @@ static void flat_segments(struct emu_cpu *c, uint16_t cs, uint16_t ss, unsigned 
 {
     unsigned common = SEG_P | SEG_S | SEG_TYPE_A | SEG_TYPE_RW | SEG_G | cpl << SEG_DPL_SHIFT;
 
-    c->seg[SEG_CS] = (struct x86_seg){
+    c->seg[SEG_CS] = (struct mote_seg){
         .limit = UINT32_MAX,
         .attrib = common | SEG_TYPE_CODE | (code64 ? SEG_L : SEG_DB),
         .selector = cs,
     };
-    c->seg[SEG_SS] = (struct x86_seg){
+    c->seg[SEG_SS] = (struct mote_seg){
         .limit = UINT32_MAX,
         .attrib = common | SEG_DB,
         .selector = ss,

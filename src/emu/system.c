@@ -10,7 +10,7 @@
  */
 static bool io_bitmap_allows(struct emu_cpu *c, uint16_t port, unsigned size)
 {
-    const struct x86_seg *tr = &c->seg[SEG_TR];
+    const struct mote_seg *tr = &c->seg[SEG_TR];
     unsigned type = tr->attrib & SEG_TYPE, at, bits;
 
     if (tr->attrib & SEG_UNUSABLE || !(tr->attrib & SEG_P) || tr->limit < TSS32_LIMIT ||

@@ -48,7 +48,7 @@ struct emu_gate {
 
 /* A stack that values are pushed on before anything is committed. */
 struct emu_stack {
-    struct x86_seg ss;
+    struct mote_seg ss;
     uint64_t sp;
     uint64_t mask; /* of the stack pointer */
     bool system;   /* switched to, supervisor's; otherwise pushes go through SS as it is */
@@ -101,7 +101,7 @@ void desc_fetch(struct emu_cpu *c, uint16_t selector, unsigned vector, unsigned 
                 struct emu_desc *d);
 
 /* The segment that a descriptor describes; 64-bit base for 16-byte ones. */
-struct x86_seg desc_segment(const struct emu_desc *d, uint16_t selector);
+struct mote_seg desc_segment(const struct emu_desc *d, uint16_t selector);
 
 /* Set bits in the type field, in memory and in *d. */
 void desc_set_type(struct emu_cpu *c, struct emu_desc *d, unsigned bits);
@@ -109,32 +109,32 @@ void desc_set_type(struct emu_cpu *c, struct emu_desc *d, unsigned bits);
 /* ---- segments (segment.c) --------------------------------------------- */
 
 /* The unusable segment that a null selector loads. */
-struct x86_seg segment_null(uint16_t selector, unsigned dpl);
+struct mote_seg segment_null(uint16_t selector, unsigned dpl);
 
 /* As real mode (v86: virtual-8086 mode) loads it. */
-struct x86_seg segment_real(const struct emu_cpu *c, unsigned seg, uint16_t selector, bool v86);
+struct mote_seg segment_real(const struct emu_cpu *c, unsigned seg, uint16_t selector, bool v86);
 
 /* Stack segment for privilege cpl; raises `vector` or #SS with the selector. */
-struct x86_seg segment_stack(struct emu_cpu *c, uint16_t selector, unsigned cpl, unsigned vector,
-                             unsigned ext);
+struct mote_seg segment_stack(struct emu_cpu *c, uint16_t selector, unsigned cpl, unsigned vector,
+                              unsigned ext);
 
 /* ES, DS, FS or GS for privilege cpl; raises `vector` or #NP. Null is fine. */
-struct x86_seg segment_data(struct emu_cpu *c, uint16_t selector, unsigned cpl, unsigned vector,
-                            unsigned ext);
+struct mote_seg segment_data(struct emu_cpu *c, uint16_t selector, unsigned cpl, unsigned vector,
+                             unsigned ext);
 
 /* A code segment's descriptor: #GP for null, missing, or not code. Privilege
  * is the caller's to check, then segment_code. */
 void code_fetch(struct emu_cpu *c, uint16_t selector, unsigned ext, struct emu_desc *d);
 
 /* Code segment to run at privilege cpl: #NP, and #GP for L and D together. */
-struct x86_seg segment_code(struct emu_cpu *c, struct emu_desc *d, uint16_t selector, unsigned cpl,
-                            unsigned ext);
+struct mote_seg segment_code(struct emu_cpu *c, struct emu_desc *d, uint16_t selector, unsigned cpl,
+                             unsigned ext);
 
 /* #GP unless `offset` can be executed in cs. */
-void code_check_target(struct emu_cpu *c, const struct x86_seg *cs, uint64_t offset, unsigned ext);
+void code_check_target(struct emu_cpu *c, const struct mote_seg *cs, uint64_t offset, unsigned ext);
 
 /* Is this a 64-bit code segment now? */
-static inline bool code_is_64(const struct emu_cpu *c, const struct x86_seg *cs)
+static inline bool code_is_64(const struct emu_cpu *c, const struct mote_seg *cs)
 {
     return c->long_mode && cs->attrib & SEG_L;
 }

@@ -14,7 +14,7 @@ static void need_umip(struct emu_cpu *c)
 /* 0F 01 /0 SGDT, /1 SIDT */
 static void op_store_table(struct emu_cpu *c, const struct emu_op *op)
 {
-    const struct x86_table *t = insn_ext(&op->i) ? &c->idtr : &c->gdtr;
+    const struct mote_table *t = insn_ext(&op->i) ? &c->idtr : &c->gdtr;
     uint8_t image[10];
 
     need_umip(c);
@@ -27,7 +27,7 @@ static void op_store_table(struct emu_cpu *c, const struct emu_op *op)
 static void op_load_table(struct emu_cpu *c, const struct emu_op *op)
 {
     uint8_t image[10] = {0};
-    struct x86_table t = {0};
+    struct mote_table t = {0};
 
     need_cpl0(c);
     emu_load_bytes(c, op->i.seg, emu_ea(c, &op->i), image, c->code64 ? 10 : 6);
@@ -67,9 +67,10 @@ static void system_desc(struct emu_cpu *c, uint16_t selector, struct emu_desc *d
 }
 
 /* What follows the type checks: presence and a canonical base. */
-static struct x86_seg system_segment(struct emu_cpu *c, uint16_t selector, const struct emu_desc *d)
+static struct mote_seg system_segment(struct emu_cpu *c, uint16_t selector,
+                                      const struct emu_desc *d)
 {
-    struct x86_seg s = desc_segment(d, selector);
+    struct mote_seg s = desc_segment(d, selector);
 
     if (!(s.attrib & SEG_P))
         emu_raise_error(c, EXC_NP, selector_error(selector, 0));
@@ -102,7 +103,7 @@ static void op_ltr(struct emu_cpu *c, const struct emu_op *op)
     uint16_t selector;
     unsigned type;
     struct emu_desc d;
-    struct x86_seg s;
+    struct mote_seg s;
 
     need_cpl0(c);
     selector = (uint16_t)emu_get_rm(c, &op->i, 2);

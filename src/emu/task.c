@@ -55,7 +55,7 @@ static void task_descriptor(struct emu_cpu *c, uint16_t selector, enum emu_task_
         emu_raise_error(c, EXC_TS, error);
 }
 
-static void task_read(struct emu_cpu *c, const struct x86_seg *tss, struct task_image *t)
+static void task_read(struct emu_cpu *c, const struct mote_seg *tss, struct task_image *t)
 {
     const struct tss_layout *l = layout_of(tss->attrib & SEG_TYPE);
 
@@ -77,7 +77,7 @@ static void task_read(struct emu_cpu *c, const struct x86_seg *tss, struct task_
 }
 
 /* Store the dynamic fields of the task being left. */
-static void task_save(struct emu_cpu *c, const struct x86_seg *tss, uint64_t rflags)
+static void task_save(struct emu_cpu *c, const struct mote_seg *tss, uint64_t rflags)
 {
     const struct tss_layout *l = layout_of(tss->attrib & SEG_TYPE);
 
@@ -153,7 +153,7 @@ static void load_segments(struct emu_cpu *c, const struct task_image *t, unsigne
 }
 
 /* Registers, flags and selectors of the new task; from here on it is the one that faults. */
-static void task_commit(struct emu_cpu *c, const struct task_image *t, const struct x86_seg *tss,
+static void task_commit(struct emu_cpu *c, const struct task_image *t, const struct mote_seg *tss,
                         bool nested)
 {
     c->seg[SEG_TR] = *tss;
@@ -186,7 +186,7 @@ void emu_task_switch(struct emu_cpu *c, uint16_t tss_selector, enum emu_task_rea
     unsigned ext = reason == EMU_TASK_GATE && !c->op;
     bool nested = reason == EMU_TASK_CALL || reason == EMU_TASK_GATE;
     uint64_t leave = reason == EMU_TASK_IRET ? FLAG_NT : 0;
-    struct x86_seg old = c->seg[SEG_TR], tss;
+    struct mote_seg old = c->seg[SEG_TR], tss;
     struct task_image t;
     struct emu_desc d;
 

@@ -20,7 +20,7 @@ struct gdb_reg_row {
     uint8_t first, count;
     uint8_t size; /* bytes */
     uint8_t feature;
-    uint8_t kind, arg; /* where it is in struct x86_state, see regs.c */
+    uint8_t kind, arg; /* where it is in struct mote_state, see regs.c */
     uint8_t groups;    /* X86_* */
     const char *type;  /* as the description calls it */
     const char *group; /* NULL: the general one */

@@ -119,7 +119,7 @@ bool gdb_reg_find(unsigned n, bool avx, struct gdb_reg *reg)
 #define MXCSR_MASK   0xffffu
 #define EXPONENT_MAX 0x7fffu
 
-static void *st_at(struct x86_state *s, unsigned i)
+static void *st_at(struct mote_state *s, unsigned i)
 {
     return s->xsave + FX_ST + 16 * i;
 }
@@ -136,7 +136,7 @@ static unsigned tag_of(const uint8_t *st)
 }
 
 /* FXSAVE keeps one bit a register, gdb wants two; both by physical number. */
-static unsigned full_tags(const struct x86_state *s)
+static unsigned full_tags(const struct mote_state *s)
 {
     unsigned top = le16_get(s->xsave + 2) >> 11 & 7, tags = 0;
 
@@ -161,7 +161,7 @@ static uint8_t short_tags(unsigned tags)
     return bits;
 }
 
-static unsigned x87_read(const struct x86_state *s, unsigned word)
+static unsigned x87_read(const struct mote_state *s, unsigned word)
 {
     const uint8_t *fx = s->xsave;
 
@@ -177,7 +177,7 @@ static unsigned x87_read(const struct x86_state *s, unsigned word)
     }
 }
 
-static void x87_write(struct x86_state *s, unsigned word, uint32_t value)
+static void x87_write(struct mote_state *s, unsigned word, uint32_t value)
 {
     uint8_t *fx = s->xsave;
 
@@ -194,12 +194,12 @@ static void x87_write(struct x86_state *s, unsigned word, uint32_t value)
 }
 
 /* A component that is in its initial configuration is not in the area. */
-static bool has_ymm(const struct x86_state *s)
+static bool has_ymm(const struct mote_state *s)
 {
     return s->xsave[XSTATE_BV] & XCR0_AVX;
 }
 
-static void ymm_write(struct x86_state *s, unsigned i, const uint8_t *in)
+static void ymm_write(struct mote_state *s, unsigned i, const uint8_t *in)
 {
     if (!has_ymm(s))
         memset(s->xsave + XSAVE_YMM, 0, 16 * 16);
@@ -210,7 +210,7 @@ static void ymm_write(struct x86_state *s, unsigned i, const uint8_t *in)
 /* ---- reading ---- */
 
 /* Those of up to 64 bits. */
-static uint64_t value_of(const struct gdb_reg *reg, const struct x86_state *s)
+static uint64_t value_of(const struct gdb_reg *reg, const struct mote_state *s)
 {
     unsigned arg = reg->row->arg + reg->index;
 
@@ -232,7 +232,7 @@ static uint64_t value_of(const struct gdb_reg *reg, const struct x86_state *s)
     }
 }
 
-void gdb_reg_read(const struct gdb_reg *reg, const struct x86_state *s, uint8_t *out)
+void gdb_reg_read(const struct gdb_reg *reg, const struct mote_state *s, uint8_t *out)
 {
     uint64_t value;
 
@@ -269,7 +269,7 @@ static int put_up_to(uint64_t *reg, uint64_t value, uint64_t max)
     return 0;
 }
 
-static int put_value(const struct gdb_reg *reg, struct x86_state *s, uint64_t value)
+static int put_value(const struct gdb_reg *reg, struct mote_state *s, uint64_t value)
 {
     unsigned arg = reg->row->arg + reg->index;
 
@@ -294,7 +294,7 @@ static int put_value(const struct gdb_reg *reg, struct x86_state *s, uint64_t va
     }
 }
 
-int gdb_reg_write(const struct gdb_reg *reg, struct x86_state *s, const uint8_t *in)
+int gdb_reg_write(const struct gdb_reg *reg, struct mote_state *s, const uint8_t *in)
 {
     uint64_t value = 0;
 

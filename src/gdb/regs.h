@@ -23,14 +23,14 @@ struct gdb_reg {
 bool gdb_reg_find(unsigned n, bool avx, struct gdb_reg *reg);
 
 /* Its value, little endian; reg->groups of *s are current. */
-void gdb_reg_read(const struct gdb_reg *reg, const struct x86_state *s, uint8_t *out);
+void gdb_reg_read(const struct gdb_reg *reg, const struct mote_state *s, uint8_t *out);
 
 /*
  * Change it. -EPERM: it cannot be changed to this: CR0, CR4, EFER and the
  * selectors, whose change would need more than a value, or a value that no
  * processor holds. What it has already is fine.
  */
-int gdb_reg_write(const struct gdb_reg *reg, struct x86_state *s, const uint8_t *in);
+int gdb_reg_write(const struct gdb_reg *reg, struct mote_state *s, const uint8_t *in);
 
 /* The target description (GDB manual, appendix G) as text. false: size is too small. */
 bool gdb_regs_describe(bool avx, char *xml, size_t size);

@@ -23,7 +23,7 @@ static void resume(struct gdb_stub *s, unsigned cpu, bool step)
 /* "[ADDRESS]" of c and s, "SIGNAL[;ADDRESS]" of C and S: where to go on. */
 static int set_address(struct gdb_stub *s, struct gdb_text *t)
 {
-    struct x86_state *state;
+    struct mote_state *state;
     uint64_t rip;
 
     if (t->at == t->end)

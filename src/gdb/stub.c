@@ -128,7 +128,7 @@ void gdb_stub_exited(struct gdb_stub *s, bool by_signal, unsigned value)
 
 static void read_all(struct gdb_stub *s)
 {
-    struct x86_state *state =
+    struct mote_state *state =
         s->target->get(s->target->user, s->cpu, X86_GPRS | X86_SEGS | X86_CRS | X86_MSRS | X86_FPU);
     uint8_t value[GDB_REG_SIZE];
     struct gdb_reg reg;
@@ -145,7 +145,7 @@ static void read_all(struct gdb_stub *s)
 
 static int write_one(struct gdb_stub *s, const struct gdb_reg *reg, const uint8_t *value)
 {
-    struct x86_state *state = s->target->get(s->target->user, s->cpu, reg->groups);
+    struct mote_state *state = s->target->get(s->target->user, s->cpu, reg->groups);
     int err = state ? gdb_reg_write(reg, state, value) : -EIO;
 
     return err ? err : s->target->set(s->target->user, s->cpu, reg->groups);
@@ -165,7 +165,7 @@ static int write_all(struct gdb_stub *s, struct gdb_text *t)
 static void read_one(struct gdb_stub *s, struct gdb_text *t)
 {
     uint8_t value[GDB_REG_SIZE];
-    struct x86_state *state;
+    struct mote_state *state;
     struct gdb_reg reg;
     uint64_t n;
 

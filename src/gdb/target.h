@@ -32,7 +32,7 @@ struct gdb_target {
     void (*send)(void *user, const void *data, size_t len);
 
     /* A vCPU's state with these groups (X86_*) current, or NULL; and: they were changed. */
-    struct x86_state *(*get)(void *user, unsigned cpu, unsigned groups);
+    struct mote_state *(*get)(void *user, unsigned cpu, unsigned groups);
     int (*set)(void *user, unsigned cpu, unsigned groups);
 
     /*

@@ -4,12 +4,12 @@
 
 #define EITHER(msr, name, a, b)                                                                    \
     {                                                                                              \
-        msr, offsetof(struct x86_msrs, name), X86_FEATURE_##a, X86_FEATURE_##b                     \
+        msr, offsetof(struct mote_msrs, name), X86_FEATURE_##a, X86_FEATURE_##b                    \
     }
 #define WITH(msr, name, feature) EITHER(msr, name, feature, feature)
 #define ALWAYS(msr, name)                                                                          \
     {                                                                                              \
-        msr, offsetof(struct x86_msrs, name), X86_MSR_ALWAYS, X86_MSR_ALWAYS                       \
+        msr, offsetof(struct mote_msrs, name), X86_MSR_ALWAYS, X86_MSR_ALWAYS                      \
     }
 #define FIXED(msr, i) WITH(msr, mtrr_fixed[i], MTRR)
 #define VARIABLE(i)   WITH(MSR_MTRR_PHYSBASE0 + (i), mtrr_var[i], MTRR)

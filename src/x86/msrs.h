@@ -12,13 +12,13 @@
 
 struct x86_msr_info {
     uint32_t index;
-    uint16_t offset;  /* of its field in struct x86_msrs */
+    uint16_t offset;  /* of its field in struct mote_msrs */
     uint16_t feature; /* the guest has the MSR with it, or X86_MSR_ALWAYS */
     uint16_t or ;     /* or with this one, the same if there is no other */
 };
 
 /*
- * All of struct x86_msrs but EFER, in the order to write them in: TSC_ADJUST before the
+ * All of struct mote_msrs but EFER, in the order to write them in: TSC_ADJUST before the
  * TSC, as the counter written is the counter meant; what switches others on behind them.
  */
 extern const struct x86_msr_info x86_msr_list[];

@@ -2,7 +2,7 @@
 
 #include "base/bits.h"
 
-void x86_state_reset(struct x86_state *s)
+void x86_state_reset(struct mote_state *s)
 {
     memset(s, 0, sizeof(*s));
     s->version = X86_STATE_VERSION;
@@ -17,8 +17,8 @@ void x86_state_reset(struct x86_state *s)
     s->seg[SEG_CS].attrib |= SEG_TYPE_CODE;
     s->seg[SEG_CS].selector = 0xf000;
     s->seg[SEG_CS].base = 0xffff0000;
-    s->seg[SEG_LDTR] = (struct x86_seg){.limit = 0xffff, .attrib = SEG_P | 2};
-    s->seg[SEG_TR] = (struct x86_seg){.limit = 0xffff, .attrib = SEG_P | 11};
+    s->seg[SEG_LDTR] = (struct mote_seg){.limit = 0xffff, .attrib = SEG_P | 2};
+    s->seg[SEG_TR] = (struct mote_seg){.limit = 0xffff, .attrib = SEG_P | 11};
     s->gdtr.limit = s->idtr.limit = 0xffff;
     s->cr0 = CR0_ET | CR0_NW | CR0_CD;
     s->xcr0 = XCR0_X87;
@@ -55,7 +55,7 @@ const char *x86_exception_name(unsigned vector)
     }
 }
 
-uint64_t x86_linear_rip(const struct x86_state *s)
+uint64_t x86_linear_rip(const struct mote_state *s)
 {
     if (s->msr.efer & EFER_LMA && s->seg[SEG_CS].attrib & SEG_L)
         return s->rip;

@@ -98,14 +98,14 @@ static void tables_put(bool long_mode)
         tables[1024 + n] = n << 21 | 0x87;
 }
 
-static struct x86_seg segment(uint16_t selector, uint32_t attrib)
+static struct mote_seg segment(uint16_t selector, uint32_t attrib)
 {
-    return (struct x86_seg){.selector = selector, .limit = 0xffffffff, .attrib = attrib};
+    return (struct mote_seg){.selector = selector, .limit = 0xffffffff, .attrib = attrib};
 }
 
 static void state_put(uint8_t mode, uint8_t seed)
 {
-    struct x86_state *s = vcpu->state;
+    struct mote_state *s = vcpu->state;
     bool long_mode = (mode & 3) == 2, user = mode & 4;
     uint32_t dpl = user ? SEG_DPL : 0;
 
@@ -115,13 +115,13 @@ static void state_put(uint8_t mode, uint8_t seed)
     s->gpr[RSP] = STACK;
     s->rip = CODE;
     s->rflags = FLAG_R1 | (mode & 8 ? FLAG_IF : 0) | (mode & 16 ? FLAG_TF : 0);
-    s->gdtr = (struct x86_table){.base = GDT, .limit = 79};
-    s->idtr = (struct x86_table){.base = IDT, .limit = 1023};
+    s->gdtr = (struct mote_table){.base = GDT, .limit = 79};
+    s->idtr = (struct mote_table){.base = IDT, .limit = 1023};
     if (!(mode & 3)) {
-        s->seg[SEG_CS] = (struct x86_seg){.selector = CODE >> 4,
-                                          .base = CODE,
-                                          .limit = 0xffff,
-                                          .attrib = SEG_P | SEG_S | SEG_TYPE_CODE | SEG_TYPE_RW};
+        s->seg[SEG_CS] = (struct mote_seg){.selector = CODE >> 4,
+                                           .base = CODE,
+                                           .limit = 0xffff,
+                                           .attrib = SEG_P | SEG_S | SEG_TYPE_CODE | SEG_TYPE_RW};
         s->rip = 0;
         return;
     }
@@ -137,7 +137,7 @@ static void state_put(uint8_t mode, uint8_t seed)
                                 SEG_P | SEG_S | SEG_TYPE_RW | SEG_TYPE_A | SEG_G | SEG_DB | dpl);
     }
     s->seg[SEG_TR] =
-        (struct x86_seg){.selector = 0x40, .base = TSS, .limit = 0x67, .attrib = SEG_P | 11};
+        (struct mote_seg){.selector = 0x40, .base = TSS, .limit = 0x67, .attrib = SEG_P | 11};
     if (long_mode || (mode & 32)) {
         s->cr3 = TABLES;
         s->cr0 |= CR0_PG | CR0_WP;
@@ -184,8 +184,8 @@ static int answer_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_
 static bool answer(const struct vcpu_exit *exit, uint64_t *number)
 {
     const struct accel_bus_ops bus = {answer_io, answer_mmio, number};
-    const struct x86_event irq = {.kind = X86_EVENT_INTR, .vector = 32};
-    const struct x86_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
+    const struct mote_event irq = {.kind = X86_EVENT_INTR, .vector = 32};
+    const struct mote_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
 
     switch (exit->reason) {
     case VCPU_EXIT_IO:

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define MEMORY 300
 
 struct machine {
-    struct x86_state state[CPUS];
+    struct mote_state state[CPUS];
     uint8_t memory[MEMORY];
     bool running[CPUS];
     struct gdb_receiver out;
@@ -44,7 +44,7 @@ static bool stands_still(struct machine *m)
     return !m->running[0] && !m->running[1];
 }
 
-static struct x86_state *get(void *user, unsigned cpu, unsigned groups)
+static struct mote_state *get(void *user, unsigned cpu, unsigned groups)
 {
     struct machine *m = user;
 

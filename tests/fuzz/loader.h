@@ -53,7 +53,7 @@ static inline void load(const struct boot_params *params, const uint8_t *kernel_
         .path = "initrd", .data = initrd_bytes, .size = sizeof(initrd_bytes)};
     const struct file kernel = {.path = "kernel", .data = kernel_bytes, .size = size};
     uint64_t low = flags & FLAG_HOLE ? HOLE_AT : RAM_SIZE;
-    struct x86_state state;
+    struct mote_state state;
     struct guest_mem mem;
 
     if (!ram && !(ram = aligned_alloc(4096, RAM_SIZE)))

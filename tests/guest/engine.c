@@ -113,12 +113,12 @@ static void build_tables(void)
     }
 }
 
-static struct x86_seg seg_make(uint16_t selector, uint32_t attrib)
+static struct mote_seg seg_make(uint16_t selector, uint32_t attrib)
 {
-    return (struct x86_seg){.limit = 0xffffffff, .attrib = attrib, .selector = selector};
+    return (struct mote_seg){.limit = 0xffffffff, .attrib = attrib, .selector = selector};
 }
 
-static void build_state(struct x86_state *s)
+static void build_state(struct mote_state *s)
 {
     uint32_t data = SEG_P | SEG_S | SEG_TYPE_RW | SEG_TYPE_A | SEG_DB | SEG_G | SEG_DPL;
 
@@ -132,16 +132,16 @@ static void build_state(struct x86_state *s)
     s->seg[SEG_SS] = seg_make(0x2b, data);
     for (unsigned i = SEG_ES; i <= SEG_GS; i++)
         if (i != SEG_CS && i != SEG_SS)
-            s->seg[i] = (struct x86_seg){.attrib = SEG_UNUSABLE};
-    s->seg[SEG_LDTR] = (struct x86_seg){.attrib = SEG_UNUSABLE | 2};
-    s->seg[SEG_TR] = (struct x86_seg){
+            s->seg[i] = (struct mote_seg){.attrib = SEG_UNUSABLE};
+    s->seg[SEG_LDTR] = (struct mote_seg){.attrib = SEG_UNUSABLE | 2};
+    s->seg[SEG_TR] = (struct mote_seg){
         .base = ROW_KERNEL + K_TSS, .limit = 0x67, .attrib = SEG_P | 11, .selector = 0x40};
-    s->gdtr = (struct x86_table){.base = ROW_KERNEL + K_GDT, .limit = 0x4f};
-    s->idtr = (struct x86_table){.base = ROW_KERNEL + K_IDT, .limit = 0xfff};
+    s->gdtr = (struct mote_table){.base = ROW_KERNEL + K_GDT, .limit = 0x4f};
+    s->idtr = (struct mote_table){.base = ROW_KERNEL + K_IDT, .limit = 0xfff};
     memset(&s->intr, 0, sizeof(s->intr));
 }
 
-static void state_load(struct x86_state *s, const struct row_cpu *in)
+static void state_load(struct mote_state *s, const struct row_cpu *in)
 {
     build_state(s);
     memcpy(s->gpr, in->gpr, sizeof(s->gpr));
@@ -161,7 +161,7 @@ static void state_load(struct x86_state *s, const struct row_cpu *in)
 }
 
 /* The row's state out of the registers and the exception frame. */
-static int state_save(const struct x86_state *s, struct row_cpu *out)
+static int state_save(const struct mote_state *s, struct row_cpu *out)
 {
     const uint8_t *frame;
 

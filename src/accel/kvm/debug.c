@@ -93,7 +93,7 @@ static bool watch_stops_at(const struct vcpu_debug *d, uint64_t linear)
  */
 static int resume(struct kvm_vcpu *k)
 {
-    struct x86_state *s = k->v.state;
+    struct mote_state *s = k->v.state;
     bool told = k->debug_told;
     int err;
 
@@ -130,13 +130,13 @@ static void pass_ends(struct kvm_vcpu *k)
  * watches. */
 static int give_back(struct kvm_vcpu *k, uint64_t dr6)
 {
-    struct x86_state *s = k->v.state;
+    struct mote_state *s = k->v.state;
     int err = kvm_get(&k->v, X86_DRS | X86_INTR);
 
     if (err)
         return err;
     s->dr[6] = (s->dr[6] & ~UINT64_C(15)) | (dr6 & (DR6_BS | DR6_BT | DR6_BD | 15));
-    s->intr.pending = (struct x86_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_DB};
+    s->intr.pending = (struct mote_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_DB};
     return kvm_set(&k->v, X86_DRS | X86_INTR);
 }
 

@@ -163,7 +163,7 @@ void kvm_vcpu_destroy(struct vcpu *v);
 int kvm_run(struct vcpu *v, struct vcpu_exit *exit);
 void kvm_kick(struct vcpu *v);
 void kvm_request_window(struct vcpu *v, bool intr, bool nmi);
-int kvm_inject(struct vcpu *v, const struct x86_event *event);
+int kvm_inject(struct vcpu *v, const struct mote_event *event);
 int kvm_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
 void kvm_paused(struct vcpu *v);
 unsigned kvm_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]);
@@ -202,11 +202,11 @@ int kvm_rescue_finish(struct kvm_vcpu *k);
 void kvm_rescue_set_cpuid(struct kvm_vcpu *k);
 void kvm_rescue_free(struct kvm_vcpu *k);
 
-/* state.c: struct x86_state's groups from and to KVM, with the ioctls they need. */
+/* state.c: struct mote_state's groups from and to KVM, with the ioctls they need. */
 int kvm_get(struct vcpu *v, unsigned groups);
 int kvm_set(struct vcpu *v, unsigned groups);
 
-/* msr.c: all of struct x86_msrs but EFER, which travels with the segments. */
+/* msr.c: all of struct mote_msrs but EFER, which travels with the segments. */
 /* Which of them this KVM has; once a machine, as its first vCPU is created. */
 int kvm_find_msrs(struct kvm_vcpu *k, struct kvm_machine *m);
 int kvm_get_msrs(struct kvm_vcpu *k);

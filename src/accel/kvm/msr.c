@@ -1,4 +1,4 @@
-/* The model-specific registers of struct x86_msrs. */
+/* The model-specific registers of struct mote_msrs. */
 #include "accel/kvm/kvm.h"
 
 #include "base/bits.h"
@@ -19,7 +19,7 @@ struct index_list {
     uint32_t index[1024];
 };
 
-static uint64_t *field(struct x86_msrs *msr, unsigned at)
+static uint64_t *field(struct mote_msrs *msr, unsigned at)
 {
     return (uint64_t *)((char *)msr + x86_msr_list[at].offset);
 }
@@ -103,7 +103,7 @@ int kvm_get_msrs(struct kvm_vcpu *k)
     if (err)
         return err;
     k->msrs_fresh = true;
-    k->v.state->msr = (struct x86_msrs){.efer = efer}; /* what this KVM lacks is 0 */
+    k->v.state->msr = (struct mote_msrs){.efer = efer}; /* what this KVM lacks is 0 */
     for (unsigned i = 0; i < m->msr_count; i++)
         *field(&k->v.state->msr, m->msr[i]) = k->msr_value[i];
     return 0;

@@ -25,7 +25,7 @@
 struct kvm_rescue {
     struct emu_cpu cpu;
     struct assist assist;
-    struct x86_state before, after; /* but for X86_FPU and the time */
+    struct mote_state before, after; /* but for X86_FPU and the time */
     struct emu_fpu fpu_before;
     bool open; /* the vCPU's last exit is cpu.exit */
 };
@@ -76,7 +76,7 @@ bool kvm_wants_rescue(const struct kvm_run *run)
 
 /* ---- state there and back -------------------------------------------------------- */
 
-static void snapshot(const struct kvm_rescue *r, struct x86_state *s)
+static void snapshot(const struct kvm_rescue *r, struct mote_state *s)
 {
     emu_get_state(&r->cpu, s, X86_ALL & ~X86_FPU);
     s->msr.tsc = r->cpu.msr.tsc; /* the offset: time passes meanwhile */
@@ -102,7 +102,7 @@ static unsigned changed_groups(const struct kvm_rescue *r)
 {
 #define SPAN(group, first, end)                                                                    \
     {                                                                                              \
-        group, offsetof(struct x86_state, first), offsetof(struct x86_state, end)                  \
+        group, offsetof(struct mote_state, first), offsetof(struct mote_state, end)                \
     }
     static const struct {
         unsigned group;
@@ -130,7 +130,7 @@ static unsigned changed_groups(const struct kvm_rescue *r)
 static void state_out(struct kvm_vcpu *k)
 {
     struct kvm_rescue *r = k->rescuer;
-    struct x86_state *s = k->v.state;
+    struct mote_state *s = k->v.state;
     uint64_t counter = s->msr.tsc;
     unsigned groups;
 
@@ -180,7 +180,7 @@ static int unknown(struct kvm_vcpu *k, struct vcpu_exit *exit)
 
     if (k->rescuer->cpu.cpl < 3)
         return give_up(k, exit, NULL);
-    k->v.state->intr.pending = (struct x86_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_UD};
+    k->v.state->intr.pending = (struct mote_event){.kind = X86_EVENT_EXCEPTION, .vector = EXC_UD};
     vcpu_set(&k->v, X86_INTR);
     err = state_flush(k);
     return err ? err : 1;
@@ -224,7 +224,7 @@ static int exit_taken(struct kvm_vcpu *k, struct vcpu_exit *exit)
 /* Without the capability KVM has queued a #UD beside its exit. */
 static void forget_ud(struct kvm_vcpu *k)
 {
-    struct x86_event *pending = &k->v.state->intr.pending;
+    struct mote_event *pending = &k->v.state->intr.pending;
 
     if (kvm_machine(k->v.machine)->exit_on_failure || !kvm_wants_rescue(k->run) ||
         pending->kind != X86_EVENT_EXCEPTION || pending->vector != EXC_UD)

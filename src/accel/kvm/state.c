@@ -1,4 +1,4 @@
-/* The groups of struct x86_state, from and to KVM's structures. */
+/* The groups of struct mote_state, from and to KVM's structures. */
 #include "accel/kvm/kvm.h"
 
 #include "base/bits.h"
@@ -24,7 +24,7 @@
 
 static int get_gprs(struct kvm_vcpu *k)
 {
-    struct x86_state *s = k->v.state;
+    struct mote_state *s = k->v.state;
     struct kvm_regs regs;
 
     if (k->regs_fresh) {
@@ -45,7 +45,7 @@ static int get_gprs(struct kvm_vcpu *k)
 
 static int set_gprs(struct kvm_vcpu *k)
 {
-    const struct x86_state *s = k->v.state;
+    const struct mote_state *s = k->v.state;
     struct kvm_regs regs = {
 #define X(ours, theirs) .theirs = s->gpr[ours],
         GPRS(X)
@@ -68,9 +68,9 @@ static int set_gprs(struct kvm_vcpu *k)
     return 0;
 }
 
-static void seg_get(struct x86_seg *s, const struct kvm_segment *k)
+static void seg_get(struct mote_seg *s, const struct kvm_segment *k)
 {
-    *s = (struct x86_seg){
+    *s = (struct mote_seg){
         .base = k->base,
         .limit = k->limit,
         .selector = k->selector,
@@ -80,7 +80,7 @@ static void seg_get(struct x86_seg *s, const struct kvm_segment *k)
     };
 }
 
-static void seg_set(struct kvm_segment *k, const struct x86_seg *s)
+static void seg_set(struct kvm_segment *k, const struct mote_seg *s)
 {
     *k = (struct kvm_segment){
         .base = s->base,
@@ -100,7 +100,7 @@ static void seg_set(struct kvm_segment *k, const struct x86_seg *s)
 
 static int get_sregs(struct kvm_vcpu *k, unsigned groups)
 {
-    struct x86_state *s = k->v.state;
+    struct mote_state *s = k->v.state;
     struct kvm_sregs sregs;
     int err = KVM_CALL(k->fd, KVM_GET_SREGS, &sregs);
 
@@ -110,8 +110,8 @@ static int get_sregs(struct kvm_vcpu *k, unsigned groups)
 #define X(ours, theirs) seg_get(&s->seg[ours], &sregs.theirs);
         SEGS(X)
 #undef X
-        s->gdtr = (struct x86_table){.base = sregs.gdt.base, .limit = sregs.gdt.limit};
-        s->idtr = (struct x86_table){.base = sregs.idt.base, .limit = sregs.idt.limit};
+        s->gdtr = (struct mote_table){.base = sregs.gdt.base, .limit = sregs.gdt.limit};
+        s->idtr = (struct mote_table){.base = sregs.idt.base, .limit = sregs.idt.limit};
     }
     if (groups & X86_CRS) {
         s->cr0 = sregs.cr0;
@@ -128,7 +128,7 @@ static int get_sregs(struct kvm_vcpu *k, unsigned groups)
 /* What is not in groups, and the APIC base, keeps KVM's value. */
 static int set_sregs(struct kvm_vcpu *k, unsigned groups)
 {
-    const struct x86_state *s = k->v.state;
+    const struct mote_state *s = k->v.state;
     struct kvm_sregs sregs;
     int err = KVM_CALL(k->fd, KVM_GET_SREGS, &sregs);
 
@@ -178,7 +178,7 @@ static int set_xcr0(struct kvm_vcpu *k)
 
 static int get_drs(struct kvm_vcpu *k)
 {
-    struct x86_state *s = k->v.state;
+    struct mote_state *s = k->v.state;
     struct kvm_debugregs drs;
     int err = KVM_CALL(k->fd, KVM_GET_DEBUGREGS, &drs);
 
@@ -193,16 +193,16 @@ static int get_drs(struct kvm_vcpu *k)
 
 static int set_drs(struct kvm_vcpu *k)
 {
-    const struct x86_state *s = k->v.state;
+    const struct mote_state *s = k->v.state;
     struct kvm_debugregs drs = {.dr6 = s->dr[6], .dr7 = s->dr[7]};
 
     memcpy(drs.db, s->dr, sizeof(drs.db));
     return KVM_CALL(k->fd, KVM_SET_DEBUGREGS, &drs);
 }
 
-static void pending_get(struct x86_event *p, const struct kvm_vcpu_events *e)
+static void pending_get(struct mote_event *p, const struct kvm_vcpu_events *e)
 {
-    *p = (struct x86_event){.kind = X86_EVENT_NONE};
+    *p = (struct mote_event){.kind = X86_EVENT_NONE};
     if (e->exception.injected) {
         p->kind = X86_EVENT_EXCEPTION;
         p->vector = e->exception.nr;
@@ -216,7 +216,7 @@ static void pending_get(struct x86_event *p, const struct kvm_vcpu_events *e)
     }
 }
 
-static void pending_set(struct kvm_vcpu_events *e, const struct x86_event *p)
+static void pending_set(struct kvm_vcpu_events *e, const struct mote_event *p)
 {
     memset(&e->exception, 0, sizeof(e->exception));
     e->exception_has_payload = 0;
@@ -278,7 +278,7 @@ static int set_activity(struct kvm_vcpu *k)
 
 static int get_intr(struct kvm_vcpu *k)
 {
-    struct x86_intr *intr = &k->v.state->intr;
+    struct mote_intr *intr = &k->v.state->intr;
     struct kvm_vcpu_events events;
     int err = KVM_CALL(k->fd, KVM_GET_VCPU_EVENTS, &events);
 
@@ -293,7 +293,7 @@ static int get_intr(struct kvm_vcpu *k)
 
 static int set_intr(struct kvm_vcpu *k)
 {
-    const struct x86_intr *intr = &k->v.state->intr;
+    const struct mote_intr *intr = &k->v.state->intr;
     struct kvm_vcpu_events events;
     int err = KVM_CALL(k->fd, KVM_GET_VCPU_EVENTS, &events);
 

@@ -287,7 +287,7 @@ static int inject_intr(struct kvm_vcpu *k, uint8_t vector)
 }
 
 /* Goes through the X86_INTR group, so that it survives whatever else is dirty. */
-static int inject_exception(struct kvm_vcpu *k, const struct x86_event *event)
+static int inject_exception(struct kvm_vcpu *k, const struct mote_event *event)
 {
     int err = vcpu_get(&k->v, X86_INTR);
 
@@ -299,7 +299,7 @@ static int inject_exception(struct kvm_vcpu *k, const struct x86_event *event)
     return vcpu_set(&k->v, X86_INTR);
 }
 
-int kvm_inject(struct vcpu *v, const struct x86_event *event)
+int kvm_inject(struct vcpu *v, const struct mote_event *event)
 {
     struct kvm_vcpu *k = kvm_vcpu(v);
     int err = 0;

@@ -32,11 +32,11 @@ struct soft_check {
     struct guest_mem *theirs; /* the vCPU's */
     bool copied;              /* it has been made */
     bool stale;               /* the vCPU's state was changed from outside */
-    struct x86_state state;
+    struct mote_state state;
 
     enum check_unit unit;
     const struct block *block;
-    struct x86_event event;
+    struct mote_event event;
     uint64_t retired; /* the vCPU's count when the unit began */
     uint64_t rip;     /* ditto */
     uint64_t units;
@@ -294,7 +294,7 @@ static void take_over(struct soft_vcpu *s)
  */
 
 void check_begin(struct soft_vcpu *s, enum check_unit unit, const struct block *block,
-                 const struct x86_event *event)
+                 const struct mote_event *event)
 {
     struct soft_check *k = s->check;
 

@@ -47,7 +47,7 @@ void check_map_changed(struct soft_check *k);
 
 /* Around a unit; block and event are the unit's, or NULL. */
 void check_begin(struct soft_vcpu *s, enum check_unit unit, const struct block *block,
-                 const struct x86_event *event);
+                 const struct mote_event *event);
 
 /*
  * The unit is over, or unwound with longjmp's `code`. The witness does the same.

@@ -62,7 +62,7 @@ void soft_vcpu_destroy(struct vcpu *v);
 int soft_set_cpuid(struct vcpu *v, const struct x86_cpuid *table);
 int soft_get(struct vcpu *v, unsigned groups);
 int soft_set(struct vcpu *v, unsigned groups);
-int soft_inject(struct vcpu *v, const struct x86_event *event);
+int soft_inject(struct vcpu *v, const struct mote_event *event);
 void soft_request_window(struct vcpu *v, bool intr, bool nmi);
 int soft_run(struct vcpu *v, struct vcpu_exit *exit);
 void soft_kick(struct vcpu *v);

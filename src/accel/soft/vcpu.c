@@ -233,7 +233,7 @@ static void state_flush(struct vcpu *v)
     v->dirty = 0;
 }
 
-int soft_inject(struct vcpu *v, const struct x86_event *event)
+int soft_inject(struct vcpu *v, const struct mote_event *event)
 {
     struct soft_vcpu *s = soft(v);
     struct emu_cpu *c = &s->cpu;
@@ -529,7 +529,7 @@ static bool unwound(struct soft_vcpu *s, int code)
 /* Deliver what the board injected. */
 static bool inject_pending(struct soft_vcpu *s)
 {
-    struct x86_event event = s->cpu.intr.pending;
+    struct mote_event event = s->cpu.intr.pending;
     bool again;
 
     if (unlikely(s->parts.on))

@@ -221,11 +221,11 @@ GUEST(program, 32,
 static void run_flat(struct fixture *f, const uint8_t *code, size_t size)
 {
     const uint32_t flat = SEG_P | SEG_S | SEG_TYPE_RW | SEG_TYPE_A | SEG_G | SEG_DB;
-    struct x86_state *s = f->v->state;
+    struct mote_state *s = f->v->state;
 
     fixture_real(f, code, size);
     for (unsigned i = SEG_ES; i <= SEG_GS; i++)
-        s->seg[i] = (struct x86_seg){.limit = 0xffffffff, .selector = 0x10, .attrib = flat};
+        s->seg[i] = (struct mote_seg){.limit = 0xffffffff, .selector = 0x10, .attrib = flat};
     s->seg[SEG_CS].attrib |= SEG_TYPE_CODE;
     s->seg[SEG_CS].selector = 8;
     s->cr0 = CR0_PE | CR0_ET | CR0_NE;

@@ -26,7 +26,7 @@ static void int3_exits(void **state)
 
 static void int3_is_given_back(void **state)
 {
-    const struct x86_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
+    const struct mote_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
     struct fixture f;
 
     fixture_create(&f, accel_but(state, ON_EMULATOR | ON_QEMU));
@@ -45,7 +45,7 @@ static void int3_is_given_back(void **state)
 /* #BP goes in as INT3 raises it, from behind the instruction. */
 static void int3_is_injected(void **state)
 {
-    const struct x86_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
+    const struct mote_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
     struct fixture f;
 
     fixture_create(&f, accel_but(state, ON_EMULATOR | ON_INTEL));

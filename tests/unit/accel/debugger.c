@@ -66,8 +66,8 @@ void set_handler(struct fixture *f, unsigned vector, const uint8_t *code, size_t
     le64_put(f->ram + IDT + vector * 16 + 8, 0);
     memcpy(f->ram + HANDLER, code, size);
     assert_int_equal(vcpu_get(f->v, X86_SEGS), 0);
-    f->v->state->gdtr = (struct x86_table){.base = GDT, .limit = sizeof(gdt) - 1};
-    f->v->state->idtr = (struct x86_table){.base = IDT, .limit = 32 * 16 - 1};
+    f->v->state->gdtr = (struct mote_table){.base = GDT, .limit = sizeof(gdt) - 1};
+    f->v->state->idtr = (struct mote_table){.base = IDT, .limit = 32 * 16 - 1};
     assert_int_equal(vcpu_set(f->v, X86_SEGS), 0);
 }
 
@@ -121,7 +121,7 @@ static bool runs_on_intel(void)
 
 void run_steps(struct fixture *f, const void *code, size_t size)
 {
-    struct x86_state *s = f->v->state;
+    struct mote_state *s = f->v->state;
 
     if (strcmp(f->accel->name, "kvm") != 0 || !runs_on_bochs(f->accel)) {
         fixture_long(f, code, size);

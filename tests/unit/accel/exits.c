@@ -8,7 +8,7 @@ static struct {
     struct kvm_run run;
     uint8_t data[64];
 } page;
-static struct x86_state shared;
+static struct mote_state shared;
 static struct kvm_machine machine;
 static struct kvm_vcpu vcpu;
 

@@ -116,7 +116,7 @@ static void put_code(struct fixture *f, const void *code, size_t size)
 
 void fixture_real(struct fixture *f, const void *code, size_t size)
 {
-    struct x86_state *s = f->v->state;
+    struct mote_state *s = f->v->state;
 
     must(vcpu_get(f->v, X86_GPRS | X86_SEGS), "vcpu_get");
     for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
@@ -131,12 +131,12 @@ void fixture_long_mode(struct vcpu *v, uint64_t cr3)
 {
     const unsigned groups = X86_SEGS | X86_CRS | X86_MSRS;
     const uint32_t flat = SEG_P | SEG_S | SEG_TYPE_RW | SEG_TYPE_A | SEG_G;
-    struct x86_state *s = v->state;
+    struct mote_state *s = v->state;
 
     must(vcpu_get(v, groups), "vcpu_get");
     for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
         s->seg[i] =
-            (struct x86_seg){.limit = 0xffffffff, .selector = 0x10, .attrib = flat | SEG_DB};
+            (struct mote_seg){.limit = 0xffffffff, .selector = 0x10, .attrib = flat | SEG_DB};
     }
     s->seg[SEG_CS].attrib = flat | SEG_TYPE_CODE | SEG_L;
     s->seg[SEG_CS].selector = 8;

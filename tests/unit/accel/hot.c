@@ -66,12 +66,12 @@ static void build_tables(struct smp *s)
 
 static void set_tables(struct vcpu *v)
 {
-    struct x86_state *st = v->state;
+    struct mote_state *st = v->state;
 
     must(vcpu_get(v, X86_SEGS | X86_CRS | X86_MSRS), "vcpu_get");
-    st->gdtr = (struct x86_table){.base = GDT, .limit = 0x2f};
-    st->idtr = (struct x86_table){.base = IDT, .limit = VECTORS * 16 - 1};
-    st->seg[SEG_TR] = (struct x86_seg){
+    st->gdtr = (struct mote_table){.base = GDT, .limit = 0x2f};
+    st->idtr = (struct mote_table){.base = IDT, .limit = VECTORS * 16 - 1};
+    st->seg[SEG_TR] = (struct mote_seg){
         .base = TSS(v->id), .limit = 0x67, .selector = 0x30, .attrib = SEG_P | 0xb};
     st->cr0 |= CR0_WP | CR0_MP;
     st->cr4 |= CR4_OSXMMEXCPT;
@@ -97,7 +97,7 @@ void hot_at(struct smp *s, enum hot_mode mode, uint64_t linear)
     static const uint16_t selector[] = {
         [HOT_KERNEL] = 8, [HOT_USER] = HOT_CS_USER, [HOT_COMPAT] = HOT_CS_COMPAT};
     const uint32_t dpl = mode == HOT_USER ? SEG_DPL : 0;
-    struct x86_state *st = s->v[0]->state;
+    struct mote_state *st = s->v[0]->state;
 
     must(vcpu_get(s->v[0], X86_GPRS | X86_SEGS), "vcpu_get");
     for (unsigned n = SEG_ES; n <= SEG_GS; n++) {

@@ -122,7 +122,7 @@ static void refuses_what_cannot_be(void **state)
     struct vcpu *v;
     struct machine *m;
     struct fixture f;
-    struct x86_event event = {.kind = X86_EVENT_INTR, .vector = 0x20};
+    struct mote_event event = {.kind = X86_EVENT_INTR, .vector = 0x20};
 
     fixture_require(&accel_kvm);
     assert_int_equal(machine_create(&m, &accel_kvm, &many), -EINVAL);
@@ -234,7 +234,7 @@ static void paravirtual_features_move(void **state)
     const struct x86_cpuid_topology topology = {.vcpus = 1};
     static struct x86_cpuid t;
     struct vcpu_exit exit;
-    struct x86_msrs *msr;
+    struct mote_msrs *msr;
     struct fixture f;
 
     fixture_require(&accel_kvm);

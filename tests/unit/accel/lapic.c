@@ -29,7 +29,7 @@ GUEST(lint0, 16,
       "mov $0x700,%eax; wrmsr; 1: jmp 1b")
 
 static const struct access on = OUT(1, 0x80, 0), came = OUT(1, 0x81, 1);
-static const struct x86_event pic = {.kind = X86_EVENT_INTR, .vector = PIC};
+static const struct mote_event pic = {.kind = X86_EVENT_INTR, .vector = PIC};
 
 static void set_handler(struct fixture *f, const uint8_t *code, size_t size)
 {

@@ -192,8 +192,8 @@ static void with_idt(struct fixture *f)
     }
     le64_put(f->ram + 0x6008, UINT64_C(0x00af9b000000ffff));
     le64_put(f->ram + 0x6010, UINT64_C(0x00cf93000000ffff));
-    f->v->state->gdtr = (struct x86_table){.base = 0x6000, .limit = 0x17};
-    f->v->state->idtr = (struct x86_table){.base = IDT, .limit = 0x1ff};
+    f->v->state->gdtr = (struct mote_table){.base = 0x6000, .limit = 0x17};
+    f->v->state->idtr = (struct mote_table){.base = IDT, .limit = 0x1ff};
     assert_int_equal(vcpu_set(f->v, X86_SEGS), 0);
 }
 
@@ -258,7 +258,7 @@ static void faults_reach_the_guest(void **state)
 /* What waits for delivery comes before the instruction. */
 static void delivers_what_is_pending(void **state)
 {
-    const struct x86_event event = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BR};
+    const struct mote_event event = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BR};
     struct fixture f;
 
     create(&f);

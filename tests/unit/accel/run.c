@@ -159,7 +159,7 @@ static void unknown_msrs_exit(void **state)
 GUEST(sti_hlt, 16, "sti; hlt; mov $1,%bx; hlt")
 GUEST(masked, 16, "out %al,$0x80; sti; nop; 1: jmp 1b")
 
-static const struct x86_event intr_0x20 = {.kind = X86_EVENT_INTR, .vector = 0x20};
+static const struct mote_event intr_0x20 = {.kind = X86_EVENT_INTR, .vector = 0x20};
 
 static void interrupt_after_halt(void **state)
 {
@@ -211,7 +211,7 @@ static void interrupt_window(void **state)
 
 static void nmi_and_its_window(void **state)
 {
-    const struct x86_event nmi = {.kind = X86_EVENT_NMI};
+    const struct mote_event nmi = {.kind = X86_EVENT_NMI};
     struct fixture f;
 
     fixture_create(&f, accel_of(state));
@@ -229,8 +229,8 @@ static void nmi_and_its_window(void **state)
 
 static void exception_is_injected(void **state)
 {
-    const struct x86_event ud = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_UD};
-    const struct x86_event bad = {.kind = X86_EVENT_EXCEPTION, .vector = 32};
+    const struct mote_event ud = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_UD};
+    const struct mote_event bad = {.kind = X86_EVENT_EXCEPTION, .vector = 32};
     struct fixture f;
 
     fixture_create(&f, accel_of(state));

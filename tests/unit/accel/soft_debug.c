@@ -23,7 +23,7 @@ static void steps_in_a_shadow(void **state)
     START(&f, mov_ss);
     memset(f.ram + GDT, 0, 24);
     le64_put(f.ram + GDT + 16, UINT64_C(0x00cf93000000ffff));
-    f.v->state->gdtr = (struct x86_table){.base = GDT, .limit = 23};
+    f.v->state->gdtr = (struct mote_table){.base = GDT, .limit = 23};
     set_debug(&f, &step);
     for (unsigned i = 1; i <= 3; i++) {
         static const uint8_t at[] = {0, 2, 4, 5};
@@ -45,7 +45,7 @@ static void int3_keeps_the_shadow(void **state)
     START(&f, mov_ss_int3);
     memset(f.ram + GDT, 0, 24);
     le64_put(f.ram + GDT + 16, UINT64_C(0x00cf93000000ffff));
-    f.v->state->gdtr = (struct x86_table){.base = GDT, .limit = 23};
+    f.v->state->gdtr = (struct mote_table){.base = GDT, .limit = 23};
     set_debug(&f, &breakpoints);
     expect_debug(&f, CODE + 4, true, false, 0);
     assert_int_equal(vcpu_get(f.v, X86_INTR), 0);
@@ -194,7 +194,7 @@ GUEST(pops_error, 64, "pop %rbx\npop %rax\nout %al, $0xf4")
 /* Without a gate the INT3 itself faults, and EXT is clear. */
 static void int3_without_a_gate(void **state)
 {
-    const struct x86_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
+    const struct mote_event bp = {.kind = X86_EVENT_EXCEPTION, .vector = EXC_BP};
     struct fixture f;
 
     START(&f, int3);
@@ -287,7 +287,7 @@ static void watch_slows_nothing_else(void **state)
 static void step_waits(void **state)
 {
     static const struct access accesses[] = {OUT(1, 0x80, 7)};
-    const struct x86_event intr = {.kind = X86_EVENT_INTR, .vector = 0x1f};
+    const struct mote_event intr = {.kind = X86_EVENT_INTR, .vector = 0x1f};
     struct script script = {accesses};
     const struct accel_bus_ops bus = PLAY(&script);
     struct fixture f;

@@ -158,7 +158,7 @@ struct snapshot {
 
 static void take(struct smp *s, struct snapshot *to)
 {
-    const struct x86_state *st = s->v[0]->state;
+    const struct mote_state *st = s->v[0]->state;
 
     must(vcpu_get(s->v[0], X86_GPRS | X86_FPU), "vcpu_get");
     memcpy(to->gpr, st->gpr, sizeof(to->gpr));
@@ -216,7 +216,7 @@ static void start(struct smp *s, const struct kind *k, const struct bad *b)
         [R10] = 10,      [R11] = 11,       [R12] = OPERAND,
     };
     const uint64_t user = b->mode == HOT_USER ? 4 : 0;
-    struct x86_state *st;
+    struct mote_state *st;
 
     hot_create(s, 1);
     st = s->v[0]->state;

@@ -20,7 +20,7 @@ static void set_if(struct smp *s)
 
 static void inject(struct smp *s, uint32_t kind, uint8_t vector)
 {
-    const struct x86_event event = {.kind = kind, .vector = vector};
+    const struct mote_event event = {.kind = kind, .vector = vector};
 
     must(vcpu_inject(s->v[0], &event), "vcpu_inject");
 }
@@ -338,7 +338,7 @@ static void kicked_between_instructions(void **state)
     p.v = s.v[0];
     assert_int_equal(pthread_create(&thread, NULL, kick_all_the_time, &p), 0);
     for (unsigned round = 0; round < 500; round++) {
-        const struct x86_state *st = s.v[0]->state;
+        const struct mote_state *st = s.v[0]->state;
         struct vcpu_exit exit;
         unsigned where = 0;
 

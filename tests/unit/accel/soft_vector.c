@@ -57,7 +57,7 @@ struct control {
 
 static void set_control(struct smp *s, const struct control *c)
 {
-    struct x86_state *st = s->v[0]->state;
+    struct mote_state *st = s->v[0]->state;
 
     must(vcpu_get(s->v[0], X86_CRS), "vcpu_get");
     st->cr0 = (st->cr0 & ~(uint64_t)(CR0_TS | CR0_EM)) | c->cr0_set;

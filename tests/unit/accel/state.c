@@ -1,4 +1,4 @@
-/* Each group of struct x86_state passes through an engine, on every accelerator. */
+/* Each group of struct mote_state passes through an engine, on every accelerator. */
 #include "fixture.h"
 
 #include "accel/backends.h"
@@ -9,7 +9,7 @@
 GUEST(hlt, 64, "hlt")
 
 /* Hand over what was set, let the engine stop at once, and read everything back. */
-static void pass_through(struct fixture *f, unsigned groups, struct x86_state *before)
+static void pass_through(struct fixture *f, unsigned groups, struct mote_state *before)
 {
     struct vcpu_exit exit;
 
@@ -19,14 +19,14 @@ static void pass_through(struct fixture *f, unsigned groups, struct x86_state *b
     assert_int_equal(vcpu_run(f->v, &exit), 0);
     assert_int_equal(exit.reason, VCPU_EXIT_NONE);
     assert_int_equal(f->v->valid & groups, 0);
-    memset(&f->v->state->gpr, 0xa5, sizeof(*before) - offsetof(struct x86_state, gpr));
+    memset(&f->v->state->gpr, 0xa5, sizeof(*before) - offsetof(struct mote_state, gpr));
     assert_int_equal(vcpu_get(f->v, X86_ALL), 0);
 }
 
 static void gprs_and_segments_pass(void **state)
 {
-    static struct x86_state before;
-    struct x86_state *s;
+    static struct mote_state before;
+    struct mote_state *s;
     struct fixture f;
 
     fixture_create(&f, accel_of(state));
@@ -39,9 +39,9 @@ static void gprs_and_segments_pass(void **state)
     s->seg[SEG_GS].base = UINT64_C(0xffff888000000000);
     s->seg[SEG_ES].selector = 0;
     s->seg[SEG_ES].attrib |= SEG_UNUSABLE;
-    s->seg[SEG_TR] = (struct x86_seg){0x5000, 0x67, SEG_P | 11, 0x40, {0}};
-    s->gdtr = (struct x86_table){.base = 0x6000, .limit = 0x7f};
-    s->idtr = (struct x86_table){.base = 0x7000, .limit = 0xfff};
+    s->seg[SEG_TR] = (struct mote_seg){0x5000, 0x67, SEG_P | 11, 0x40, {0}};
+    s->gdtr = (struct mote_table){.base = 0x6000, .limit = 0x7f};
+    s->idtr = (struct mote_table){.base = 0x7000, .limit = 0xfff};
     pass_through(&f, X86_GPRS | X86_SEGS, &before);
     assert_memory_equal(s->gpr, before.gpr, sizeof(s->gpr));
     assert_int_equal(s->rip, before.rip);
@@ -62,8 +62,8 @@ static void gprs_and_segments_pass(void **state)
 
 static void crs_drs_and_intr_pass(void **state)
 {
-    static struct x86_state before;
-    struct x86_state *s;
+    static struct mote_state before;
+    struct mote_state *s;
     struct fixture f;
 
     fixture_create(&f, accel_of(state));
@@ -103,8 +103,8 @@ static bool sysenter_is_short(const struct accel *accel)
 
 static void msrs_pass(void **state)
 {
-    static struct x86_state before;
-    struct x86_msrs *msr;
+    static struct mote_state before;
+    struct mote_msrs *msr;
     struct fixture f;
 
     fixture_create(&f, accel_of(state));
@@ -143,8 +143,8 @@ static void msrs_pass(void **state)
 /* x87 and SSE part of the XSAVE area, with registers that are in use. */
 static void fpu_passes(void **state)
 {
-    static struct x86_state before;
-    struct x86_state *s;
+    static struct mote_state before;
+    struct mote_state *s;
     struct fixture f;
 
     fixture_create(&f, accel_of(state));
@@ -171,7 +171,7 @@ static void fpu_passes(void **state)
 /* A new vCPU is in the state after RESET; what nobody sets stays so. */
 static void starts_at_reset(void **state)
 {
-    static struct x86_state before, reset;
+    static struct mote_state before, reset;
     struct fixture f;
 
     fixture_create(&f, accel_of(state));

@@ -141,7 +141,7 @@ static void steps_onto_a_watch(void **state)
 static void registers_are_the_guests(void **state)
 {
     struct vcpu_debug d = watching(0, CODE + 7, 1, VCPU_WATCH_EXEC);
-    struct x86_state *s;
+    struct mote_state *s;
     struct fixture f;
 
     fixture_create(&f, accel_but(state, ON_QEMU));

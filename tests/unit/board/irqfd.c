@@ -99,7 +99,7 @@ static void *run_loop(void *arg)
 
 static void put_guest(void)
 {
-    struct x86_state *s = ONE.vcpu->state;
+    struct mote_state *s = ONE.vcpu->state;
     const size_t size = (size_t)(handler_end - handler);
 
     memcpy(r.ram + 0x1000, guest, (size_t)(guest_end - guest));

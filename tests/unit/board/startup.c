@@ -36,7 +36,7 @@ static void send(struct cpu *to, unsigned event, uint8_t page)
     assert_false(cpu_intc_startup_pending(&to->intc));
 }
 
-static struct x86_state *all(struct cpu *cpu)
+static struct mote_state *all(struct cpu *cpu)
 {
     assert_int_equal(vcpu_get(cpu->vcpu, X86_ALL), 0);
     return cpu->vcpu->state;
@@ -44,7 +44,7 @@ static struct x86_state *all(struct cpu *cpu)
 
 static void a_sipi_starts_at_its_page(void **state)
 {
-    struct x86_state *s;
+    struct mote_state *s;
 
     assert_int_equal(other->activity, CPU_WAIT_SIPI);
     send(other, LAPIC_EVENT_SIPI, 0x9a);
@@ -72,7 +72,7 @@ static void one_that_runs_or_halts_hears_no_sipi(void **state)
 /* SDM Vol. 3A table 9-1, column INIT. */
 static void init_keeps_what_the_table_says(void **state)
 {
-    struct x86_state *s = all(other);
+    struct mote_state *s = all(other);
 
     memset(s->gpr, 0x55, sizeof(s->gpr));
     s->rip = 0x1234;
@@ -132,7 +132,7 @@ static void init_of_the_boot_processor_is_a_reset(void **state)
 
 static int64_t call(bool wide, uint64_t number, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3)
 {
-    struct x86_state *s = all(boot);
+    struct mote_state *s = all(boot);
 
     s->gpr[RAX] = number;
     s->gpr[RBX] = a0;

@@ -32,7 +32,7 @@ enum place {
 
 static struct guest {
     struct vcpu vcpu; /* first */
-    struct x86_state state;
+    struct mote_state state;
     enum place place;
     bool window;
     unsigned turns;
@@ -63,7 +63,7 @@ static int get_or_set(struct vcpu *v, unsigned groups)
     return 0;
 }
 
-static int inject(struct vcpu *v, const struct x86_event *event)
+static int inject(struct vcpu *v, const struct mote_event *event)
 {
     guest(v)->place = HANDLER;
     return 0;

@@ -27,7 +27,7 @@ static int teardown(void **state)
 
 static void assert_long_mode(const struct machine *m, uint64_t rip)
 {
-    const struct x86_state *s = &m->state;
+    const struct mote_state *s = &m->state;
     const uint8_t *gdt = m->ram + s->gdtr.base;
 
     assert_int_equal(s->rip, rip);

@@ -26,7 +26,7 @@ static int teardown(void **state)
 
 static void assert_pvh_state(const struct machine *m, uint64_t entry)
 {
-    const struct x86_state *s = &m->state;
+    const struct mote_state *s = &m->state;
 
     assert_int_equal(s->rip, entry);
     assert_int_equal(s->gpr[RBX], BOOT_INFO);

@@ -14,7 +14,7 @@ struct machine {
     uint8_t *ram;
     struct boot_e820 e820[3];
     struct boot_params params;
-    struct x86_state state;
+    struct mote_state state;
 };
 
 /* RAM starts filled with 0xcc, so that what should be zeroed shows. ram_size is

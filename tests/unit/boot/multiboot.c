@@ -40,7 +40,7 @@ static void image_kludge(struct image *img)
 
 static void assert_multiboot_state(const struct machine *m, uint64_t entry)
 {
-    const struct x86_state *s = &m->state;
+    const struct mote_state *s = &m->state;
 
     assert_int_equal(s->rip, entry);
     assert_int_equal(s->gpr[RAX], 0x2badb002);

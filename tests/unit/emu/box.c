@@ -67,8 +67,8 @@ void box_create(struct box *b)
     emu_default_cpuid(&(struct x86_cpuid_topology){.vcpus = 1}, &b->cpuid);
     emu_init(b->c, &b->mem, &b->cpuid, &ops, b);
     gdt_fill(b);
-    b->c->gdtr = (struct x86_table){.base = GDT, .limit = GDT_END - 1};
-    b->c->idtr = (struct x86_table){.base = IDT, .limit = 0xfff};
+    b->c->gdtr = (struct mote_table){.base = GDT, .limit = GDT_END - 1};
+    b->c->idtr = (struct mote_table){.base = IDT, .limit = 0xfff};
     b->c->seg[SEG_CS].selector = 0;
     b->c->seg[SEG_CS].base = 0;
     b->c->r[X86_RIP_SLOT] = 0x8000;

@@ -73,7 +73,7 @@ void box_protected(struct box *b, unsigned cpl);
 /* 64-bit mode, memory identity-mapped for everyone; privilege 0 or 3. */
 void box_long(struct box *b, unsigned cpl);
 
-/* Set a descriptor: attrib as in struct x86_seg, limit in bytes. */
+/* Set a descriptor: attrib as in struct mote_seg, limit in bytes. */
 void box_descriptor(struct box *b, uint32_t at, uint64_t base, uint32_t limit, unsigned attrib);
 
 /* Set a gate (in GDT or IDT), 16 bytes long in long mode; low: count or IST. */

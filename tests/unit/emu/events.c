@@ -28,7 +28,7 @@ static void gate(unsigned vector, unsigned attrib, uint16_t selector, unsigned i
 static void real_mode(void **state)
 {
     (void)state;
-    c->idtr = (struct x86_table){.limit = 0x3ff};
+    c->idtr = (struct mote_table){.limit = 0x3ff};
     le32_put(box.ram + 0x21 * 4, 0x20001234);
     c->rflags = FLAG_R1 | FLAG_IF | FLAG_CF;
     assert_int_equal(EXEC(&box, 0xcd, 0x21), DONE);
@@ -161,7 +161,7 @@ static void escalation_table(void **state)
     (void)state;
     for (unsigned n = 0; n < ARRAY_SIZE(row); n++) {
         c->delivering = row[n].first;
-        c->event = (struct x86_event){.kind = X86_EVENT_EXCEPTION, .vector = row[n].second};
+        c->event = (struct mote_event){.kind = X86_EVENT_EXCEPTION, .vector = row[n].second};
         assert_int_equal(emu_escalate(c), row[n].result >= 0);
         if (row[n].result >= 0)
             assert_int_equal(c->event.vector, row[n].result);
@@ -173,7 +173,7 @@ static void escalation_table(void **state)
 /* A delivery that cannot push leaves the CPU as it was. */
 static void failed_push_changes_nothing(void **state)
 {
-    struct x86_seg ss;
+    struct mote_seg ss;
 
     (void)state;
     box_protected(&box, 3);

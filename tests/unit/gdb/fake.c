@@ -28,7 +28,7 @@ static void fake_output(void *user, const void *data, size_t len)
     f->out[f->out_len] = '\0';
 }
 
-static struct x86_state *fake_get(void *user, unsigned cpu, unsigned groups)
+static struct mote_state *fake_get(void *user, unsigned cpu, unsigned groups)
 {
     struct fake *f = user;
 

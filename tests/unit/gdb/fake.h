@@ -19,7 +19,7 @@
 struct fake {
     struct gdb_target target;
     struct gdb_stub stub;
-    struct x86_state state[FAKE_CPUS];
+    struct mote_state state[FAKE_CPUS];
     unsigned set[FAKE_CPUS]; /* X86_* that were set */
     uint8_t memory[FAKE_SIZE];
     char calls[256]; /* breakpoints, resumes and the like, in words */

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-static struct x86_state state;
+static struct mote_state state;
 
 static int setup(void **s)
 {

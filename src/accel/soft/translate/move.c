@@ -192,8 +192,8 @@ bool tr_selector(struct tr *tr)
 
     if (i->map != X86_MAP_1B || i->opcode != 0x8c)
         return false;
-    selector = mem_gs(GS_CPU(seg) + (int32_t)((i->reg & 7u) * sizeof(struct x86_seg) +
-                                              offsetof(struct x86_seg, selector)));
+    selector = mem_gs(GS_CPU(seg) + (int32_t)((i->reg & 7u) * sizeof(struct mote_seg) +
+                                              offsetof(struct mote_seg, selector)));
     if (i->flags & X86_RM_MEM) {
         struct host_mem at = tr_address(tr, EMU_WRITE, 2, 0);
 

@@ -1,6 +1,6 @@
 /* Sleeping on a word of memory until it changes (futex(2)). */
-#ifndef MOTE_BOARD_FUTEX_H
-#define MOTE_BOARD_FUTEX_H
+#ifndef MOTE_BASE_FUTEX_H
+#define MOTE_BASE_FUTEX_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,0 +1,216 @@
+/* Running a vCPU, and answering its exits. */
+#include "lib/lib.h"
+
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const names[] = {
+    [MOTE_EXIT_NONE] = "none",
+    [MOTE_EXIT_IO] = "io",
+    [MOTE_EXIT_MEMORY] = "memory",
+    [MOTE_EXIT_RDMSR] = "rdmsr",
+    [MOTE_EXIT_WRMSR] = "wrmsr",
+    [MOTE_EXIT_HALT] = "halt",
+    [MOTE_EXIT_SHUTDOWN] = "shutdown",
+    [MOTE_EXIT_INTR_WINDOW] = "intr-window",
+    [MOTE_EXIT_NMI_WINDOW] = "nmi-window",
+    [MOTE_EXIT_TPR] = "tpr",
+    [MOTE_EXIT_HYPERCALL] = "hypercall",
+    [MOTE_EXIT_DEBUG] = "debug",
+    [MOTE_EXIT_FAIL] = "fail",
+};
+
+_Static_assert(sizeof(names) / sizeof(*names) == MOTE_EXIT_COUNT, "each exit has a name");
+
+const char *mote_exit_name(unsigned reason)
+{
+    return reason < MOTE_EXIT_COUNT ? names[reason] : "?";
+}
+
+static void failed(struct mote_exit *out, const char *why, const struct vcpu_exit *in)
+{
+    out->reason = MOTE_EXIT_FAIL;
+    snprintf(out->u.fail.why, sizeof(out->u.fail.why), "%s", why);
+    if (in->reason != VCPU_EXIT_FAIL)
+        return;
+    out->u.fail.insn_size = in->fail.insn_len < 15 ? in->fail.insn_len : 15;
+    memcpy(out->u.fail.insn, in->fail.insn, out->u.fail.insn_size);
+}
+
+static void convert(struct mote_exit *out, const struct vcpu_exit *in)
+{
+    static const uint8_t same[VCPU_EXIT_COUNT] = {
+        [VCPU_EXIT_NONE] = MOTE_EXIT_NONE,
+        [VCPU_EXIT_HALT] = MOTE_EXIT_HALT,
+        [VCPU_EXIT_SHUTDOWN] = MOTE_EXIT_SHUTDOWN,
+        [VCPU_EXIT_INTR_WINDOW] = MOTE_EXIT_INTR_WINDOW,
+        [VCPU_EXIT_NMI_WINDOW] = MOTE_EXIT_NMI_WINDOW,
+        [VCPU_EXIT_TPR] = MOTE_EXIT_TPR,
+        [VCPU_EXIT_HYPERCALL] = MOTE_EXIT_HYPERCALL,
+    };
+
+    out->intr_ready = in->intr_ready;
+    out->rflags = in->rflags;
+    out->cr8 = in->cr8;
+    switch (in->reason) {
+    case VCPU_EXIT_NONE:
+    case VCPU_EXIT_HALT:
+    case VCPU_EXIT_SHUTDOWN:
+    case VCPU_EXIT_INTR_WINDOW:
+    case VCPU_EXIT_NMI_WINDOW:
+    case VCPU_EXIT_TPR:
+    case VCPU_EXIT_HYPERCALL: out->reason = same[in->reason]; break;
+    case VCPU_EXIT_IO:
+        out->reason = MOTE_EXIT_IO;
+        out->u.io.port = in->io.port;
+        out->u.io.size = in->io.size;
+        out->u.io.in = in->io.in;
+        out->u.io.string = in->io.string;
+        break;
+    case VCPU_EXIT_MMIO:
+    case VCPU_EXIT_MEM_FAULT:
+        out->reason = MOTE_EXIT_MEMORY;
+        out->u.memory.gpa = in->mem.gpa.v;
+        out->u.memory.size = in->mem.size;
+        out->u.memory.write = in->mem.write;
+        break;
+    case VCPU_EXIT_RDMSR:
+    case VCPU_EXIT_WRMSR:
+        out->reason = in->reason == VCPU_EXIT_RDMSR ? MOTE_EXIT_RDMSR : MOTE_EXIT_WRMSR;
+        out->u.msr.index = in->msr.index;
+        out->u.msr.value = in->msr.value;
+        break;
+    case VCPU_EXIT_DEBUG:
+        out->reason = MOTE_EXIT_DEBUG;
+        out->u.debug.rip = in->debug.rip;
+        out->u.debug.int3 = in->debug.int3;
+        out->u.debug.step = in->debug.step;
+        out->u.debug.watches = in->debug.watches;
+        break;
+    case VCPU_EXIT_FAIL: failed(out, in->fail.why, in); break;
+    default: failed(out, vcpu_exit_name(in->reason), in); break;
+    }
+}
+
+int mote_vcpu_run(struct mote_vcpu *vcpu, struct mote_exit *exit)
+{
+    struct vcpu_exit e;
+    struct lib_vcpu *lv;
+    int err;
+
+    if (!exit)
+        return err_set(EINVAL, "no place for the exit");
+    err = lib_own(vcpu, &lv);
+    if (err)
+        return err;
+    lv->has_run = true;
+    do {
+        lib_enter(lv);
+        err = vcpu_run(lv->v, &e);
+        lib_leave(lv);
+    } while (!err && e.reason == VCPU_EXIT_NONE && !atomic_exchange(&lv->stop, false) &&
+             atomic_exchange(&lv->held, false));
+    lv->open = VCPU_EXIT_NONE;
+    if (!err) {
+        convert(exit, &e);
+        lv->open = e.reason;
+    }
+    lib_release(lv);
+    return err;
+}
+
+int mote_vcpu_stop(struct mote_vcpu *vcpu)
+{
+    struct lib_vcpu *lv;
+    void *object;
+
+    if (handle_pin(vcpu, HANDLE_VCPU, &object))
+        return -EINVAL;
+    lv = object;
+    atomic_store(&lv->stop, true);
+    vcpu_kick(lv->v);
+    handle_unpin(vcpu);
+    return 0;
+}
+
+/* ---- answers ---- */
+
+/* The program's code runs outside: it may change the machine. */
+static int call(struct lib_vcpu *lv,
+                int (*device)(struct mote_vcpu *, struct mote_access *, void *), uint64_t address,
+                unsigned size, bool write, uint64_t *data)
+{
+    struct mote_access access = {.address = address, .size = (uint8_t)size, .write = write};
+    int err;
+
+    if (!device)
+        return -ENOTSUP;
+    if (write)
+        access.data = *data;
+    lib_leave(lv);
+    err = device((struct mote_vcpu *)lv->handle, &access, lv->callbacks.user);
+    lib_enter(lv);
+    if (!write)
+        *data = access.data;
+    return err;
+}
+
+static int on_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
+{
+    struct lib_vcpu *lv = user;
+
+    return call(lv, lv->callbacks.io, port, size, write, data);
+}
+
+static int on_memory(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
+{
+    struct lib_vcpu *lv = user;
+
+    return call(lv, lv->callbacks.memory, gpa.v, size, write, data);
+}
+
+int mote_vcpu_assist(struct mote_vcpu *vcpu)
+{
+    struct lib_vcpu *lv;
+    int err = lib_own(vcpu, &lv);
+
+    if (err)
+        return err;
+    if (lv->open != VCPU_EXIT_IO && lv->open != VCPU_EXIT_MMIO && lv->open != VCPU_EXIT_MEM_FAULT) {
+        err = err_set(EINVAL, "vCPU %u: no access to assist with", lv->v->id);
+    } else {
+        pthread_mutex_lock(&lv->machine->lock);
+        lv->callbacks = lv->machine->callbacks;
+        pthread_mutex_unlock(&lv->machine->lock);
+        lib_enter(lv);
+        err = vcpu_assist(lv->v, &(struct accel_bus_ops){on_io, on_memory, lv});
+        lib_leave(lv);
+        if (!err)
+            lv->open = VCPU_EXIT_NONE;
+    }
+    lib_release(lv);
+    return err;
+}
+
+int mote_vcpu_complete_msr(struct mote_vcpu *vcpu, uint64_t value, bool fault)
+{
+    struct lib_vcpu *lv;
+    int err = lib_own(vcpu, &lv);
+
+    if (err)
+        return err;
+    if (lv->open != VCPU_EXIT_RDMSR && lv->open != VCPU_EXIT_WRMSR) {
+        err = err_set(EINVAL, "vCPU %u: no access to an MSR to complete", lv->v->id);
+    } else {
+        lib_enter(lv);
+        err = vcpu_complete_msr(lv->v, value, fault);
+        lib_leave(lv);
+        if (!err)
+            lv->open = VCPU_EXIT_NONE;
+    }
+    lib_release(lv);
+    return err;
+}
