@@ -108,6 +108,17 @@ static void scas(struct tr *tr, unsigned size)
 
 /* ---- repeated --------------------------------------------------------------------- */
 
+/* Do RCX elements from host address S0 on end within the page? A jump, if not. */
+static uint8_t *room(struct tr *tr, unsigned size)
+{
+    asm_rr(&tr->a, false, 0x8b, S1, S0);
+    asm_alu_imm(&tr->a, false, 4, S1, (int32_t)PAGE_MASK);
+    asm_lea(&tr->a, S1,
+            (struct host_mem){.base = S1, .index = RCX, .scale = (uint8_t)log2_size(size)});
+    asm_alu_imm(&tr->a, false, 7, S1, (int32_t)PAGE_SIZE);
+    return asm_jcc(&tr->a, CC_A);
+}
+
 static void unless(struct tr *tr, uint8_t condition, uint8_t to, uint8_t from)
 {
     asm_insn(&tr->a, &(struct host_insn){.w = true,
@@ -163,20 +174,36 @@ static void host_address(struct tr *tr, uint8_t to, uint8_t minus)
     asm_rr(&tr->a, true, 0x2b, minus, to);
 }
 
+static void host_string(struct tr *tr, bool moves, unsigned size)
+{
+    ASM(&tr->a, 0xf3);
+    if (size == 2 || size == 8)
+        ASM(&tr->a, size == 2 ? 0x66 : 0x48);
+    ASM(&tr->a, (uint8_t)((moves ? 0xa4 : 0xaa) | (size > 1)));
+    asm_lea(&tr->a, RDI, (struct host_mem){.base = RDI, .index = S0});
+    if (moves)
+        asm_lea(&tr->a, RSI, (struct host_mem){.base = RSI, .index = S1});
+}
+
+/* RDI, and RSI if it moves, for that: host addresses are S0, and tmp. */
+static void host_operands(struct tr *tr, bool moves)
+{
+    host_address(tr, RDI, S0);
+    if (moves) {
+        asm_load(&tr->a, S1, mem_gs(GS_TR(tmp)));
+        host_address(tr, RSI, S1);
+    }
+}
+
 /*
  * What is within one page of each operand is the host's; then RCX, RSI and RDI are as after an
  * interrupt, and the instruction begins anew. When somebody wants attention the interpreter does
  * a piece, and looks.
  */
-static void repeated(struct tr *tr, bool moves, unsigned size)
+static void page_by_page(struct tr *tr, bool moves, unsigned size)
 {
-    uint8_t *none = unless_none(tr), *all, *again;
+    uint8_t *again = tr->a.p, *all;
 
-    if (tr->flags_by.reads & (REG(RCX) | REG(RSI) | REG(RDI)))
-        tr->flags_by.op = NULL; /* they will have changed */
-    tr_flags_save(tr);
-    forwards(tr);
-    again = tr->a.p;
     if (moves) {
         source(tr, 1);
         asm_store(&tr->a, mem_gs(GS_TR(tmp)), S0);
@@ -186,18 +213,8 @@ static void repeated(struct tr *tr, bool moves, unsigned size)
     asm_rr(&tr->a, true, 0x2b, RCX, S1);
     asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
     asm_mov(&tr->a, RCX, S1);
-    host_address(tr, RDI, S0);
-    if (moves) {
-        asm_load(&tr->a, S1, mem_gs(GS_TR(tmp)));
-        host_address(tr, RSI, S1);
-    }
-    ASM(&tr->a, 0xf3);
-    if (size == 2 || size == 8)
-        ASM(&tr->a, size == 2 ? 0x66 : 0x48);
-    ASM(&tr->a, (uint8_t)((moves ? 0xa4 : 0xaa) | (size > 1)));
-    asm_lea(&tr->a, RDI, (struct host_mem){.base = RDI, .index = S0});
-    if (moves)
-        asm_lea(&tr->a, RSI, (struct host_mem){.base = RSI, .index = S1});
+    host_operands(tr, moves);
+    host_string(tr, moves, size);
     asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
     all = asm_jrcxz(&tr->a);
     asm_cmp_imm8(&tr->a, mem_gs((int32_t)offsetof(struct soft_vcpu, attention)), 0);
@@ -205,6 +222,40 @@ static void repeated(struct tr *tr, bool moves, unsigned size)
     tr_cold_interpret(tr, asm_jmp(&tr->a));
     asm_land_short(&tr->a, all);
     tr_flags_restore(tr);
+}
+
+/* Most are short, and in one page. */
+static void repeated(struct tr *tr, bool moves, unsigned size)
+{
+    uint8_t *none = unless_none(tr), *many, *from = NULL, *to, *done;
+    struct tr_saved saved;
+
+    if (tr->flags_by.reads & (REG(RCX) | REG(RSI) | REG(RDI)))
+        tr->flags_by.op = NULL; /* they will have changed */
+    tr_flags_save(tr);
+    saved = tr->saved;
+    forwards(tr);
+    asm_alu_imm(&tr->a, true, 7, RCX, (int32_t)(PAGE_SIZE / size));
+    many = asm_jcc(&tr->a, CC_A);
+    if (moves) {
+        source(tr, 1);
+        from = room(tr, size);
+        asm_store(&tr->a, mem_gs(GS_TR(tmp)), S0);
+    }
+    destination(tr, EMU_WRITE, 1);
+    to = room(tr, size);
+    host_operands(tr, moves);
+    host_string(tr, moves, size);
+    tr_flags_restore(tr);
+    done = asm_jmp(&tr->a);
+
+    asm_land(&tr->a, many);
+    if (from)
+        asm_land(&tr->a, from);
+    asm_land(&tr->a, to);
+    tr->saved = saved;
+    page_by_page(tr, moves, size);
+    asm_land(&tr->a, done);
     asm_land(&tr->a, none);
 }
 
