@@ -230,11 +230,11 @@ class Contestant:
         return guest.cpu_seconds(self.child.pid) + \
             sum(int(ticks) for ticks in stat[13:15]) / os.sysconf("SC_CLK_TCK")
 
-    def calibrate(self, workload, seconds):
-        """About how many iterations take so long."""
+    def calibrate(self, workload, seconds, alone=False):
+        """About how many iterations take so long; alone: not counting what it had to wait."""
         wanted, iterations = seconds * 1e9, 1
         while True:
-            ns = max(self.ask(f"{workload} {iterations}")[0], 1)
+            ns = max(self.ask(f"{workload} {iterations}")[2 if alone else 0], 1)
             if ns > wanted / 8 or iterations == MOST_ITERATIONS:
                 return max(1, min(MOST_ITERATIONS, round(iterations * wanted / ns)))
             # Not more than a hundredfold: the first was cold.

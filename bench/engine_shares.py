@@ -66,7 +66,7 @@ def run_one(argv, workload, seconds):
     iterations = 0
     try:
         if workload:
-            iterations = contestant.calibrate(workload, seconds)
+            iterations = contestant.calibrate(workload, seconds, alone=True)
             contestant.ask(f"{workload} {iterations}")
     except BaseException:
         contestant.close()

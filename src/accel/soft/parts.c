@@ -39,12 +39,16 @@ void parts_begin(struct soft_parts *p, uint64_t retired)
     p->since = __rdtsc();
 }
 
-/* Others had the processor meanwhile, in whichever part. */
+/*
+ * Others had the processor meanwhile, in whichever part. Mostly they get it as a system call ends:
+ * so those that tell the time are outside of what the TSC counts.
+ */
 void parts_end(struct soft_parts *p, uint64_t retired)
 {
-    uint64_t cpu = cpu_ns(), all = 0;
+    uint64_t cpu, all = 0;
 
     parts_switch(p, PART_OUTSIDE, retired);
+    cpu = cpu_ns();
     for (unsigned n = 0; n < PART_COUNT; n++)
         all += p->ticks[n];
     for (unsigned n = 0; n < PART_COUNT; n++) {
