@@ -203,12 +203,15 @@ static void host_operands(struct tr *tr, bool moves)
 static void page_by_page(struct tr *tr, bool moves, unsigned size)
 {
     uint8_t *again = tr->a.p, *all;
+    bool alone = tr->alone;
 
+    tr->alone = true; /* no slots: each page is seen once */
     if (moves) {
         source(tr, 1);
         asm_store(&tr->a, mem_gs(GS_TR(tmp)), S0);
     }
     destination(tr, EMU_WRITE, 1);
+    tr->alone = alone;
     chunk(tr, moves, size);
     asm_rr(&tr->a, true, 0x2b, RCX, S1);
     asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
