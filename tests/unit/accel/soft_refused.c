@@ -5,6 +5,7 @@
  */
 #include "fixture.h"
 
+#include "../deadlock.h"
 #include "base/bits.h"
 #include "base/err.h"
 #include "x86/regs.h"
@@ -259,7 +260,7 @@ static enum outcome in_child(uint8_t *ram, const struct machine_config *config, 
     if (!pid) {
         for (unsigned s = 0; s < ARRAY_SIZE(deadly); s++)
             signal(deadly[s], SIG_DFL); /* not cmocka's, which goes on with the next test */
-        alarm(60);
+        alarm(DEADLOCK_SECONDS);
         _exit(refuse_one(ram, config, n, warm));
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
