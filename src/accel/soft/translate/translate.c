@@ -154,7 +154,6 @@ unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, un
         {"bytes of translated code", t->bytes},
         {"bytes of jump caches", jumps_resident(&s->tr)},
         {"entries into translated code", t->entered},
-        {"instructions of blocks not translated", t->cold},
         {"instructions interpreted from translated code", t->interpreted},
         {"... as their checks failed", t->missed},
     };
@@ -887,9 +886,12 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
     if (t->counts) {
         counts_add(t->counts, &op->i, t->missing);
         t->stats.missed += t->missing;
+        parts_switch(&s->parts, t->missing ? PART_MISSED : PART_INTERPRETED, c->retired);
         t->missing = 0;
     }
     op->fn(c, op);
+    if (t->counts)
+        parts_switch(&s->parts, PART_CODE, c->retired);
     t->interpreting = NULL;
     if (unlikely(shadow))
         c->intr.shadow = 0;

@@ -51,7 +51,6 @@ struct translate_link {
 
 struct translate_stats {
     uint64_t translated, bytes, entered, interpreted, missed, flushes, links;
-    uint64_t cold; /* instructions of blocks that the interpreter did */
 };
 
 /* Of a struct soft_vcpu, whose address is the GS base in translated code. */
