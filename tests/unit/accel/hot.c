@@ -1,5 +1,7 @@
 #include "hot.h"
 
+#include "../deadlock.h"
+
 #include "base/bits.h"
 #include "x86/state.h"
 
@@ -92,7 +94,7 @@ void hot_create(struct smp *s, unsigned cpus)
 
 void hot_create_as(struct smp *s, const struct machine_config *config)
 {
-    alarm(60);
+    alarm(DEADLOCK_SECONDS);
     smp_create_as(s, accel_find("soft"), config);
     build_tables(s);
     for (unsigned n = 0; n < s->count; n++)

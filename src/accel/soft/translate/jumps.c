@@ -58,5 +58,5 @@ void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_
     if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
         t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
     t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
-    *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE), 0};
+    *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE)};
 }

@@ -40,7 +40,6 @@ struct translate_jump {
     uint64_t minus; /* the address, negated */
     const uint8_t *code;
     uint64_t page; /* the address' page: rip_page of the code there */
-    uint64_t unused;
 };
 
 /* A jump from one block to another of the same page, for the same mmu. */
@@ -54,7 +53,6 @@ struct translate_link {
 
 struct translate_stats {
     uint64_t translated, bytes, runs, entered, interpreted, missed, flushes, links;
-    uint64_t cold; /* instructions of blocks that the interpreter did */
 };
 
 /* Of a struct soft_vcpu, whose address is the GS base in translated code. */
@@ -85,8 +83,7 @@ struct translator {
     uint16_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills[EMU_HALVES];
     struct translate_run run;
-    const struct block *block; /* entered last */
-    const struct block *cold;  /* the interpreter did it last; NULL: translated code ran since */
+    const struct block *cold; /* the interpreter did it last; NULL: translated code ran since */
     const struct emu_op *interpreting; /* within translated code; it may unwind */
     uint8_t vectors; /* emu_cpu.vectors that code under way and the jump cache are for */
     bool on;
