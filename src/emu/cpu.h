@@ -147,8 +147,8 @@ struct emu_ops {
     /* Pages lost their right to be written to, before anything is accessed. NULL: nothing hangs on
      * it. */
     void (*writes_dropped)(void *user);
-    /* A miss of the TLB: a page is looked up. NULL: nobody counts. Back from it, unless it unwinds,
-     * `done` is called with what this returned. */
+    /* A miss of the TLB: a page is looked up. NULL: nobody counts. Back from it `done` is called
+     * with what this returned. */
     unsigned (*walk_begins)(void *user);
     void (*walk_done)(void *user, unsigned token);
 };
@@ -300,6 +300,11 @@ void emu_tlb_flush_local(struct emu_cpu *c);
 /* Does a local flush leave the code at linear alone, which the TLB has for c->mmu? */
 bool emu_tlb_is_kept(const struct emu_cpu *c, uint64_t linear);
 void emu_tlb_flush_page(struct emu_cpu *c, uint64_t linear);
+
+/* What an access to linear does first when the TLB does not know its page: A and D are set. True:
+ * now it does, for this access. False: there is a fault, which the access itself is to raise, or
+ * nothing but devices, or stores there are watched. */
+bool emu_tlb_fill(struct emu_cpu *c, unsigned mmu, enum emu_access access, uint64_t linear);
 
 void emu_tlb_init(struct emu_cpu *c);
 

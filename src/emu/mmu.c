@@ -246,9 +246,9 @@ static bool has_code(struct emu_cpu *c, gpa_t page, const uint8_t *host)
     return host && writable_note(c, host) && c->ops->page_has_code(c->user, page);
 }
 
-/* Walk for one access, fault by unwinding, fill the TLB where RAM is. */
-static void place_walk(struct emu_cpu *c, struct place *at, unsigned mmu, unsigned seg,
-                       enum emu_access access, uint64_t linear)
+/* Walk for one access to a canonical address, fill the TLB where RAM is: 0, or x86_walk's fault. */
+static int place_walk(struct emu_cpu *c, struct place *at, unsigned mmu, enum emu_access access,
+                      uint64_t linear)
 {
     struct x86_access kind = kinds[mmu];
     struct x86_paging paging = {c->cr0, c->cr3, c->cr4, c->msr.efer};
@@ -257,20 +257,18 @@ static void place_walk(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
     unsigned rights;
     int fault;
 
-    if (c->long_mode && unlikely(!x86_canonical(linear)))
-        emu_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
     kind.write = access == EMU_WRITE;
     kind.exec = access == EMU_EXEC;
     fault = x86_walk(&paging, c->mem, linear, &kind, &page);
     if (unlikely(fault))
-        emu_raise_pf(c, linear, (uint32_t)fault & ~(uint32_t)X86_WALK_FAULT);
+        return fault;
 
     at->gpa = gpa_add(page.gpa, linear & PAGE_MASK);
     at->watched = false;
     at->host = NULL;
     slot = guest_mem_find(c->mem, page.gpa);
     if (!slot || (access == EMU_WRITE && !(slot->rights & MEM_WRITE)))
-        return;
+        return 0;
     at->host = slot->hva + (at->gpa.v - slot->gpa.v);
     rights = page.rights & slot->rights;
     at->watched = has_code(c, page.gpa, rights & MEM_WRITE ? page_of(at->host) : NULL);
@@ -286,19 +284,43 @@ static void place_walk(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
     }
     if (mmu != EMU_MMU_USER_AC)
         tlb_fill(c, mmu, linear, rights, page_of(at->host), page.global);
+    return 0;
 }
 
-static inline void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsigned seg,
-                              enum emu_access access, uint64_t linear)
+/* ditto, and whoever counts is told. */
+static int place_look_up(struct emu_cpu *c, struct place *at, unsigned mmu, enum emu_access access,
+                         uint64_t linear)
 {
-    if (unlikely(c->ops->walk_begins != NULL)) {
-        unsigned token = c->ops->walk_begins(c->user);
+    unsigned token;
+    int fault;
 
-        place_walk(c, at, mmu, seg, access, linear);
-        c->ops->walk_done(c->user, token);
-    } else {
-        place_walk(c, at, mmu, seg, access, linear);
-    }
+    if (likely(!c->ops->walk_begins))
+        return place_walk(c, at, mmu, access, linear);
+    token = c->ops->walk_begins(c->user);
+    fault = place_walk(c, at, mmu, access, linear);
+    c->ops->walk_done(c->user, token);
+    return fault;
+}
+
+/* ditto, any address; faults by unwinding. */
+static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsigned seg,
+                       enum emu_access access, uint64_t linear)
+{
+    int fault;
+
+    if (c->long_mode && unlikely(!x86_canonical(linear)))
+        emu_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+    fault = place_look_up(c, at, mmu, access, linear);
+    if (unlikely(fault))
+        emu_raise_pf(c, linear, (uint32_t)fault & ~(uint32_t)X86_WALK_FAULT);
+}
+
+bool emu_tlb_fill(struct emu_cpu *c, unsigned mmu, enum emu_access access, uint64_t linear)
+{
+    struct place at;
+
+    return (!c->long_mode || x86_canonical(linear)) &&
+           !place_look_up(c, &at, mmu, access, linear) && tlb_lookup(c, mmu, access, linear, 1);
 }
 
 /* ---- MMIO ------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /*
- * Memory operands: their address, and the look into the software TLB. A miss,
- * a page crossing, MMIO, a watched page: the interpreter does the instruction.
+ * Memory operands: their address, and the look into the software TLB. A miss: the page
+ * is looked up (fill.c). A fault, a page crossing, MMIO, a watched page: the interpreter
+ * does the instruction.
  */
 #include "accel/soft/translate/tr.h"
 
@@ -77,7 +78,7 @@ static void slot_check(struct tr *tr, uint32_t slot, enum emu_access access, uns
     asm_rm(&tr->a, true, 0x33, S0, mem_gs((int32_t)(slot + offsetof(struct translate_slot, tag))));
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - size));
     other = asm_jcc(&tr->a, CC_A);
-    tr_cold_slot(tr, other, slot, access, size);
+    tr_cold_slot(tr, other, slot, access, size, align);
     check_failed(tr, NULL);
     check_align(tr, align);
     asm_rm(&tr->a, true, 0x03, S0, mem_gs((int32_t)(slot + offsetof(struct translate_slot, host))));
@@ -89,6 +90,7 @@ void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned ali
     int32_t tlb = GS_CPU(tlb) + (int32_t)(tr->mmu * sizeof(tr->s->cpu.tlb[0]));
     struct host_mem entry = {.base = S1, .index = HOST_NONE, .gs = true};
     uint32_t slot = slot_for(tr, size);
+    uint8_t *begin = tr->a.p;
 
     _Static_assert(sizeof(struct emu_tlb_entry) == 32, "shift");
     tr->run.failed = true; /* it has checks only for what it knows */
@@ -103,6 +105,7 @@ void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned ali
     asm_rm(&tr->a, true, 0x33, S0, entry);
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - size));
     check_failed(tr, asm_jcc(&tr->a, CC_A));
+    tr_cold_fill(tr, begin, access, size, align);
     check_align(tr, align);
     entry.disp = tlb + (int32_t)offsetof(struct emu_tlb_entry, host);
     asm_rm(&tr->a, true, 0x03, S0, entry);

@@ -158,10 +158,22 @@ static void fill(struct tr *tr)
     asm_store32(&tr->a, mem_gs(GS_TR(slots.fills)), RAX);
 }
 
-uint8_t *slots_stub(struct tr *tr, enum emu_access access)
+/* The page of S0, which neither slot nor TLB have. S1 and S0 are kept. */
+static void page_look_up(struct tr *tr, enum emu_access access, bool keep)
 {
-    uint8_t *entry = tr->a.p, *room, *seldom, *often, *other, *done;
+    asm_rr(&tr->a, true, 0x33, S0, RCX);
+    asm_store(&tr->a, mem_gs(GS_TR(filling_slot)), S1);
+    asm_rm(&tr->a, true, 0xff, 6, mem_at(RSP, 8)); /* push */
+    asm_mov_imm(&tr->a, S1, tr_fill_how(tr->mmu, access));
+    tr_fill_call(tr, keep);
+    asm_load(&tr->a, S1, mem_gs(GS_TR(filling_slot)));
+}
 
+void slots_stub(struct tr *tr, enum emu_access access, bool keep)
+{
+    uint8_t *room, *seldom, *often, *other, *none, *filled, *done;
+
+    tr->t->slot_miss[access][keep] = code_mem_rx(&tr->t->code, tr->a.p);
     asm_rm(&tr->a, true, 0x33, S0, at(S1, 0));
     asm_store(&tr->a, mem_gs(GS_TR(slots.tmp_rax)), RAX);
     asm_store(&tr->a, mem_gs(GS_TR(slots.tmp_rcx)), RCX);
@@ -175,14 +187,20 @@ uint8_t *slots_stub(struct tr *tr, enum emu_access access)
     often = asm_jmp(&tr->a);
     asm_land(&tr->a, seldom);
     other = look_up(tr, access);
+    filled = tr->a.p;
     fill(tr);
     done = asm_jmp(&tr->a);
-    asm_land(&tr->a, often);
+
     asm_land(&tr->a, other);
+    page_look_up(tr, access, keep);
+    none = asm_jcc(&tr->a, CC_E);
+    asm_aim(look_up(tr, access), tr->a.p);
+    asm_jmp_to(&tr->a, filled);
+    asm_land(&tr->a, often);
+    asm_land(&tr->a, none);
     asm_alu_imm(&tr->a, true, 1, S0, -1);
     asm_land(&tr->a, done);
     asm_load(&tr->a, RAX, mem_gs(GS_TR(slots.tmp_rax)));
     asm_load(&tr->a, RCX, mem_gs(GS_TR(slots.tmp_rcx)));
-    ASM(&tr->a, 0xc3);
-    return entry;
+    ASM(&tr->a, 0xc2, 8, 0); /* ret 8 */
 }

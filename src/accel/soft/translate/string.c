@@ -207,10 +207,10 @@ static void page_by_page(struct tr *tr, bool moves, unsigned size)
 
     tr->alone = true; /* no slots: each page is seen once */
     if (moves) {
-        source(tr, 1);
+        source(tr, size);
         asm_store(&tr->a, mem_gs(GS_TR(tmp)), S0);
     }
-    destination(tr, EMU_WRITE, 1);
+    destination(tr, EMU_WRITE, size);
     tr->alone = alone;
     chunk(tr, moves, size);
     asm_rr(&tr->a, true, 0x2b, RCX, S1);
@@ -241,11 +241,11 @@ static void repeated(struct tr *tr, bool moves, unsigned size)
     asm_alu_imm(&tr->a, true, 7, RCX, (int32_t)(PAGE_SIZE / size));
     many = asm_jcc(&tr->a, CC_A);
     if (moves) {
-        source(tr, 1);
+        source(tr, size);
         from = room(tr, size);
         asm_store(&tr->a, mem_gs(GS_TR(tmp)), S0);
     }
-    destination(tr, EMU_WRITE, 1);
+    destination(tr, EMU_WRITE, size);
     to = room(tr, size);
     host_operands(tr, moves);
     host_string(tr, moves, size);

@@ -284,8 +284,7 @@ int tr_stubs(struct soft_vcpu *s)
     tr.mmu = EMU_MMU_USER;
     t->far_jump = here(&tr);
     stub_jump(&tr, true);
-    for (unsigned access = EMU_READ; access <= EMU_WRITE; access++)
-        t->slot_miss[access] = code_mem_rx(&t->code, slots_stub(&tr, (enum emu_access)access));
+    fill_stubs(&tr);
     t->code.used = (size_t)(tr.a.p - t->code.rw);
     return tr.a.full ? -ENOMEM : 0;
 }

@@ -96,9 +96,10 @@ struct tr_cold {
     uint8_t *resume;
     const struct emu_op *op;
     int64_t target;
-    uint32_t slot; /* of a COLD_SLOT: offset from GS, what to check for */
-    uint16_t size;
-    uint8_t access;
+    uint8_t *check; /* done again, with S0 the address, when the TLB has the page; NULL: never */
+    uint32_t slot;  /* of a COLD_SLOT: offset from GS */
+    uint16_t size;  /* of a COLD_SLOT, and with `check`: what to check for */
+    uint8_t access, align;
 };
 
 #define TR_COLDS (8 * BLOCK_MAX_INSNS)
@@ -231,10 +232,13 @@ void tr_cold_interpret(struct tr *tr, uint8_t *from);
 void tr_cold_group(struct tr *tr, uint8_t *from);
 /* ... as the last one said. */
 void tr_cold_also(struct tr *tr, uint8_t *from);
-/* ... found another page in its slot; the next piece of cold code is for when the TLB has none. The
+/* ... of the last one is first to look the page up, and to go on at `check` with S0 the address. */
+void tr_cold_fill(struct tr *tr, uint8_t *check, enum emu_access access, unsigned size,
+                  unsigned align);
+/* ... found another page in its slot; the next piece of cold code is for when there is none. The
  * code behind goes on with S0 the offset in the page that the slot has then. */
 void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
-                  unsigned size);
+                  unsigned size, unsigned align);
 
 /* ... is to have vector registers loaded; it goes on behind the jump. */
 void tr_cold_vectors(struct tr *tr, uint8_t *from);
@@ -310,9 +314,23 @@ void tr_shadow_end(struct tr *tr);
 
 int tr_stubs(struct soft_vcpu *s);
 
-/* Called when S0, a linear address XORed with the tag of the slot at offset S1, is not in its page:
- * S0 = offset in the page that the slot has now, or something greater. (slots.c) */
-uint8_t *slots_stub(struct tr *tr, enum emu_access access);
+/* Called when S0, a linear address XORed with the tag of the slot at offset S1, is not in its page,
+ * with what tr_fill_push pushes: S0 = offset in the page that the slot has now, or something
+ * greater. (slots.c) */
+void slots_stub(struct tr *tr, enum emu_access access, bool keep);
+
+/*
+ * Looking a page up from translated code (fill.c). Flags are not the guest's there; other
+ * registers are kept, but not S1; vector registers only if `keep`, else they may be absent after.
+ */
+void fill_stubs(struct tr *tr);
+/* S0: the address; pushed: as for the stubs; S1: tr_fill_how. NE: the TLB has the page. */
+void tr_fill_call(struct tr *tr, bool keep);
+uint32_t tr_fill_how(unsigned mmu, enum emu_access access);
+/* Push what is accessed, for one of the stubs that takes it off. */
+void tr_fill_push(struct tr *tr, unsigned size, unsigned align);
+/* c's check failed: jump back to it once the page was looked up. */
+void tr_fill(struct tr *tr, const struct tr_cold *c);
 
 /* The place fars.filling leads from rip_page to what the jump cache has at `page` and `code`. Uses
  * S1 and RCX; no flags. (far.c) */

@@ -96,6 +96,7 @@ unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, un
         {"loops that run by pages", t->runs},
         {"bytes of jump caches", jumps_resident(&s->tr)},
         {"entries into translated code", t->entered},
+        {"pages looked up from translated code", t->filled},
         {"instructions interpreted from translated code", t->interpreted},
         {"... as their checks failed", t->missed},
     };
@@ -245,8 +246,19 @@ void tr_cold_also(struct tr *tr, uint8_t *from)
     tr->cold[tr->colds - 1].also = from;
 }
 
+void tr_cold_fill(struct tr *tr, uint8_t *check, enum emu_access access, unsigned size,
+                  unsigned align)
+{
+    struct tr_cold *c = &tr->cold[tr->colds - 1];
+
+    c->check = check;
+    c->access = (uint8_t)access;
+    c->size = (uint16_t)size;
+    c->align = (uint8_t)align;
+}
+
 void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
-                  unsigned size)
+                  unsigned size, unsigned align)
 {
     struct tr_cold *c = cold(tr, from);
 
@@ -254,6 +266,7 @@ void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access a
     c->slot = slot;
     c->access = (uint8_t)access;
     c->size = (uint16_t)size;
+    c->align = (uint8_t)align;
     c->resume = tr->a.p;
 }
 
@@ -552,6 +565,7 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
     asm_land(&tr->a, c->from);
     if (c->kind == COLD_MISS)
         asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+    tr_fill(tr, c);
     tr->saved = c->saved;
     tr_flags_restore(tr);
     if (c->uncounted)
@@ -624,7 +638,8 @@ static void cold_slot(struct tr *tr, struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
     asm_mov_imm(&tr->a, S1, c->slot);
-    asm_call_to(&tr->a, stub(tr, tr->t->slot_miss[c->access]));
+    tr_fill_push(tr, c->size, c->align);
+    asm_call_to(&tr->a, stub(tr, tr->t->slot_miss[c->access][c->vectors]));
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - c->size));
     asm_aim(asm_jcc(&tr->a, CC_BE), c->resume);
     c[1].from = asm_jmp(&tr->a);
@@ -675,6 +690,7 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
     uint8_t *led;
 
     asm_land(&tr->a, c->from);
+    tr_fill(tr, c);
     led = tell_missed(tr, c);
     if (c->also)
         asm_land(&tr->a, c->also);

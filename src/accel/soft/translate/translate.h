@@ -52,7 +52,7 @@ struct translate_link {
 };
 
 struct translate_stats {
-    uint64_t translated, bytes, runs, entered, interpreted, missed, flushes, links;
+    uint64_t translated, bytes, runs, entered, interpreted, missed, filled, flushes, links;
 };
 
 /* Of a struct soft_vcpu, whose address is the GS base in translated code. */
@@ -69,11 +69,15 @@ struct translator {
     uint32_t vectors_absent; /* the guest's vector registers and MXCSR are in emu_cpu only */
     uint32_t tmp_mxcsr;
     uint32_t missing; /* with `counts`: a check failed, the interpreter is called for that */
-    uint32_t link;    /* by which link code was left, index + 1; 0: by none */
+    uint64_t filling; /* the address that a check failed for */
+    uint64_t filling_slot;
+    uint32_t link; /* by which link code was left, index + 1; 0: by none */
 
     /* The stubs. */
     void (*enter)(struct soft_vcpu *s, const uint8_t *code);
     const uint8_t *leave, *leave_at, *interpret, *interpret_keep, *interpret_end;
+    const uint8_t *fill[TRANSLATE_MMUS][EMU_EXEC][2]; /* by enum emu_access; 1: keep vectors */
+    const uint8_t *fill_call[2];
     const uint8_t *vectors_out, *vectors_in, *jump[TRANSLATE_MMUS];
     size_t stubs; /* bytes of code memory that they take */
 
@@ -93,7 +97,7 @@ struct translator {
 
     const uint8_t *far_jump; /* like jump[EMU_MMU_USER]; fills fars.filling */
     struct translate_fars fars;
-    const uint8_t *slot_miss[EMU_EXEC]; /* by enum emu_access; for EMU_MMU_USER */
+    const uint8_t *slot_miss[EMU_EXEC][2]; /* like fill[EMU_MMU_USER] */
     struct translate_slots slots;
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]
         __attribute__((aligned(PAGE_SIZE))); /* for madvise */
