@@ -25,45 +25,77 @@ static void flat_segments(struct emu_cpu *c, uint16_t cs, uint16_t ss, unsigned 
     emu_segments_changed(c);
 }
 
-/* 0F 05 */
-static void op_syscall(struct emu_cpu *c, const struct emu_op *op)
+/* Nothing faults any more from here on: SYSCALL ... */
+static void enter_long(struct emu_cpu *c)
 {
     uint16_t cs = (uint16_t)(c->msr.star >> 32 & 0xfffc);
-    uint64_t target, clear = FLAG_RF;
+    uint64_t target = c->code64 ? c->msr.lstar : c->msr.cstar;
 
-    if (!(c->msr.efer & EFER_SCE))
-        emu_ud(c);
-    if (c->long_mode) {
-        target = c->code64 ? c->msr.lstar : c->msr.cstar;
-        c->r[RCX] = c->r[X86_RIP_SLOT];
-        c->r[R11] = c->rflags & ~(uint64_t)FLAG_RF;
-        clear |= c->msr.sfmask;
-    } else {
-        target = (uint32_t)c->msr.star;
-        c->r[RCX] = (uint32_t)c->r[X86_RIP_SLOT];
-        clear |= FLAG_IF;
-    }
+    c->r[RCX] = c->r[X86_RIP_SLOT];
+    c->r[R11] = c->rflags & ~(uint64_t)FLAG_RF;
     c->r[X86_RIP_SLOT] = target;
-    flat_segments(c, cs, (uint16_t)(cs + 8), 0, c->long_mode);
-    emu_set_rflags(c, c->rflags & ~clear);
+    flat_segments(c, cs, (uint16_t)(cs + 8), 0, true);
+    emu_set_rflags(c, c->rflags & ~(c->msr.sfmask | FLAG_RF));
 }
 
-/* 0F 07; a target that is not canonical faults when it is fetched, at CPL 3 */
-static void op_sysret(struct emu_cpu *c, const struct emu_op *op)
+static void enter_legacy(struct emu_cpu *c)
+{
+    uint16_t cs = (uint16_t)(c->msr.star >> 32 & 0xfffc);
+
+    c->r[RCX] = (uint32_t)c->r[X86_RIP_SLOT];
+    c->r[X86_RIP_SLOT] = (uint32_t)c->msr.star;
+    flat_segments(c, cs, (uint16_t)(cs + 8), 0, false);
+    emu_set_rflags(c, c->rflags & ~(uint64_t)(FLAG_RF | FLAG_IF));
+}
+
+/* ... and SYSRET. A target that is not canonical faults when it is fetched, at CPL 3. */
+static void go_back(struct emu_cpu *c, bool code64)
 {
     uint16_t base = (uint16_t)(c->msr.star >> 48);
-    bool code64 = c->long_mode && op->i.osize == 8;
     uint16_t cs = (uint16_t)((code64 ? base + 16 : base) | 3);
     uint64_t rflags = c->rflags | FLAG_IF;
 
-    if (!(c->msr.efer & EFER_SCE))
-        emu_ud(c);
-    need_cpl0(c);
     if (c->long_mode)
         rflags = c->r[R11] & ~(uint64_t)(FLAG_RF | FLAG_VM);
     c->r[X86_RIP_SLOT] = code64 ? c->r[RCX] : (uint32_t)c->r[RCX];
     flat_segments(c, cs, (uint16_t)((base + 8) | 3), 3, code64);
     emu_set_rflags(c, rflags);
+}
+
+/* 0F 05 */
+static void op_syscall(struct emu_cpu *c, const struct emu_op *op)
+{
+    if (!(c->msr.efer & EFER_SCE))
+        emu_ud(c);
+    if (c->long_mode)
+        enter_long(c);
+    else
+        enter_legacy(c);
+}
+
+/* 0F 07 */
+static void op_sysret(struct emu_cpu *c, const struct emu_op *op)
+{
+    if (!(c->msr.efer & EFER_SCE))
+        emu_ud(c);
+    need_cpl0(c);
+    go_back(c, c->long_mode && op->i.osize == 8);
+}
+
+bool emu_syscall64(struct emu_cpu *c)
+{
+    if (!c->code64 || !(c->msr.efer & EFER_SCE))
+        return false;
+    enter_long(c);
+    return true;
+}
+
+bool emu_sysret64(struct emu_cpu *c)
+{
+    if (!c->code64 || !(c->msr.efer & EFER_SCE) || c->cpl)
+        return false;
+    go_back(c, true);
+    return true;
 }
 
 /* 0F 34 */

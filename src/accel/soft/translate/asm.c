@@ -130,6 +130,23 @@ void asm_mov(struct host_asm *a, uint8_t to, uint8_t from)
     asm_rr(a, true, 0x8b, to, from);
 }
 
+static void push_pop(struct host_asm *a, uint8_t opcode, uint8_t reg)
+{
+    if (reg >= 8)
+        ASM(a, 0x41);
+    ASM(a, (uint8_t)(opcode | (reg & 7)));
+}
+
+void asm_push(struct host_asm *a, uint8_t reg)
+{
+    push_pop(a, 0x50, reg);
+}
+
+void asm_pop(struct host_asm *a, uint8_t reg)
+{
+    push_pop(a, 0x58, reg);
+}
+
 void asm_load(struct host_asm *a, uint8_t to, struct host_mem from)
 {
     asm_rm(a, true, 0x8b, to, from);

@@ -68,6 +68,8 @@ void asm_store(struct host_asm *a, struct host_mem to, uint8_t from);
 void asm_store32(struct host_asm *a, struct host_mem to, uint8_t from);
 void asm_lea(struct host_asm *a, uint8_t to, struct host_mem from);
 void asm_mov_imm(struct host_asm *a, uint8_t to, uint64_t value); /* the shortest; no flags */
+void asm_push(struct host_asm *a, uint8_t reg);
+void asm_pop(struct host_asm *a, uint8_t reg);
 /* op $imm, reg: ADD 0, OR 1, AND 4, SUB 5, XOR 6, CMP 7. */
 void asm_alu_imm(struct host_asm *a, bool w, unsigned op, uint8_t reg, int32_t imm);
 void asm_cmp_imm8(struct host_asm *a, struct host_mem mem, int8_t imm); /* cmpl $imm, mem */

@@ -33,13 +33,6 @@ static uint8_t *rw(const struct tr *tr, const uint8_t *rx)
     return tr->t->code.rw + (rx - tr->t->code.rx);
 }
 
-static void push_pop(struct tr *tr, uint8_t opcode, uint8_t reg)
-{
-    if (reg >= 8)
-        ASM(&tr->a, 0x41);
-    ASM(&tr->a, (uint8_t)(opcode | (reg & 7)));
-}
-
 /* AL = look_up(s, S0, S1); flags say whether it is 0. */
 static void call_c(struct tr *tr)
 {
@@ -60,7 +53,7 @@ static void stub_call(struct tr *tr, bool keep)
     asm_rm(&tr->a, false, 0x0b, S1, mem_at(RSP, 8)); /* or */
     asm_store(&tr->a, mem_gs(GS_TR(filling)), S0);
     for (unsigned n = 0; n < ARRAY_SIZE(callers); n++)
-        push_pop(tr, 0x50, callers[n]);
+        asm_push(&tr->a, callers[n]);
     asm_cmp_imm8(&tr->a, mem_gs(GS_TR(vectors_absent)), 0);
     absent = asm_jcc(&tr->a, CC_NE);
     asm_call_to(&tr->a, rw(tr, tr->t->vectors_out));
@@ -72,7 +65,7 @@ static void stub_call(struct tr *tr, bool keep)
     call_c(tr);
     asm_land(&tr->a, done);
     for (unsigned n = ARRAY_SIZE(callers); n--;)
-        push_pop(tr, 0x58, callers[n]);
+        asm_pop(&tr->a, callers[n]);
     asm_load(&tr->a, S0, mem_gs(GS_TR(filling)));
     ASM(&tr->a, 0xc2, 8, 0); /* ret 8 */
 }

@@ -277,6 +277,7 @@ int tr_stubs(struct soft_vcpu *s)
     stub_interpret(&tr, false);
     stub_interpret(&tr, true);
     stub_interpret_end(&tr);
+    system_call_stub(&tr);
     for (tr.mmu = 0; tr.mmu < TRANSLATE_MMUS; tr.mmu++) {
         t->jump[tr.mmu] = here(&tr);
         stub_jump(&tr, false);

@@ -341,4 +341,15 @@ bool tr_interpret(struct soft_vcpu *s, uint32_t kept);
 /* ... op, which ends its block: where to go on, NULL: leave. */
 const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept);
 
+/*
+ * SYSCALL and SYSRET (system_call.c), which need next to nothing of the guest's state: a stub that
+ * is jumped to like interpret_end, and calls for the instruction with RAX, RCX and flags in emu_cpu.
+ */
+bool tr_is_system_call(const struct emu_op *op);
+void system_call_stub(struct tr *tr);
+/* Where to go on; NULL: leave for emu_cpu's rip; TR_REFUSED: nothing is done, the interpreter is to
+ * do it. (translate.c) */
+const uint8_t *tr_system_call(struct soft_vcpu *s, uint32_t kept);
+#define TR_REFUSED ((const uint8_t *)1)
+
 #endif

@@ -538,7 +538,8 @@ static void interpret(struct tr *tr)
     if (tr->op->ends) {
         tr_count(tr, tr->op);
         load_op(tr, tr->op);
-        asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
+        asm_jmp_to(&tr->a, stub(tr, tr_is_system_call(tr->op) ? tr->t->system_call
+                                                              : tr->t->interpret_end));
         tr->ended = true;
     } else {
         load_op(tr, tr->op);
@@ -934,15 +935,12 @@ bool tr_interpret(struct soft_vcpu *s, uint32_t kept)
 }
 
 /* What the run loop would do, when there is nothing to look at and the code is known. */
-const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept)
+static const uint8_t *go_on(struct soft_vcpu *s)
 {
-    const struct emu_op *op = block_kept(&s->blocks, kept);
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
     const struct translate_jump *j;
 
-    interpret_op(s, op);
-    flags_in(t, c);
     if (atomic_load_explicit(&s->attention, memory_order_relaxed) ||
         (c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit || !translate_allowed(c) ||
         c->vectors != t->vectors)
@@ -952,4 +950,27 @@ const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept)
         return NULL;
     t->rip_page = j->page;
     return j->code;
+}
+
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept)
+{
+    interpret_op(s, block_kept(&s->blocks, kept));
+    flags_in(&s->tr, &s->cpu);
+    return go_on(s);
+}
+
+const uint8_t *tr_system_call(struct soft_vcpu *s, uint32_t kept)
+{
+    const struct emu_op *op = block_kept(&s->blocks, kept);
+    struct emu_cpu *c = &s->cpu;
+
+    if (unlikely(c->intr.shadow))
+        return TR_REFUSED;
+    flags_out(&s->tr, c);
+    c->r[X86_RIP_SLOT] = s->tr.rip_page + op->next;
+    if (op->i.opcode == 0x05 ? !emu_syscall64(c) : !emu_sysret64(c))
+        return TR_REFUSED;
+    s->tr.link = 0;
+    flags_in(&s->tr, c);
+    return go_on(s);
 }

@@ -71,11 +71,12 @@ struct translator {
     uint32_t missing; /* with `counts`: a check failed, the interpreter is called for that */
     uint64_t filling; /* the address that a check failed for */
     uint64_t filling_slot;
+    uint32_t calling; /* the copy of a SYSCALL or SYSRET under way */
     uint32_t link; /* by which link code was left, index + 1; 0: by none */
 
     /* The stubs. */
     void (*enter)(struct soft_vcpu *s, const uint8_t *code);
-    const uint8_t *leave, *leave_at, *interpret, *interpret_keep, *interpret_end;
+    const uint8_t *leave, *leave_at, *interpret, *interpret_keep, *interpret_end, *system_call;
     const uint8_t *fill[TRANSLATE_MMUS][EMU_EXEC][2]; /* by enum emu_access; 1: keep vectors */
     const uint8_t *fill_call[2];
     const uint8_t *vectors_out, *vectors_in, *jump[TRANSLATE_MMUS];
