@@ -262,6 +262,61 @@ static void stub_jump(struct tr *tr, bool far)
     asm_jmp_mem(&tr->a, entry);
 }
 
+static void not(struct tr *tr, uint8_t reg)
+{
+    asm_insn(&tr->a, &(struct host_insn){.w = true, .opcode = 0xf7, .reg = 2, .rm = reg});
+}
+
+/*
+ * Called by a lookup (tr_find) that failed: RCX is the sum of the address, S1, and the `minus` of
+ * the entry at S0. The address to `away`, and that to S0: then RCX is 0. Else the address is
+ * not canonical. No flags.
+ */
+static void stub_jump_away(struct tr *tr)
+{
+    struct host_mem entry = {.base = HOST_NONE, .index = S0, .scale = 3, .gs = true};
+    int32_t table = GS_TR(jumps) + (int32_t)(tr->mmu * sizeof(tr->t->jumps[0]));
+    uint8_t *lower, *upper;
+
+    tr->t->jump_away[tr->mmu] = here(tr);
+    not(tr, S1);
+    asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1, .disp = 1});
+    entry.disp = table + (int32_t)offsetof(struct translate_jump, minus);
+    asm_load(&tr->a, S1, entry);
+    not(tr, S1);
+    asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1, .disp = 1});
+    asm_store(&tr->a, mem_gs(GS_TR(away.page)), RCX);
+    _Static_assert((offsetof(struct translator, jumps) - offsetof(struct translator, away)) % 8 == 0,
+                   "scale");
+    asm_mov_imm(&tr->a, S0, (uint64_t)((int64_t)(GS_TR(away) - table) / 8));
+    asm_mov_imm(&tr->a, S1, 47);
+    asm_insn(&tr->a, &(struct host_insn){.vex = true, /* sarx */
+                                         .w = true,
+                                         .pp = 2,
+                                         .map = X86_MAP_0F38,
+                                         .opcode = 0xf7,
+                                         .reg = RCX,
+                                         .rm = RCX,
+                                         .vvvv = S1});
+    lower = asm_jrcxz(&tr->a);
+    asm_lea(&tr->a, RCX, mem_at(RCX, 1));
+    upper = asm_jrcxz(&tr->a);
+    asm_land_short(&tr->a, lower);
+    asm_land_short(&tr->a, upper);
+    ASM(&tr->a, 0xc3);
+}
+
+/* The code of `away`. */
+static void stub_away(struct tr *tr)
+{
+    tr->t->away.code = here(tr);
+    asm_load(&tr->a, S1, mem_gs(GS_TR(rip_page)));
+    asm_insn(&tr->a,
+             &(struct host_insn){
+                 .opcode = 0xc7, .is_mem = true, .mem = mem_gs(GS_TR(link)), .imm_size = 4});
+    asm_jmp_to(&tr->a, rw(tr, tr->t->leave_at));
+}
+
 int tr_stubs(struct soft_vcpu *s)
 {
     struct translator *t = &s->tr;
@@ -281,7 +336,9 @@ int tr_stubs(struct soft_vcpu *s)
     for (tr.mmu = 0; tr.mmu < TRANSLATE_MMUS; tr.mmu++) {
         t->jump[tr.mmu] = here(&tr);
         stub_jump(&tr, false);
+        stub_jump_away(&tr);
     }
+    stub_away(&tr);
     tr.mmu = EMU_MMU_USER;
     t->far_jump = here(&tr);
     stub_jump(&tr, true);

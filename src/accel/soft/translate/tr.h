@@ -96,7 +96,8 @@ struct tr_cold {
     uint8_t *resume;
     const struct emu_op *op;
     int64_t target;
-    uint8_t *check; /* done again, with S0 the address, when the TLB has the page; NULL: never */
+    uint8_t *check; /* done again, with S0 the address, when the TLB has the page; NULL: never.
+                       Of a COLD_MISS: goes on there with the jump cache's entry at S0 */
     uint32_t slot;  /* of a COLD_SLOT: offset from GS */
     uint16_t size;  /* of a COLD_SLOT, and with `check`: what to check for */
     uint8_t access, align;
@@ -254,8 +255,8 @@ void tr_exit(struct tr *tr, int64_t target);
 
 /*
  * Jumps to the linear address in S1. tr_find looks it up and destroys S1; when it is not known, or
- * somebody wants attention, the interpreter does the instruction: so it finds bad addresses,
- * and nothing may be changed before. Then either tr_go_found, with nothing between but what
+ * somebody wants attention, what is found leaves translated code. When it is no canonical one the
+ * interpreter does the instruction, and nothing may be changed before. Then either tr_go_found, with nothing between but what
  * leaves S0 alone; or tr_keep_found, any checks and changes, tr_go_kept. No flags.
  */
 void tr_find(struct tr *tr);

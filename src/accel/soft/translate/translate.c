@@ -475,6 +475,7 @@ static struct host_mem found(const struct tr *tr, size_t field)
  */
 void tr_find(struct tr *tr)
 {
+    struct tr_cold *miss;
     uint8_t *hit;
 
     tr_count(tr, tr->op);
@@ -486,8 +487,10 @@ void tr_find(struct tr *tr)
     asm_load32(&tr->a, S1, attention());
     asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
     hit = asm_jrcxz(&tr->a);
-    cold(tr, asm_jmp(&tr->a))->kind = COLD_MISS;
+    miss = cold(tr, asm_jmp(&tr->a));
     asm_land_short(&tr->a, hit);
+    miss->kind = COLD_MISS;
+    miss->check = tr->a.p;
     asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
 }
 
@@ -561,12 +564,27 @@ static void call_missed(struct tr *tr, const struct emu_op *op, bool vectors)
     asm_call_to(&tr->a, stub(tr, vectors ? tr->t->interpret_keep : tr->t->interpret));
 }
 
+/* A jump that is done, but leaves translated code; unless its target is bad. */
+static void go_away(struct tr *tr, const struct tr_cold *c)
+{
+    uint8_t *good, *bad;
+
+    asm_call_to(&tr->a, stub(tr, tr->t->jump_away[c->mmu]));
+    good = asm_jrcxz(&tr->a);
+    bad = asm_jmp(&tr->a);
+    asm_land_short(&tr->a, good);
+    asm_jmp_to(&tr->a, c->check);
+    asm_land(&tr->a, bad);
+    asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
+}
+
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
     if (c->kind == COLD_MISS)
-        asm_load(&tr->a, RCX, mem_gs(GS_TR(tmp_rcx)));
-    tr_fill(tr, c);
+        go_away(tr, c);
+    else
+        tr_fill(tr, c);
     tr->saved = c->saved;
     tr_flags_restore(tr);
     if (c->uncounted)
