@@ -33,23 +33,29 @@ static uint8_t *rw(const struct tr *tr, const uint8_t *rx)
     return tr->t->code.rw + (rx - tr->t->code.rx);
 }
 
-/* AL = look_up(s, S0, S1); flags say whether it is 0. */
-static void call_c(struct tr *tr)
+static bool invalidate(struct soft_vcpu *s, uint64_t linear, uint32_t how)
+{
+    emu_tlb_flush_page(&s->cpu, linear);
+    return true;
+}
+
+/* AL = fn(s, S0, S1); flags say whether it is 0. */
+static void call_c(struct tr *tr, uintptr_t fn)
 {
     asm_mov_imm(&tr->a, RDI, (uintptr_t)tr->s);
     asm_mov(&tr->a, RSI, S0);
     asm_mov(&tr->a, RDX, S1);
-    asm_mov_imm(&tr->a, RAX, (uintptr_t)look_up);
+    asm_mov_imm(&tr->a, RAX, fn);
     ASM(&tr->a, 0xff, 0xd0); /* call *%rax */
     ASM(&tr->a, 0x84, 0xc0); /* test %al, %al */
 }
 
-/* What all others end with. */
-static void stub_call(struct tr *tr, bool keep)
+/* The call of C: S0, which stays, and S1 | what is pushed, which is taken off. Where it is. */
+static const uint8_t *stub_call(struct tr *tr, uintptr_t fn, bool keep)
 {
+    const uint8_t *entry = code_mem_rx(&tr->t->code, tr->a.p);
     uint8_t *absent, *done;
 
-    tr->t->fill_call[keep] = code_mem_rx(&tr->t->code, tr->a.p);
     asm_rm(&tr->a, false, 0x0b, S1, mem_at(RSP, 8)); /* or */
     asm_store(&tr->a, mem_gs(GS_TR(filling)), S0);
     for (unsigned n = 0; n < ARRAY_SIZE(callers); n++)
@@ -57,17 +63,18 @@ static void stub_call(struct tr *tr, bool keep)
     asm_cmp_imm8(&tr->a, mem_gs(GS_TR(vectors_absent)), 0);
     absent = asm_jcc(&tr->a, CC_NE);
     asm_call_to(&tr->a, rw(tr, tr->t->vectors_out));
-    call_c(tr);
+    call_c(tr, fn);
     if (keep)
         asm_call_to(&tr->a, rw(tr, tr->t->vectors_in));
     done = asm_jmp(&tr->a);
     asm_land(&tr->a, absent);
-    call_c(tr);
+    call_c(tr, fn);
     asm_land(&tr->a, done);
     for (unsigned n = ARRAY_SIZE(callers); n--;)
         asm_pop(&tr->a, callers[n]);
     asm_load(&tr->a, S0, mem_gs(GS_TR(filling)));
     ASM(&tr->a, 0xc2, 8, 0); /* ret 8 */
+    return entry;
 }
 
 /* Called by a check: S0 is the address XORed with the tag of the entry at S1. */
@@ -86,7 +93,8 @@ static void stub_check(struct tr *tr, enum emu_access access, bool keep)
 void fill_stubs(struct tr *tr)
 {
     for (unsigned keep = 0; keep < 2; keep++) {
-        stub_call(tr, keep);
+        tr->t->fill_call[keep] = stub_call(tr, (uintptr_t)look_up, keep);
+        tr->t->invalidate[keep] = stub_call(tr, (uintptr_t)invalidate, keep);
         for (unsigned access = EMU_READ; access <= EMU_WRITE; access++) {
             for (tr->mmu = 0; tr->mmu < TRANSLATE_MMUS; tr->mmu++)
                 stub_check(tr, (enum emu_access)access, keep);
@@ -123,4 +131,10 @@ void tr_fill(struct tr *tr, const struct tr_cold *c)
     tr_fill_push(tr, c->size, c->align);
     asm_call_to(&tr->a, rw(tr, tr->t->fill[c->mmu][c->access][c->vectors]));
     asm_jcc_to(&tr->a, CC_NE, c->check);
+}
+
+void tr_invalidate(struct tr *tr)
+{
+    tr_fill_push(tr, 0, 0);
+    asm_call_to(&tr->a, rw(tr, tr->t->invalidate[tr->vectors]));
 }

@@ -251,6 +251,15 @@ static void pushf(struct tr *tr)
     tr_flags_restore(tr);
 }
 
+/* Any address will do. */
+static void invlpg(struct tr *tr)
+{
+    tr_flags_save(tr);
+    tr_linear(tr);
+    tr_invalidate(tr);
+    tr_flags_restore(tr);
+}
+
 /* ---- which ----------------------------------------------------------------------------- */
 
 static bool group_0f01(struct tr *tr)
@@ -261,6 +270,12 @@ static bool group_0f01(struct tr *tr)
         return rdtsc(tr, true);
     if (!is_kernel(tr))
         return false;
+    if (i->flags & X86_RM_MEM) {
+        if ((i->modrm >> 3 & 7) != 7)
+            return false;
+        invlpg(tr);
+        return true;
+    }
     switch (i->modrm) {
     case 0xca:
     case 0xcb: set_ac(tr, i->modrm == 0xcb); return true;

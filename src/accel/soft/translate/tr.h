@@ -332,6 +332,8 @@ uint32_t tr_fill_how(unsigned mmu, enum emu_access access);
 void tr_fill_push(struct tr *tr, unsigned size, unsigned align);
 /* c's check failed: jump back to it once the page was looked up. */
 void tr_fill(struct tr *tr, const struct tr_cold *c);
+/* INVLPG of S0, by the same means: flags are lost, and S1. */
+void tr_invalidate(struct tr *tr);
 
 /* The place fars.filling leads from rip_page to what the jump cache has at `page` and `code`. Uses
  * S1 and RCX; no flags. (far.c) */

@@ -80,7 +80,7 @@ struct translator {
     const uint8_t *fill[TRANSLATE_MMUS][EMU_EXEC][2]; /* by enum emu_access; 1: keep vectors */
     const uint8_t *jump_away[TRANSLATE_MMUS];
     struct translate_jump away; /* where a jump leads to that leaves: the address is in `page` */
-    const uint8_t *fill_call[2];
+    const uint8_t *fill_call[2], *invalidate[2]; /* 1: keep vectors */
     const uint8_t *vectors_out, *vectors_in, *jump[TRANSLATE_MMUS];
     size_t stubs; /* bytes of code memory that they take */
 
