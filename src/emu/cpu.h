@@ -320,8 +320,8 @@ void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *const pages[], unsign
 /* Fetch, decode and bind the instruction at cs:rip (rip = r[X86_RIP_SLOT]). */
 void emu_fetch(struct emu_cpu *c, struct emu_op *op);
 
-/* SYSCALL, and SYSRET with REX.W, of 64-bit code; rip is behind it. False: nothing is done, it would
- * fault. */
+/* SYSCALL, and SYSRET with REX.W, of 64-bit code; rip is behind it. False: nothing is done, it
+ * would fault. */
 bool emu_syscall64(struct emu_cpu *c);
 bool emu_sysret64(struct emu_cpu *c);
 

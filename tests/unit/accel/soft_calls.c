@@ -14,7 +14,7 @@
 #define OTHER  0x31000u
 #define ROUNDS 4096u
 
-#define STATUS 0xd5u /* of the low byte; SAHF's */
+#define STATUS  0xd5u /* of the low byte; SAHF's */
 #define FLIPPED 0x41u
 
 /* Flags are R15B's, then the same again but for CF and ZF: R8 and R10 add up, R9 the way back. */

@@ -173,7 +173,8 @@ static void not_there(void **state)
     fault_at(HOT_USER, 3, g_reads, g_reads_end, 1);
 }
 
-/* ---- pages that are looked up for an access that is not done ----------------------------------- */
+/* ---- pages that are looked up for an access that is not done -----------------------------------
+ */
 
 /* The page of RDI is not written to: the source faults first; it is not aligned. */
 GUEST(moves, 64,

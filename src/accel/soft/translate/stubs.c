@@ -262,7 +262,7 @@ static void stub_jump(struct tr *tr, bool far)
     asm_jmp_mem(&tr->a, entry);
 }
 
-static void not(struct tr *tr, uint8_t reg)
+static void not(struct tr * tr, uint8_t reg)
 {
     asm_insn(&tr->a, &(struct host_insn){.w = true, .opcode = 0xf7, .reg = 2, .rm = reg});
 }
@@ -286,8 +286,8 @@ static void stub_jump_away(struct tr *tr)
     not(tr, S1);
     asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1, .disp = 1});
     asm_store(&tr->a, mem_gs(GS_TR(away.page)), RCX);
-    _Static_assert((offsetof(struct translator, jumps) - offsetof(struct translator, away)) % 8 == 0,
-                   "scale");
+    _Static_assert(
+        (offsetof(struct translator, jumps) - offsetof(struct translator, away)) % 8 == 0, "scale");
     asm_mov_imm(&tr->a, S0, (uint64_t)((int64_t)(GS_TR(away) - table) / 8));
     asm_mov_imm(&tr->a, S1, 47);
     asm_insn(&tr->a, &(struct host_insn){.vex = true, /* sarx */

@@ -256,8 +256,9 @@ void tr_exit(struct tr *tr, int64_t target);
 /*
  * Jumps to the linear address in S1. tr_find looks it up and destroys S1; when it is not known, or
  * somebody wants attention, what is found leaves translated code. When it is no canonical one the
- * interpreter does the instruction, and nothing may be changed before. Then either tr_go_found, with nothing between but what
- * leaves S0 alone; or tr_keep_found, any checks and changes, tr_go_kept. No flags.
+ * interpreter does the instruction, and nothing may be changed before. Then either tr_go_found,
+ * with nothing between but what leaves S0 alone; or tr_keep_found, any checks and changes,
+ * tr_go_kept. No flags.
  */
 void tr_find(struct tr *tr);
 void tr_go_found(struct tr *tr);
@@ -346,7 +347,8 @@ const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept);
 
 /*
  * SYSCALL and SYSRET (system_call.c), which need next to nothing of the guest's state: a stub that
- * is jumped to like interpret_end, and calls for the instruction with RAX, RCX and flags in emu_cpu.
+ * is jumped to like interpret_end, and calls for the instruction with RAX, RCX and flags in
+ * emu_cpu.
  */
 bool tr_is_system_call(const struct emu_op *op);
 void system_call_stub(struct tr *tr);

@@ -541,8 +541,8 @@ static void interpret(struct tr *tr)
     if (tr->op->ends) {
         tr_count(tr, tr->op);
         load_op(tr, tr->op);
-        asm_jmp_to(&tr->a, stub(tr, tr_is_system_call(tr->op) ? tr->t->system_call
-                                                              : tr->t->interpret_end));
+        asm_jmp_to(&tr->a,
+                   stub(tr, tr_is_system_call(tr->op) ? tr->t->system_call : tr->t->interpret_end));
         tr->ended = true;
     } else {
         load_op(tr, tr->op);

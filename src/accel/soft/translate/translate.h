@@ -72,7 +72,7 @@ struct translator {
     uint64_t filling; /* the address that a check failed for */
     uint64_t filling_slot;
     uint32_t calling; /* the copy of a SYSCALL or SYSRET under way */
-    uint32_t link; /* by which link code was left, index + 1; 0: by none */
+    uint32_t link;    /* by which link code was left, index + 1; 0: by none */
 
     /* The stubs. */
     void (*enter)(struct soft_vcpu *s, const uint8_t *code);
