@@ -24,6 +24,18 @@ int lib_lock(struct mote_machine *machine, struct lib_machine **out)
     return 0;
 }
 
+int lib_change(struct mote_machine *machine, struct lib_machine **out)
+{
+    int err = lib_lock(machine, out);
+
+    if (err)
+        return err;
+    err = lib_check_outside(*out);
+    if (err)
+        lib_unlock(*out);
+    return err;
+}
+
 void lib_unlock(struct lib_machine *lm)
 {
     struct handle *handle = lm->handle;
@@ -103,10 +115,10 @@ static int own_vcpus(struct lib_machine *lm)
     for (unsigned i = 0; i < lm->vcpus_max && !err; i++) {
         if (!lm->vcpu[i])
             continue;
-        err = handle_own(lm->vcpu[i]->handle, HANDLE_VCPU, &object);
+        err = handle_own(lm->vcpu[i]->handle, HANDLE_VCPU, HANDLE_OWNED, &object);
         while (err && i--) {
             if (lm->vcpu[i])
-                handle_release(lm->vcpu[i]->handle);
+                handle_release(lm->vcpu[i]->handle, HANDLE_OWNED);
         }
     }
     return err;
@@ -116,7 +128,7 @@ int mote_machine_destroy(struct mote_machine *machine)
 {
     struct lib_machine *lm;
     void *object;
-    int err = handle_own(machine, HANDLE_MACHINE, &object);
+    int err = handle_own(machine, HANDLE_MACHINE, HANDLE_OWNED, &object);
 
     if (err)
         return err;
@@ -125,7 +137,7 @@ int mote_machine_destroy(struct mote_machine *machine)
     err = own_vcpus(lm);
     if (err) {
         pthread_mutex_unlock(&lm->lock);
-        handle_release(machine);
+        handle_release(lm->handle, HANDLE_OWNED);
         return err;
     }
     lm->dying = true;
@@ -134,7 +146,7 @@ int mote_machine_destroy(struct mote_machine *machine)
             lib_vcpu_free(lm->vcpu[i]);
     }
     pthread_mutex_unlock(&lm->lock);
-    handle_destroy(machine);
+    handle_destroy(lm->handle);
     free_machine(lm);
     return 0;
 }
@@ -182,7 +194,9 @@ int mote_machine_set_callbacks(struct mote_machine *machine, const struct mote_c
     err = lib_lock(machine, &lm);
     if (err)
         return err;
+    lib_hold(lm);
     lm->callbacks = *ops;
+    lib_go(lm);
     lib_unlock(lm);
     return 0;
 }

@@ -102,7 +102,7 @@ int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t s
                        size);
     if (!rights || rights & ~(unsigned)MOTE_RWX)
         return err_set(EINVAL, "guest memory 0x%" PRIx64 "+0x%zx: rights 0x%x", gpa, size, rights);
-    err = lib_lock(machine, &lm);
+    err = lib_change(machine, &lm);
     if (err)
         return err;
     if (!is_registered(lm, hva, size)) {
@@ -149,7 +149,7 @@ int mote_gpa_unmap(struct mote_machine *machine, uint64_t gpa, size_t size)
     if (!is_pages(gpa, size))
         return err_set(EINVAL, "guest memory 0x%" PRIx64 "+0x%zx: not page-aligned or empty", gpa,
                        size);
-    err = lib_lock(machine, &lm);
+    err = lib_change(machine, &lm);
     if (err)
         return err;
     s = find_in(&lm->m->mem, gpa, size);
@@ -232,19 +232,17 @@ int mote_gva_to_gpa(struct mote_vcpu *vcpu, uint64_t gva, uint64_t *gpa, unsigne
     struct lib_vcpu *lv;
     uint64_t at = 0;
     unsigned found = 0;
-    int err = lib_own(vcpu, &lv);
+    int err = lib_enter(vcpu, &lv);
 
     if (err)
         return err;
-    lib_enter(lv);
     err = vcpu_get(lv->v, X86_CRS | X86_MSRS | X86_SEGS);
     if (!err && walk(lv->v, gva, &at, &found))
         err = err_set(EFAULT, "linear address 0x%" PRIx64 ": not mapped", gva);
-    lib_leave(lv);
     if (!err && gpa)
         *gpa = at;
     if (!err && rights)
         *rights = found;
-    lib_release(lv);
+    lib_leave(lv);
     return err;
 }

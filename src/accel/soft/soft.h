@@ -46,6 +46,9 @@ struct soft_vcpu {
     struct code_peer peer;
     struct block_cache blocks;
     struct assist assist;
+    bool fsgsbase;            /* the host lets programs change the GS base */
+    bool gs_taken;            /* it is the vCPU's */
+    uint64_t host_gs;         /* then: the program's */
     struct soft_check *check; /* NULL: nobody compares */
     struct translator tr;
 };

@@ -129,6 +129,7 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
         munmap(s, sizeof(*s));
         return err_set(ENOMEM, "vCPU %u: out of memory for decoded code", id);
     }
+    s->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
     s->blocks.dropped = block_dropped;
     s->blocks.flushed = blocks_flushed;
     emu_default_cpuid(&topology, &s->cpuid);
@@ -380,6 +381,36 @@ static bool own_msr(struct soft_vcpu *s)
     return soft_complete_msr(&s->vcpu, value, false) == 0;
 }
 
+/*
+ * Translated code finds the vCPU by the GS base, which the host's programs hardly use: it is the
+ * vCPU's from its first translated code in a run to the end of that run.
+ */
+static void gs_set(const struct soft_vcpu *s, uint64_t base)
+{
+    if (likely(s->fsgsbase))
+        __asm__ volatile("wrgsbase %0" : : "r"(base));
+    else
+        syscall(SYS_arch_prctl, ARCH_SET_GS, base);
+}
+
+static __attribute__((noinline)) void gs_take(struct soft_vcpu *s)
+{
+    if (likely(s->fsgsbase))
+        __asm__ volatile("rdgsbase %0" : "=r"(s->host_gs));
+    else
+        syscall(SYS_arch_prctl, ARCH_GET_GS, &s->host_gs);
+    gs_set(s, (uintptr_t)s);
+    s->gs_taken = true;
+}
+
+static void gs_give_back(struct soft_vcpu *s)
+{
+    if (!s->gs_taken)
+        return;
+    gs_set(s, s->host_gs);
+    s->gs_taken = false;
+}
+
 /* By translated code, if there is any or it is time for it; false: there is not. */
 static inline bool run_translated(struct soft_vcpu *s, struct block *b)
 {
@@ -396,6 +427,8 @@ static inline bool run_translated(struct soft_vcpu *s, struct block *b)
             return true;
         }
     }
+    if (unlikely(!s->gs_taken))
+        gs_take(s);
     translate_run(s, b);
     return true;
 }
@@ -492,27 +525,9 @@ static void run_loop(struct soft_vcpu *s)
         run_blocks(s);
 }
 
-/*
- * Translated code finds the vCPU by the GS base, which the host's programs hardly use: it is the
- * vCPU's during a run.
- */
-static uint64_t gs_swap(uint64_t base)
-{
-    uint64_t old = 0;
-
-    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) {
-        __asm__ volatile("rdgsbase %0\n\twrgsbase %1" : "=&r"(old) : "r"(base));
-    } else {
-        syscall(SYS_arch_prctl, ARCH_GET_GS, &old);
-        syscall(SYS_arch_prctl, ARCH_SET_GS, base);
-    }
-    return old;
-}
-
 int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct soft_vcpu *s = soft(v);
-    uint64_t gs;
     int err;
 
     err = s->check ? check_ready(s->check) : 0;
@@ -529,9 +544,8 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     }
     emu_debug_moved(&s->cpu);
     step_end(STEP_START);
-    gs = gs_swap((uintptr_t)s);
     run_loop(s);
-    gs_swap(gs);
+    gs_give_back(s);
     leave(s);
     emu_debug_moved(&s->cpu);
     v->valid = 0;
@@ -562,12 +576,47 @@ static int checked_access(struct soft_vcpu *s, const struct accel_bus_ops *ops)
     return err;
 }
 
+/*
+ * IN or OUT of a register, as the exit left it: its checks are done, nothing of it touches memory,
+ * and all that is left of it is known. Not when somebody wants to see what the instruction does.
+ */
+static bool is_port_only(const struct soft_vcpu *s)
+{
+    const struct emu_cpu *c = &s->cpu;
+
+    return s->assist.unanswered && c->exit.reason == VCPU_EXIT_IO && !c->exit.io.string &&
+           !s->vcpu.dirty && !s->check && !c->debug_step && !c->hit && !(c->rflags & FLAG_TF);
+}
+
+static int port_assist(struct soft_vcpu *s, const struct accel_bus_ops *ops)
+{
+    struct emu_cpu *c = &s->cpu;
+    unsigned size = c->exit.io.size;
+    bool in = c->exit.io.in;
+    uint64_t value = in ? 0 : c->r[RAX] & mask_bytes(size);
+    int err = ops->io(ops->user, c->exit.io.port, size, !in, &value);
+
+    if (err)
+        return err;
+    if (in && size == 1)
+        c->r[RAX] = (c->r[RAX] & ~UINT64_C(0xff)) | (uint8_t)value;
+    else if (in)
+        emu_set_reg(c, RAX, size, value & mask_bytes(size));
+    emu_skip(c);
+    c->retired++;
+    s->assist.unanswered = false;
+    s->vcpu.valid &= ~(unsigned)(X86_GPRS | X86_INTR);
+    return 0;
+}
+
 int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
 {
     struct soft_vcpu *s = soft(v);
     bool open = s->assist.unanswered;
     int err;
 
+    if (likely(is_port_only(s)))
+        return port_assist(s, ops);
     state_flush(v);
     v->valid = 0;
     s->assist.unanswered = open;
