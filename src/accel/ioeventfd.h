@@ -35,5 +35,4 @@ static inline bool ioeventfds_answer(struct vcpu *v, const struct vcpu_exit *exi
     return ioeventfds_there(v) && ioeventfds_answer_exit(v, exit);
 }
 
-
 #endif

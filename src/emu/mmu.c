@@ -269,7 +269,8 @@ static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
     at->watched = false;
     at->host = NULL;
     slot = guest_mem_find(c->mem, page.gpa);
-    if (!slot || (access == EMU_WRITE && !(slot->rights & MEM_WRITE)))
+    if (!slot ||
+        (access != EMU_READ && !(slot->rights & (access == EMU_WRITE ? MEM_WRITE : MEM_EXEC))))
         return;
     at->host = slot->hva + (at->gpa.v - slot->gpa.v);
     rights = page.rights & slot->rights;
@@ -359,6 +360,16 @@ static void copy_out(struct emu_cpu *c, const struct place *at, const uint8_t *b
         c->ops->code_written(c->user, at->gpa, len);
 }
 
+/* What was done meanwhile was a device's: memory may be elsewhere now. */
+static void place_again(struct emu_cpu *c, struct place *at, bool write)
+{
+    const struct mem_slot *slot = guest_mem_find(c->mem, at->gpa);
+
+    at->host =
+        slot && (!write || slot->rights & MEM_WRITE) ? slot->hva + (at->gpa.v - slot->gpa.v) : NULL;
+    at->watched = at->watched || has_code(c, GPA(align_down(at->gpa.v, PAGE_SIZE)), NULL);
+}
+
 /* Any length up to a page: at most two pages, both translated before either is touched. */
 static void transfer(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t linear, void *buf,
                      unsigned len, bool write)
@@ -375,10 +386,14 @@ static void transfer(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t lin
     note(c, linear, len, access);
     if (write) {
         copy_out(c, &a, buf, first);
+        if (first < len && !a.host && b.host)
+            place_again(c, &b, true);
         if (first < len)
             copy_out(c, &b, (uint8_t *)buf + first, len - first);
     } else {
         copy_in(c, &a, buf, first);
+        if (first < len && !a.host && b.host)
+            place_again(c, &b, false);
         if (first < len)
             copy_in(c, &b, (uint8_t *)buf + first, len - first);
     }

@@ -23,7 +23,7 @@ enum handle_kind {
 };
 
 struct handle {
-    atomic_uint state;      /* HANDLE_* below, and how often it is pinned above them */
+    atomic_uint state; /* HANDLE_* below, and how often it is pinned above them */
     _Atomic uint32_t kind;
     void *object;
 };

@@ -16,7 +16,7 @@ struct lib_range { /* registered host memory */
 struct lib_machine {
     struct machine *m;
     struct handle *handle;
-    pthread_mutex_t lock; /* of all below, and of changes of *m */
+    pthread_mutex_t lock;            /* of all below, and of changes of *m */
     struct mote_callbacks callbacks; /* changed while vCPUs are held, which read it */
     struct x86_cpuid cpuid;          /* of vCPU 0 */
     unsigned vcpus_max;
@@ -73,6 +73,10 @@ void lib_leave(struct lib_vcpu *lv);
 int lib_lock(struct mote_machine *machine, struct lib_machine **out);
 int lib_change(struct mote_machine *machine, struct lib_machine **out);
 void lib_unlock(struct lib_machine *lm);
+
+/* Members of struct mote_capabilities. */
+unsigned lib_rights(const struct lib_machine *lm);
+unsigned lib_gpa_bits(struct lib_machine *lm);
 
 /* Free a vCPU that is owned, with its machine locked and held. */
 void lib_vcpu_free(struct lib_vcpu *lv);

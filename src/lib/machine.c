@@ -151,6 +151,20 @@ int mote_machine_destroy(struct mote_machine *machine)
     return 0;
 }
 
+/* KVM's slots are executable whatever is said; all are readable. */
+unsigned lib_rights(const struct lib_machine *lm)
+{
+    return lm->m->accel == accel_find("soft") ? MOTE_WRITE | MOTE_EXEC : MOTE_WRITE;
+}
+
+/* What page tables of the guest can reach (SDM Vol. 3A 4.1.4). */
+unsigned lib_gpa_bits(struct lib_machine *lm)
+{
+    const struct x86_cpuid_leaf *leaf = x86_cpuid_find(&lm->cpuid, 0x80000008, 0);
+
+    return leaf ? leaf->eax & 0xff : 36;
+}
+
 static uint32_t exits(const struct machine *m)
 {
     uint32_t all = (1u << MOTE_EXIT_COUNT) - 1;
@@ -176,9 +190,9 @@ int mote_machine_capabilities(struct mote_machine *machine, struct mote_capabili
     caps->tsc_khz = lm->m->tsc_khz;
     xcr0 = x86_cpuid_find(&lm->cpuid, 0xd, 0);
     caps->xcr0 = xcr0 ? (uint64_t)xcr0->edx << 32 | xcr0->eax : 1;
-    caps->rights = lm->m->accel == accel_find("soft") ? MOTE_RWX : MOTE_WRITE;
+    caps->rights = lib_rights(lm);
     caps->exits = exits(lm->m);
-    caps->gpa_bits = 52;
+    caps->gpa_bits = lib_gpa_bits(lm);
     caps->debug_watches = VCPU_WATCHES;
     lib_unlock(lm);
     return 0;

@@ -105,7 +105,14 @@ int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t s
     err = lib_change(machine, &lm);
     if (err)
         return err;
-    if (!is_registered(lm, hva, size)) {
+    if ((gpa + size - 1) >> lib_gpa_bits(lm)) {
+        err = err_set(EINVAL, "guest memory 0x%" PRIx64 "+0x%zx: past 2^%u", gpa, size,
+                      lib_gpa_bits(lm));
+    } else if (~rights & MOTE_RWX & ~lib_rights(lm)) {
+        err =
+            err_set(ENOTSUP, "guest memory 0x%" PRIx64 "+0x%zx: %s cannot withhold rights but 0x%x",
+                    gpa, size, lm->m->accel->name, lib_rights(lm));
+    } else if (!is_registered(lm, hva, size)) {
         err = err_set(EFAULT, "host memory %p+0x%zx: not registered", hva, size);
     } else {
         lib_hold(lm);

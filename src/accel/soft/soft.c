@@ -75,7 +75,7 @@ static int soft_map(struct machine *machine, const struct mem_slot *slot)
 {
     struct soft_machine *m = (struct soft_machine *)machine;
 
-    if (code_map_add(&m->code, slot->gpa.v, slot->size))
+    if (code_map_add(&m->code, slot->gpa.v, slot->size, slot->hva))
         return err_set(ENOMEM, "soft: out of memory for a slot");
     map_changed(m);
     return 0;

@@ -39,9 +39,9 @@ static void code_written(void *user, gpa_t gpa, uint64_t len)
     struct soft_vcpu *s = user;
     uint64_t first = MIN(len, PAGE_SIZE - (gpa.v & PAGE_MASK));
 
-    block_written(&s->blocks, &s->cpu, gpa.v, first);
+    block_written(&s->blocks, &s->cpu, code_map_home(code_map(s), gpa.v), first);
     if (first < len)
-        block_written(&s->blocks, &s->cpu, gpa.v + first, len - first);
+        block_written(&s->blocks, &s->cpu, code_map_home(code_map(s), gpa.v + first), len - first);
     code_map_written(code_map(s), &s->peer, gpa.v, len);
 }
 
