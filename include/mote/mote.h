@@ -134,7 +134,8 @@ int mote_hva_unregister(struct mote_machine *machine, void *hva, size_t size);
 /*
  * Put registered host memory at [gpa, gpa + size). The same memory may be at several places.
  * Rights are MOTE_READ, and MOTE_WRITE and MOTE_EXEC as the capabilities have them. What they
- * forbid exits: a write as MOTE_EXIT_MEMORY, to be assisted as a device's (ROM).
+ * forbid exits as MOTE_EXIT_MEMORY: a write, to be assisted as a device's (ROM); a fetch, which no
+ * assist can complete: -EINVAL.
  * -EINVAL: not page-aligned, empty, past capabilities.gpa_bits, no or unknown rights; -EFAULT:
  * not registered; -EEXIST: something is mapped there; -ENOTSUP: such rights; -ENOSPC; -EBUSY.
  */
@@ -143,7 +144,7 @@ int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t s
 
 /*
  * Take all memory out of [gpa, gpa + size), also parts of what was mapped in one call; what was
- * unmapped is a device's from then on. -EINVAL; -ENOENT: nothing is there; -ENOSPC; -EBUSY.
+ * unmapped is a device's from then on, but for fetches: they end in #UD or MOTE_EXIT_FAIL. -EINVAL; -ENOENT: nothing is there; -ENOSPC; -EBUSY.
  */
 int mote_gpa_unmap(struct mote_machine *machine, uint64_t gpa, size_t size);
 

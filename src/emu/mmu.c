@@ -652,6 +652,17 @@ uint64_t emu_linear(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len,
 
 /* ---- fetch ------------------------------------------------------------- */
 
+/* Memory that is not for execution is no hole: whoever mapped it so wants to know. */
+static void check_exec(struct emu_cpu *c, gpa_t gpa)
+{
+    if (!guest_mem_find(c->mem, gpa))
+        return;
+    c->exit.mem.gpa = gpa;
+    c->exit.mem.size = 0;
+    c->exit.mem.write = false;
+    emu_leave(c, VCPU_EXIT_MEM_FAULT);
+}
+
 /* Copy code bytes at linear up to the page's end; a hole reads as all ones. */
 static unsigned code_bytes(struct emu_cpu *c, uint64_t linear, uint8_t *buf, unsigned want)
 {
@@ -663,6 +674,8 @@ static unsigned code_bytes(struct emu_cpu *c, uint64_t linear, uint8_t *buf, uns
     if (!p) {
         place_find(c, &at, mmu, SEG_CS, EMU_EXEC, linear);
         p = at.host;
+        if (!p)
+            check_exec(c, at.gpa);
     }
     if (p)
         host_copy(buf, p, len);
