@@ -124,7 +124,7 @@ enum mote_rights {
 /*
  * Announce host memory [hva, hva + size), which must be mapped readable and writable in the
  * process and stay so. -EINVAL: not page-aligned or empty, or wraps; -EEXIST: overlaps registered
- * memory; -ENOSPC; -EFAULT: not mapped.
+ * memory; -ENOSPC; -EFAULT: not mapped so.
  */
 int mote_hva_register(struct mote_machine *machine, void *hva, size_t size);
 

@@ -78,6 +78,9 @@ void lib_unlock(struct lib_machine *lm);
 unsigned lib_rights(const struct lib_machine *lm);
 unsigned lib_gpa_bits(struct lib_machine *lm);
 
+/* Is all of it mapped in this process, and may be read and written? */
+bool lib_can_be_memory(void *hva, uint64_t size);
+
 /* Free a vCPU that is owned, with its machine locked and held. */
 void lib_vcpu_free(struct lib_vcpu *lv);
 

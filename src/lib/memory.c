@@ -8,18 +8,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 static bool is_pages(uint64_t at, uint64_t size)
 {
     return size && !((at | size) & PAGE_MASK) && at + size - 1 >= at;
-}
-
-/* Is all of it mapped in this process? */
-static bool is_mapped(void *hva, size_t size)
-{
-    return !msync(hva, size, MS_ASYNC);
 }
 
 int mote_hva_register(struct mote_machine *machine, void *hva, size_t size)
@@ -29,8 +21,9 @@ int mote_hva_register(struct mote_machine *machine, void *hva, size_t size)
 
     if (!hva || !is_pages((uintptr_t)hva, size))
         return err_set(EINVAL, "host memory %p+0x%zx: not page-aligned or empty", hva, size);
-    if (!is_mapped(hva, size))
-        return err_set(EFAULT, "host memory %p+0x%zx: not mapped", hva, size);
+    if (!lib_can_be_memory(hva, size))
+        return err_set(EFAULT, "host memory %p+0x%zx: not all mapped readable and writable", hva,
+                       size);
     err = lib_lock(machine, &lm);
     if (err)
         return err;

@@ -77,8 +77,8 @@ void guest_at(struct mote_vcpu *vcpu, uint64_t rip)
     s->seg[MOTE_CS].selector = 8;
     s->cr0 = 0x80000031; /* PG, NE, ET, PE */
     s->cr3 = TABLES;
-    s->cr4 = 0x220;       /* PAE, OSFXSR */
-    s->msr.efer = 0x500;  /* LME, LMA */
+    s->cr4 = 0x220;      /* PAE, OSFXSR */
+    s->msr.efer = 0x500; /* LME, LMA */
     s->gpr[MOTE_RSP] = STACK;
     s->rip = rip;
     s->rflags = 2;

@@ -14,14 +14,13 @@
 /* ---- the same memory at two addresses -------------------------------------------------- */
 
 /* R12 is where the immediate is written; each round has another one. HLT: all was right. */
-GUEST_CODE(patching,
-           "1: movl %ebx, (%r12)\n"
-           "movq %rax, %cr2\n" /* serialises */
-           "jmp patch_me\n"
-           "patch_me: movl $0, %eax\n"
-           "cmpl %ebx, %eax\njne 9f\n"
-           "incl %ebx\ncmpl $2000, %ebx\njb 1b\n"
-           "hlt\n9: outb %al, $0x99")
+GUEST_CODE(patching, "1: movl %ebx, (%r12)\n"
+                     "movq %rax, %cr2\n" /* serialises */
+                     "jmp patch_me\n"
+                     "patch_me: movl $0, %eax\n"
+                     "cmpl %ebx, %eax\njne 9f\n"
+                     "incl %ebx\ncmpl $2000, %ebx\njb 1b\n"
+                     "hlt\n9: outb %al, $0x99")
 extern const uint8_t patch_me[];
 
 /* Executed at `run`, its bytes written at `write`. */
@@ -57,16 +56,14 @@ static void test_alias_written(void **state)
 }
 
 /* Each of two vCPUs in turn changes what the other executes. */
-GUEST_CODE(answering,
-           "1: movl (%rdi), %eax\ncmpl %eax, %ebp\nje 1b\nmovl %eax, %ebp\n"
-           "movq %rax, %cr2\n"
-           "jmp answer_me\n"
-           "answer_me: movl $0, %edx\ncmpl %edx, %eax\njne 9f\n"
-           "movl %eax, (%rsi)\ncmpl $2000, %eax\njb 1b\nhlt\n9: outb %al, $0x99")
-GUEST_CODE(asking,
-           "1: movl %ebx, (%r12)\nmovl %ebx, (%rdi)\n"
-           "2: cmpl %ebx, (%rsi)\njne 2b\n"
-           "incl %ebx\ncmpl $2000, %ebx\njbe 1b\nhlt")
+GUEST_CODE(answering, "1: movl (%rdi), %eax\ncmpl %eax, %ebp\nje 1b\nmovl %eax, %ebp\n"
+                      "movq %rax, %cr2\n"
+                      "jmp answer_me\n"
+                      "answer_me: movl $0, %edx\ncmpl %edx, %eax\njne 9f\n"
+                      "movl %eax, (%rsi)\ncmpl $2000, %eax\njb 1b\nhlt\n9: outb %al, $0x99")
+GUEST_CODE(asking, "1: movl %ebx, (%r12)\nmovl %ebx, (%rdi)\n"
+                   "2: cmpl %ebx, (%rsi)\njne 2b\n"
+                   "incl %ebx\ncmpl $2000, %ebx\njbe 1b\nhlt")
 extern const uint8_t answer_me[];
 
 static void *run_to_halt(void *vcpu)
@@ -339,7 +336,8 @@ static void test_change_during_callback(void **state)
     guest_destroy(&g);
 }
 
-/* ---- rights, and the end of the address space ---------------------------------------------------- */
+/* ---- rights, and the end of the address space
+ * ---------------------------------------------------- */
 
 GUEST_CODE(writing, "movl $0x31337, 0x100000\nmovl 0x100000, %eax\nhlt")
 GUEST_CODE(calling, "movl $0x100000, %eax\ncall *%rax\nhlt")
@@ -438,18 +436,23 @@ static void test_last_page(void **state)
 
 #define ON(test, accel)                                                                            \
     {                                                                                              \
-        #test " on " accel, test, NULL, NULL, (void *)accel                                        \
+#test " on " accel, test, NULL, NULL, (void *)accel                                        \
     }
 #define ON_ALL(test) ON(test, "soft"), ON(test, "kvm")
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ALL(test_alias_written),       ON_ALL(test_alias_two_vcpus),
-        ON_ALL(test_alias_host_wrote),    ON_ALL(test_change_while_running),
-        ON_ALL(test_unmap_part),          ON_ALL(test_unmap_code),
-        ON_ALL(test_change_in_callback),  ON_ALL(test_change_during_callback),
-        ON_ALL(test_rights),              ON_ALL(test_last_page),
+        ON_ALL(test_alias_written),
+        ON_ALL(test_alias_two_vcpus),
+        ON_ALL(test_alias_host_wrote),
+        ON_ALL(test_change_while_running),
+        ON_ALL(test_unmap_part),
+        ON_ALL(test_unmap_code),
+        ON_ALL(test_change_in_callback),
+        ON_ALL(test_change_during_callback),
+        ON_ALL(test_rights),
+        ON_ALL(test_last_page),
     };
 
     return cmocka_run_group_tests_name("lib memory", tests, NULL, NULL);
