@@ -405,9 +405,11 @@ static void test_unmapped_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ALL(test_wild),   ON_ALL(test_destroyed),     ON_ALL(test_no_place),
-        ON_ALL(test_memory), ON_ALL(test_bad_values),    ON_ALL(test_too_many),
-        ON_ALL(test_order),  ON_ALL(test_while_running), ON_ALL(test_unmapped_memory),
+        ON_ALL(test_wild),          ON_ALL(test_destroyed),
+        ON_ALL(test_no_place),      ON_ALL(test_memory),
+        ON_ALL(test_bad_values),    ON_ALL(test_too_many),
+        ON_ALL(test_order),         ON_ALL(test_vcpu_again),
+        ON_ALL(test_while_running), ON_ALL(test_unmapped_memory),
     };
 
     return cmocka_run_group_tests_name("lib misuse", tests, NULL, NULL);
