@@ -289,7 +289,8 @@ static void test_change_in_callback(void **state)
     guest_destroy(&g);
 }
 
-/* Another thread's change waits for no callback, and the instruction's rest finds it. */
+/* Another thread's change waits for no callback, and the instruction's rest finds it, but on KVM,
+ * which has read the rest before. */
 GUEST_CODE(crossing, "movq 0x0ffffc, %rax\nhlt") /* first half a device's, then RAM */
 
 static int on_memory(struct mote_vcpu *vcpu, struct mote_access *access, void *user);
@@ -320,8 +321,6 @@ static void test_change_during_callback(void **state)
     struct visit visit = {&g, 0};
     const struct mote_callbacks callbacks = {.memory = on_memory, .user = &visit};
 
-    if (!strcmp(accel_of(state), "kvm"))
-        skip(); /* it has read the second half before */
     guest_create(&g, accel_of(state), 1);
     guest_map(&g);
     must(mote_gpa_unmap(g.machine, 0xff000, 0x1000), "mote_gpa_unmap");
@@ -436,7 +435,7 @@ static void test_last_page(void **state)
 
 #define ON(test, accel)                                                                            \
     {                                                                                              \
-#test " on " accel, test, NULL, NULL, (void *)accel                                        \
+#test "_" accel, test, NULL, NULL, (void *)accel                                           \
     }
 #define ON_ALL(test) ON(test, "soft"), ON(test, "kvm")
 
@@ -450,7 +449,7 @@ int main(void)
         ON_ALL(test_unmap_part),
         ON_ALL(test_unmap_code),
         ON_ALL(test_change_in_callback),
-        ON_ALL(test_change_during_callback),
+        ON(test_change_during_callback, "soft"),
         ON_ALL(test_rights),
         ON_ALL(test_last_page),
     };

@@ -326,8 +326,29 @@ static void test_order(void **state)
     end(&g);
 }
 
-/* ---- while it runs
- * ------------------------------------------------------------------------------- */
+/* One that was destroyed in the middle of things leaves nothing to the next of its ID. */
+static void test_vcpu_again(void **state)
+{
+    const struct mote_vcpu_debug debug = {.step = true};
+    struct guest g;
+
+    begin(&g, state);
+    for (unsigned i = 0; i < 5; i++) {
+        guest_put(&g, CODE, out_and_halt, out_and_halt_end);
+        guest_at(g.vcpu, CODE);
+        must(mote_vcpu_set_debug(g.vcpu, &debug), "mote_vcpu_set_debug");
+        guest_run(g.vcpu, MOTE_EXIT_IO);
+        must(mote_vcpu_stop(g.vcpu), "mote_vcpu_stop");
+        must(mote_vcpu_destroy(g.vcpu), "mote_vcpu_destroy");
+        must(mote_vcpu_create(&g.vcpu, g.machine, 0), "mote_vcpu_create");
+        assert_int_equal(mote_vcpu_state(g.vcpu)->rip, 0xfff0);
+        assert_int_equal(mote_vcpu_assist(g.vcpu), -EINVAL);
+        still_works(&g);
+    }
+    end(&g);
+}
+
+/* ---- while it runs ---- */
 
 GUEST_CODE(spinning, "1: incq (%rdi)\njmp 1b")
 
@@ -398,7 +419,7 @@ static void test_unmapped_memory(void **state)
 
 #define ON(test, accel)                                                                            \
     {                                                                                              \
-#test " on " accel, test, NULL, NULL, (void *)accel                                        \
+#test "_" accel, test, NULL, NULL, (void *)accel                                           \
     }
 #define ON_ALL(test) ON(test, "soft"), ON(test, "kvm")
 
