@@ -67,6 +67,8 @@ int kvm_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
         goto fail;
     }
     step_end(STEP_RUN_PAGE);
+    k->run->immediate_exit = k->run->request_interrupt_window = 0; /* of one before it */
+    k->run->kvm_dirty_regs = 0;
     if (km->sync_regs)
         k->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
     err = km->msr_count ? 0 : step_done(STEP_MSRS, kvm_find_msrs(k, km));
