@@ -57,10 +57,11 @@ static struct handle *find(const void *p, enum handle_kind kind)
 {
     struct handle *all = atomic_load_explicit(&table, memory_order_acquire);
     uintptr_t at = (uintptr_t)p - (uintptr_t)all;
-    struct handle *h = all + at / sizeof(*all);
+    struct handle *h;
 
     if (!all || at >= HANDLES * sizeof(*all) || at % sizeof(*all))
         return NULL;
+    h = &all[at / sizeof(*all)];
     return atomic_load_explicit(&h->kind, memory_order_relaxed) == kind ? h : NULL;
 }
 
