@@ -144,7 +144,8 @@ int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t s
 
 /*
  * Take all memory out of [gpa, gpa + size), also parts of what was mapped in one call; what was
- * unmapped is a device's from then on, but for fetches: they end in #UD or MOTE_EXIT_FAIL. -EINVAL; -ENOENT: nothing is there; -ENOSPC; -EBUSY.
+ * unmapped is a device's from then on, but for fetches: they end in #UD or MOTE_EXIT_FAIL. -EINVAL;
+ * -ENOENT: nothing is there; -ENOSPC; -EBUSY.
  */
 int mote_gpa_unmap(struct mote_machine *machine, uint64_t gpa, size_t size);
 

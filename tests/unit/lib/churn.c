@@ -165,6 +165,12 @@ static void on_signal(int sig)
         mote_vcpu_stop(mine);
 }
 
+static void await(sem_t *sem)
+{
+    while (sem_wait(sem)) /* a signal came */
+        ;
+}
+
 /* Until it is stopped, or cannot go on. */
 static void run(struct mote_vcpu *vcpu)
 {
@@ -211,7 +217,7 @@ static void *runner(void *arg)
             sem_post(&pair->go);
             run(pair->vcpu);
             sem_post(&pair->done);
-            sem_wait(&pair->next); /* the stop was sent: it is no later run's */
+            await(&pair->next); /* the stop was sent: it is no later run's */
             mine = NULL;
             atomic_fetch_add(&runs, 1);
         }
@@ -231,7 +237,7 @@ static void *stopper(void *arg)
         unsigned r = (unsigned)rand_r(&pair->seed2);
         struct timespec until;
 
-        sem_wait(&pair->go);
+        await(&pair->go);
         if (!pair->vcpu)
             return NULL;
         if (r & 7)
