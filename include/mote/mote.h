@@ -99,8 +99,8 @@ struct mote_access {
 /*
  * Devices. Called by mote_vcpu_assist on its thread, for each access in program order; also by
  * the next mote_vcpu_run or _get where the accelerator finishes an instruction then. They may
- * read the vCPU's state of before the instruction and call mote_vcpu_stop. A value other than
- * 0 (-errno) is what mote_vcpu_assist returns; the exit is unanswered then.
+ * read what mote_vcpu_get got into the state page before, and call mote_vcpu_stop. A value other
+ * than 0 (-errno) is what mote_vcpu_assist returns; the exit is unanswered then.
  */
 struct mote_callbacks {
     int (*io)(struct mote_vcpu *vcpu, struct mote_access *access, void *user);

@@ -110,3 +110,17 @@ def test_pkg_config(staged, tmp_path, how):
     out = run(tmp_path / "program", env={"LD_LIBRARY_PATH": str(library)} if not static else {})
     version = run("pkg-config", "--modversion", "libmote", env=env).strip()
     assert out == f"{version} io 42 7\n"
+
+
+def test_ioctls_are_those_of_a_bare_program():
+    """Running, answering an exit and reading the registers after one."""
+    rows = {}
+    for line in run(TREE / "bench/exits-lib", "kvm", "20000").splitlines():
+        if "not usable" in line:
+            pytest.skip(f"no usable /dev/kvm: {line}")
+        words = line.rsplit(maxsplit=7)
+        if len(words) == 8:
+            rows[words[0].strip()] = words[1:]
+    exit_count, read_count = 4, 6
+    for column in exit_count, read_count:
+        assert rows["kvm"][column] == rows["bare KVM"][column] == "1.00"
