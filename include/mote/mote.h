@@ -15,6 +15,8 @@
  * a machine's memory and vCPUs interrupt its running vCPUs for a moment by themselves; inside a
  * callback they return -EBUSY.
  *
+ * On KVM the library has a handler for SIGRTMIN, and unblocks it in threads that run vCPUs.
+ *
  * libmote(3) and the pages it names have the details, and programs.
  */
 #ifndef MOTE_MOTE_H
