@@ -9,6 +9,7 @@
 #include "accel/assist.h"
 #include "accel/soft/block.h"
 #include "accel/soft/check.h"
+#include "accel/soft/parts.h"
 #include "accel/soft/translate/translate.h"
 #include "emu/emu.h"
 
@@ -50,6 +51,7 @@ struct soft_vcpu {
     bool gs_taken;            /* it is the vCPU's */
     uint64_t host_gs;         /* then: the program's */
     struct soft_check *check; /* NULL: nobody compares */
+    struct soft_parts parts;  /* on: with machine_config.count */
     struct translator tr;
 };
 
