@@ -5,41 +5,31 @@
 #include <stdio.h>
 #include <string.h>
 
-static int load_segment(FILE *file, const Elf64_Phdr *p, unsigned char *memory, uint64_t size)
+static bool read_at(FILE *file, uint64_t at, void *to, uint64_t size)
 {
-    if (p->p_type != PT_LOAD || !p->p_memsz)
-        return 0;
-    if (p->p_filesz > p->p_memsz || p->p_paddr > size || p->p_memsz > size - p->p_paddr)
-        return -ENOEXEC;
-    memset(memory + p->p_paddr, 0, p->p_memsz);
-    if (fseek(file, (long)p->p_offset, SEEK_SET) ||
-        fread(memory + p->p_paddr, 1, p->p_filesz, file) != p->p_filesz)
-        return -ENOEXEC;
-    return 0;
+    return !fseek(file, (long)at, SEEK_SET) && fread(to, 1, size, file) == size;
 }
 
 int load_elf(const char *name, unsigned char *memory, uint64_t size, uint64_t *entry)
 {
     FILE *file = fopen(name, "rb");
-    Elf64_Ehdr head;
+    Elf64_Ehdr head = {0};
     Elf64_Phdr p;
-    int err = 0;
+    bool ok;
 
     if (!file)
         return -errno;
-    if (fread(&head, sizeof(head), 1, file) != 1 || memcmp(head.e_ident, ELFMAG, SELFMAG) ||
-        head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_machine != EM_X86_64)
-        err = -ENOEXEC;
-    for (unsigned i = 0; !err && i < head.e_phnum; i++) {
-        if (fseek(file, (long)(head.e_phoff + i * sizeof(p)), SEEK_SET) ||
-            fread(&p, sizeof(p), 1, file) != 1)
-            err = -ENOEXEC;
-        else
-            err = load_segment(file, &p, memory, size);
+    ok = read_at(file, 0, &head, sizeof(head)) && !memcmp(head.e_ident, ELFMAG, SELFMAG) &&
+         head.e_ident[EI_CLASS] == ELFCLASS64 && head.e_machine == EM_X86_64;
+    for (unsigned i = 0; ok && i < head.e_phnum; i++) {
+        ok = read_at(file, head.e_phoff + i * sizeof(p), &p, sizeof(p));
+        if (ok && p.p_type == PT_LOAD)
+            ok = p.p_filesz <= p.p_memsz && p.p_paddr <= size && p.p_memsz <= size - p.p_paddr &&
+                 read_at(file, p.p_offset, memory + p.p_paddr, p.p_filesz);
     }
     fclose(file);
     *entry = head.e_entry;
-    return err;
+    return ok ? 0 : -ENOEXEC;
 }
 
 /* One table of each level; the last maps pages of 2 MiB (SDM Vol. 3A 4.5). */

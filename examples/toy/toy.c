@@ -23,9 +23,8 @@
 struct toy {
     struct mote_machine *machine;
     struct mote_vcpu *vcpu;
-    int timer; /* a timerfd */
-    bool off;  /* the guest switched the machine off */
-    int status;
+    int timer;  /* a timerfd */
+    int status; /* of the machine, when it is off; -1 before */
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t event;
@@ -62,18 +61,13 @@ static void set_period(const struct toy *toy, uint64_t us)
     timerfd_settime(toy->timer, 0, &period, NULL);
 }
 
+/* The lock is held. */
 static char next_key(struct toy *toy)
 {
-    char key = 0;
-
-    pthread_mutex_lock(&toy->lock);
-    if (toy->count) {
-        key = toy->keys[toy->first];
-        toy->first = (toy->first + 1) % KEYS;
-        toy->count--;
-    }
-    pthread_mutex_unlock(&toy->lock);
-    return key;
+    if (!toy->count)
+        return 0;
+    toy->count--;
+    return toy->keys[toy->first++ % KEYS];
 }
 
 static int on_port(struct mote_vcpu *vcpu, struct mote_access *a, void *user)
@@ -81,6 +75,7 @@ static int on_port(struct mote_vcpu *vcpu, struct mote_access *a, void *user)
     struct toy *toy = user;
 
     (void)vcpu;
+    pthread_mutex_lock(&toy->lock);
     if (!a->write) {
         a->data = a->address == TOY_KEY ? (uint8_t)next_key(toy) : ~0ull;
     } else if (a->address == TOY_TEXT) {
@@ -88,9 +83,9 @@ static int on_port(struct mote_vcpu *vcpu, struct mote_access *a, void *user)
     } else if (a->address == TOY_PERIOD) {
         set_period(toy, a->data);
     } else if (a->address == TOY_OFF) {
-        toy->off = true;
-        toy->status = (int)a->data;
+        toy->status = (int)(a->data & 0xff);
     }
+    pthread_mutex_unlock(&toy->lock);
     return 0;
 }
 
@@ -172,7 +167,6 @@ static int offer_interrupt(struct toy *toy, bool ready)
 static void end(struct toy *toy, const char *why)
 {
     fprintf(stderr, "toy: %s\n", why);
-    toy->off = true;
     toy->status = 1;
 }
 
@@ -203,7 +197,8 @@ static void answer(struct toy *toy, const struct mote_exit *exit)
 
 int main(int argc, char **argv)
 {
-    struct toy toy = {.lock = PTHREAD_MUTEX_INITIALIZER, .event = PTHREAD_COND_INITIALIZER};
+    struct toy toy = {
+        .status = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .event = PTHREAD_COND_INITIALIZER};
     struct mote_exit exit = {0};
     struct mote_machine_config config = {0};
     const struct mote_callbacks devices = {on_port, on_memory, &toy};
@@ -226,7 +221,7 @@ int main(int argc, char **argv)
     need(mote_vcpu_create(&toy.vcpu, toy.machine, 0), "vCPU");
     need(enter_long_mode(toy.vcpu, memory, entry), "long mode");
     need(-pthread_create(&thread, NULL, wait_for_events, &toy), "thread");
-    while (!toy.off) {
+    while (toy.status < 0) {
         need(offer_interrupt(&toy, exit.intr_ready), "window");
         need(mote_vcpu_run(toy.vcpu, &exit), "run");
         answer(&toy, &exit);
