@@ -140,7 +140,7 @@ def like(pattern, text):
 def test_program_prints_what_its_page_says(page, accel, tmp_path):
     library.need_accel(accel)
     if accel == "kvm" and page.stem == "mote_vcpu_set_debug" and library.is_emulated():
-        pytest.skip("runs ring 0 on an emulator")
+        pytest.skip("this /dev/kvm runs ring 0 on an emulator")
     program, output = blocks(page)
     assert program.startswith("#include") or program.startswith("/*")
     source = tmp_path / "program.c"
