@@ -476,7 +476,7 @@ static inline __attribute__((always_inline)) void run_blocks(struct soft_vcpu *s
         } else if (!run_translated(s, b) && block_ready(&s->blocks, c, b)) {
             if (counted)
                 part(s, PART_COLD);
-            block_cold(s, b);
+            block_run(c, b);
         }
     }
 }
