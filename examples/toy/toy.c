@@ -23,8 +23,8 @@
 struct toy {
     struct mote_machine *machine;
     struct mote_vcpu *vcpu;
-    int timer;  /* a timerfd */
-    int status; /* of the machine, when it is off; -1 before */
+    int timer;          /* a timerfd */
+    _Atomic int status; /* of the machine, when it is off; -1 before */
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t event;
@@ -110,7 +110,7 @@ static void *wait_for_events(void *user)
     struct toy *toy = user;
     bool open = true, room = true;
 
-    for (;;) {
+    while (toy->status < 0) {
         struct pollfd fd[2] = {{.fd = toy->timer, .events = POLLIN},
                                {.fd = open && room ? STDIN_FILENO : -1, .events = POLLIN}};
         uint64_t ticks = 0;
@@ -226,7 +226,7 @@ int main(int argc, char **argv)
         need(mote_vcpu_run(toy.vcpu, &exit), "run");
         answer(&toy, &exit);
     }
-    pthread_cancel(thread);
+    set_period(&toy, 1); /* it wakes the other thread, which looks at the status */
     pthread_join(thread, NULL);
     need(mote_machine_destroy(toy.machine), "end");
     return toy.status;
