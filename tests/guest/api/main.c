@@ -1,0 +1,139 @@
+/*
+ * guest-api ACCELERATOR [--list] [CASE...]: run the cases (or those named) through libmote on an
+ * accelerator. A line for each says how it went; how KVM differs from the other is printed, too.
+ * 77: the accelerator is not usable here.
+ */
+#include "api.h"
+
+#include <cpuid.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SKIP 77
+#define HOT  24 /* rounds after which the software engine has translated a case's code */
+
+static bool emulated, on_qemu, no_avx;
+static unsigned passed, failed, skipped;
+
+static bool has_avx(void)
+{
+    uint32_t eax, ebx, ecx, edx;
+
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_AVX);
+}
+
+/* Which KVM is it? 0; or why there is none of this name. */
+static int look_at(const char *name, char *why, size_t size)
+{
+    struct mote_accel list[8];
+    uint32_t eax, signature[3];
+    int count = mote_accel_list(list, 8);
+
+    for (int i = 0; i < count && i < 8; i++) {
+        if (strcmp(list[i].name, name))
+            continue;
+        snprintf(why, size, "%s", list[i].reason);
+        emulated = strstr(list[i].reason, "ring 0 is emulated");
+        __cpuid(0x40000000, eax, signature[0], signature[1], signature[2]);
+        on_qemu = !strcmp(name, "kvm") && !memcmp(signature, "TCGTCGTCGTCG", 12);
+        no_avx = !strcmp(name, "kvm") && !has_avx();
+        return list[i].usable ? 0 : -1;
+    }
+    snprintf(why, size, "no such accelerator");
+    return -2;
+}
+
+static const char *reason_to_skip(const struct api_case *c)
+{
+    if (emulated && c->emulated)
+        return c->emulated;
+    if (on_qemu && c->qemu)
+        return c->qemu;
+    return c->avx && no_avx ? "CPU lacks AVX" : NULL;
+}
+
+static void play_case(struct api *a)
+{
+    jmp_buf abort;
+    unsigned rounds = a->on_kvm ? 1 : HOT;
+
+    a->abort = &abort;
+    if (setjmp(abort))
+        return;
+    api_create(a);
+    if (a->c->run) {
+        a->c->run(a);
+        return;
+    }
+    for (unsigned i = 0; i < rounds; i++) {
+        if (i)
+            api_begin(a);
+        api_script(a);
+    }
+}
+
+static void run_case(const struct api_case *c, const char *accel)
+{
+    struct api a = {.c = c, .accel = accel, .on_kvm = !strcmp(accel, "kvm")};
+    const char *skip = reason_to_skip(c);
+
+    if (skip) {
+        printf("skipped on %s: this /dev/kvm %s\n[  SKIPPED ] %s\n", accel, skip, c->name);
+        skipped++;
+        return;
+    }
+    play_case(&a);
+    api_destroy(&a);
+    if (a.why[0]) {
+        printf("%s: %s\n[  FAILED  ] %s\n", c->name, a.why, c->name);
+        failed++;
+        return;
+    }
+    if (c->differs && a.on_kvm)
+        printf("differs on %s: %s\n", accel, c->differs);
+    printf("[       OK ] %s\n", c->name);
+    passed++;
+}
+
+static bool is_named(const char *name, char **names, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (!strcmp(names[i], name))
+            return true;
+    }
+    return !count;
+}
+
+static int list_cases(void)
+{
+    for (unsigned i = 0; i < api_count; i++)
+        printf("%-28s %s\n", api_cases[i].name, api_cases[i].differs ? api_cases[i].differs : "");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    char why[300];
+    int err;
+
+    if (argc > 2 && !strcmp(argv[2], "--list"))
+        return list_cases();
+    if (argc < 2) {
+        fprintf(stderr, "usage: guest-api ACCELERATOR [--list] [CASE...]\n");
+        return 2;
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    err = look_at(argv[1], why, sizeof(why));
+    if (err) {
+        printf("skipped: %s: %s\n", argv[1], why);
+        return err == -2 ? 2 : SKIP;
+    }
+    for (unsigned i = 0; i < api_count; i++) {
+        if (is_named(api_cases[i].name, argv + 2, argc - 2))
+            run_case(&api_cases[i], argv[1]);
+    }
+    printf("%u cases on %s: %u passed, %u failed, %u skipped\n", passed + failed + skipped, argv[1],
+           passed, failed, skipped);
+    return failed || !passed + skipped;
+}
