@@ -97,7 +97,7 @@ struct api_case {
     void (*init)(struct api *a, struct mote_state *s);
     void (*run)(struct api *a); /* instead of all that, after the code was put in place */
     unsigned arg;
-    bool avx;             /* needs it */
+    uint32_t need;        /* features of CPUID.1:ECX */
     const char *emulated; /* why it is no use on a KVM that emulates ring 0 */
     const char *qemu;     /* ditto on QEMU's SVM */
     /* Why KVM is not as it should be; what devices see there (if anything is in it). The
@@ -105,6 +105,17 @@ struct api_case {
     const char *differs;
     struct access kvm_dev[20];
 };
+
+enum {
+    HAS_SSE42 = 1u << 20,
+    HAS_MOVBE = 1u << 22,
+    HAS_POPCNT = 1u << 23,
+    HAS_AVX = 1u << 28,
+};
+
+/* What the accelerator offers its guests. */
+extern uint32_t api_features;
+extern bool api_has_rdtscp;
 
 extern const struct api_case api_cases[];
 extern const unsigned api_count;

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SECONDS 40 /* that a case may take; nested machines on a busy host are slow */
+#define SECONDS 20 /* that a case may take; nested machines on a busy host are slow */
 
 static struct mote_vcpu *volatile watched;
 static volatile sig_atomic_t late;
@@ -264,7 +264,7 @@ void api_begin(struct api *a)
     a->s->xsave[1] = 3;
     a->s->xsave[512] |= 1;
     api_mode(a->s, a->c->mode);
-    if (a->c->avx)
+    if (a->c->need & HAS_AVX)
         set_up_avx(a->s);
     if (a->c->init)
         a->c->init(a, a->s);

@@ -13,14 +13,32 @@
 #define SKIP 77
 #define HOT  24 /* rounds after which the software engine has translated a case's code */
 
-static bool emulated, on_qemu, no_avx;
+uint32_t api_features;
+bool api_has_rdtscp;
+
+static bool emulated, on_qemu;
 static unsigned passed, failed, skipped;
 
-static bool has_avx(void)
+/* What its guests find in CPUID. */
+static int look_at_cpuid(const char *name)
 {
-    uint32_t eax, ebx, ecx, edx;
+    const struct mote_machine_config config = {.accel = name};
+    struct mote_cpuid table[MOTE_CPUID_MAX];
+    struct mote_machine *m;
+    struct mote_vcpu *v;
+    unsigned count = MOTE_CPUID_MAX;
 
-    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_AVX);
+    if (mote_machine_create(&m, &config))
+        return -1;
+    if (mote_vcpu_create(&v, m, 0) || mote_vcpu_get_cpuid(v, table, &count))
+        count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (table[i].leaf == 1)
+            api_features = table[i].ecx;
+        if (table[i].leaf == 0x80000001)
+            api_has_rdtscp = table[i].edx >> 27 & 1;
+    }
+    return mote_machine_destroy(m) || !count ? -1 : 0;
 }
 
 /* Which KVM is it? 0; or why there is none of this name. */
@@ -37,8 +55,12 @@ static int look_at(const char *name, char *why, size_t size)
         emulated = strstr(list[i].reason, "ring 0 is emulated");
         __cpuid(0x40000000, eax, signature[0], signature[1], signature[2]);
         on_qemu = !strcmp(name, "kvm") && !memcmp(signature, "TCGTCGTCGTCG", 12);
-        no_avx = !strcmp(name, "kvm") && !has_avx();
-        return list[i].usable ? 0 : -1;
+        if (!list[i].usable)
+            return -1;
+        if (!look_at_cpuid(name))
+            return 0;
+        snprintf(why, size, "%s", mote_error());
+        return -2;
     }
     snprintf(why, size, "no such accelerator");
     return -2;
@@ -50,7 +72,7 @@ static const char *reason_to_skip(const struct api_case *c)
         return c->emulated;
     if (on_qemu && c->qemu)
         return c->qemu;
-    return c->avx && no_avx ? "CPU lacks AVX" : NULL;
+    return c->need & ~api_features ? "offers no such instruction" : NULL;
 }
 
 static void play_case(struct api *a)

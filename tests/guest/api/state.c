@@ -190,7 +190,8 @@ static void change_msrs(struct api *a)
     m->sysenter_esp = 0x81000000;
     m->sysenter_eip = 0x81001000;
     m->pat = UINT64_C(0x0007010600070106);
-    m->tsc_aux = 5;
+    if (api_has_rdtscp)
+        m->tsc_aux = 5;
     m->mtrr_def_type = 0xc06;
     m->mtrr_fixed[0] = UINT64_C(0x0606060606060606);
     m->mtrr_fixed[10] = UINT64_C(0x0505050505050505);
