@@ -24,7 +24,9 @@ def cases(done, verdict):
 
 
 def test_all_cases(done):
-    assert done.status == 0 and not cases(done, "FAILED"), done
+    lines = done.out.splitlines()
+    wrong = [line for i, line in enumerate(lines) if "FAILED" in "".join(lines[i:i + 2])]
+    assert not wrong and done.status == 0, "\n".join(wrong) or done
     assert len(cases(done, "OK")) > 380, done
 
 
@@ -32,4 +34,4 @@ def test_nothing_is_left_out_but_what_qemu_lacks(done):
     """Its SVM intercepts neither INT3 nor debug registers."""
     lines = done.out.splitlines()
     reasons = {lines[i - 1] for i, line in enumerate(lines) if "SKIPPED" in line}
-    assert reasons <= {"skipped on kvm: this /dev/kvm runs on QEMU's SVM, which has no breakpoints"}, done
+    assert all("this /dev/kvm runs on QEMU's SVM" in reason for reason in reasons), reasons

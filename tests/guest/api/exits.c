@@ -335,11 +335,13 @@ void hypercall(struct api *a)
 
 void hypercall_user(struct api *a)
 {
-    enum mote_exit_reason reason = api_run(a);
-
-    if (reason == MOTE_EXIT_HYPERCALL)
-        reason = api_run(a);
-    EQUAL(a, reason, MOTE_EXIT_IO);
+    if (!a->on_kvm)
+        EQUAL(a, api_run(a), MOTE_EXIT_HYPERCALL);
+    if (api_run(a) == MOTE_EXIT_IO)
+        return;
+    CHECK(a, a->on_kvm); /* on AMD's processors, which have VMMCALL */
+    EQUAL(a, a->exit.reason, MOTE_EXIT_HALT);
+    EQUAL(a, api_gpr(a, MOTE_RSI), 6);
 }
 
 /* Instructions cannot be fetched from a device: #UD, or the accelerator gives up. */
