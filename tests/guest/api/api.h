@@ -91,8 +91,8 @@ struct api_case {
     const uint8_t *code, *code_end;
     struct access dev[20];
     struct want want[8];
-    struct bytes ram[3];      /* before */
-    struct bytes want_ram[3]; /* at the end */
+    struct bytes ram[3];        /* before */
+    struct bytes want_ram[3];   /* at the end */
     enum mote_exit_reason ends; /* NONE: with HLT, rip behind the code */
     void (*init)(struct api *a, struct mote_state *s);
     void (*run)(struct api *a); /* instead of all that, after the code was put in place */
@@ -191,7 +191,7 @@ void api_set_rip(struct api *a, uint64_t rip);
 void api_script(struct api *a);
 void api_compare(struct api *a);
 
-#define RUNS(name) void name(struct api *a);
+#define RUNS(name)  void name(struct api *a);
 #define INITS(name) void name(struct api *a, struct mote_state *s);
 #include "runs.h"
 

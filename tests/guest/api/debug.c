@@ -170,8 +170,12 @@ void debug_bad_watch(struct api *a)
         uint64_t gva;
         unsigned size, kind;
     } bad[] = {
-        {DATA + 1, 2, MOTE_WATCH_WRITE}, {DATA, 3, MOTE_WATCH_WRITE}, {DATA, 0, MOTE_WATCH_ACCESS},
-        {DATA, 4, MOTE_WATCH_EXEC},      {DATA, 1, 9},                {UINT64_C(1) << 60, 1, MOTE_WATCH_WRITE},
+        {DATA + 1, 2, MOTE_WATCH_WRITE},
+        {DATA, 3, MOTE_WATCH_WRITE},
+        {DATA, 0, MOTE_WATCH_ACCESS},
+        {DATA, 4, MOTE_WATCH_EXEC},
+        {DATA, 1, 9},
+        {UINT64_C(1) << 60, 1, MOTE_WATCH_WRITE},
     };
 
     for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {

@@ -46,7 +46,11 @@ void inject_intr(struct api *a)
     MUST(a, inject(a, MOTE_EVENT_INTR, a->c->arg));
     api_run(a);
     in_handler(a, a->c->arg, false, CODE);
-    CHECK(a, api_ram_at(a, a->s->gpr[MOTE_RSP] + (a->c->mode == REAL ? 4 : a->c->mode == PROT ? 8 : 16), 2) &
+    CHECK(a, api_ram_at(a,
+                        a->s->gpr[MOTE_RSP] + (a->c->mode == REAL   ? 4
+                                               : a->c->mode == PROT ? 8
+                                                                    : 16),
+                        2) &
                  FLAGS_IF);
     if (a->c->mode == USER)
         return;

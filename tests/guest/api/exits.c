@@ -253,7 +253,7 @@ void intr_window(struct api *a)
     CHECK(a, a->exit.intr_ready);
     CHECK(a, a->exit.rflags & FLAGS_IF);
     api_get(a, MOTE_GPRS);
-    EQUAL(a, a->s->rip, CODE + 2); /* the instruction behind STI was executed */
+    EQUAL(a, a->s->rip, CODE + 2);        /* the instruction behind STI was executed */
     EQUAL(a, api_run(a), MOTE_EXIT_HALT); /* once */
 }
 
@@ -445,7 +445,7 @@ void cpuid_table(struct api *a)
     MUST(a, mote_vcpu_set_cpuid(a->v, table, count));
     EQUAL(a, get_table(a, again), count);
     CHECK(a, !memcmp(table, again, count * sizeof(*table)));
-    CHECK(a, find(a, table, count, 1, 0)->ecx >> 31); /* a hypervisor is present */
+    CHECK(a, find(a, table, count, 1, 0)->ecx >> 31);    /* a hypervisor is present */
     EQUAL(a, find(a, table, count, 1, 0)->ebx >> 24, 0); /* the APIC ID */
 }
 

@@ -142,8 +142,8 @@ static void put_vectors(uint8_t *ram, enum mode mode)
             memcpy(ram + 4 * v, gate, 4);
             continue;
         }
-        gate[0] = at | (uint64_t)(mode == PROT ? SEL_CODE32 : SEL_CODE64) << 16 |
-                  UINT64_C(0x8e) << 40;
+        gate[0] =
+            at | (uint64_t)(mode == PROT ? SEL_CODE32 : SEL_CODE64) << 16 | UINT64_C(0x8e) << 40;
         if (v == 3 || v == 4)
             gate[0] |= UINT64_C(0x60) << 40; /* INT3 and INTO of ring 3 */
         memcpy(ram + IDT + (mode == PROT ? 8 : 16) * v, gate, mode == PROT ? 8 : 16);
@@ -220,21 +220,24 @@ void api_mode(struct mote_state *s, enum mode mode)
     }
     for (unsigned i = MOTE_ES; i <= MOTE_GS; i++)
         api_flat(&s->seg[i], user ? SEL_USER_DATA : SEL_DATA, 3, user ? 3 : 0, 32);
-    api_flat(&s->seg[MOTE_CS], user ? SEL_USER_CODE64 : wide ? SEL_CODE64 : SEL_CODE32, 11,
-             user ? 3 : 0, wide ? 64 : 32);
+    api_flat(&s->seg[MOTE_CS],
+             user   ? SEL_USER_CODE64
+             : wide ? SEL_CODE64
+                    : SEL_CODE32,
+             11, user ? 3 : 0, wide ? 64 : 32);
     s->seg[MOTE_TR] = (struct mote_seg){
         .base = TSS, .limit = 0x67, .attrib = MOTE_SEG_P | 11, .selector = SEL_TSS};
     s->seg[MOTE_LDTR] = (struct mote_seg){.attrib = MOTE_SEG_UNUSABLE};
     s->gdtr = (struct mote_table){.base = GDT, .limit = 10 * 8 - 1};
     s->idtr = (struct mote_table){.base = IDT, .limit = (mode == PROT ? 8 : 16) * 256 - 1};
-    s->cr0 = 0x31; /* PE, ET, NE */
+    s->cr0 = 0x31;  /* PE, ET, NE */
     s->cr4 = 0x600; /* OSFXSR, OSXMMEXCPT */
     if (mode == PROT)
         return;
     s->cr0 |= 0x80000000;
     s->cr3 = TABLES;
-    s->cr4 |= 0x20;         /* PAE */
-    s->msr.efer = 0xd01;    /* SCE, LME, LMA, NXE */
+    s->cr4 |= 0x20;      /* PAE */
+    s->msr.efer = 0xd01; /* SCE, LME, LMA, NXE */
 }
 
 /* ---- life ---- */

@@ -52,7 +52,8 @@ extern const uint8_t looping[], looping_end[];
 
 static bool is_slow(const char *name)
 {
-    const struct api_case c = {.name = "speed", .mode = LONG, .code = looping, .code_end = looping_end};
+    const struct api_case c = {
+        .name = "speed", .mode = LONG, .code = looping, .code_end = looping_end};
     struct api a = {.c = &c, .accel = name, .on_kvm = true};
     jmp_buf abort;
     struct timespec begin, end;

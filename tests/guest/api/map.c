@@ -257,8 +257,8 @@ static void is_at(struct api *a, uint64_t gva, uint64_t gpa, unsigned rights)
 
     if (err || at != gpa || got != rights)
         api_fail(a, "0x%llx is at 0x%llx with %u (%d), not at 0x%llx with %u",
-                 (unsigned long long)gva, (unsigned long long)at, got, err,
-                 (unsigned long long)gpa, rights);
+                 (unsigned long long)gva, (unsigned long long)at, got, err, (unsigned long long)gpa,
+                 rights);
 }
 
 static void is_nowhere(struct api *a, uint64_t gva)
@@ -474,8 +474,12 @@ void machine_configs(struct api *a)
     EQUAL(a, mote_machine_create(NULL, NULL), -EINVAL);
     EQUAL(a, mote_machine_create(&m, &(struct mote_machine_config){.accel = "none"}), -EINVAL);
     CHECK(a, !m && mote_error()[0]);
-    EQUAL(a, mote_machine_create(&m, &(struct mote_machine_config){a->accel, MOTE_VCPUS_MAX + 1, NULL}), -EINVAL);
-    EQUAL(a, mote_machine_create(&m, &(struct mote_machine_config){a->accel, 1, "nonsense"}), -EINVAL);
+    EQUAL(
+        a,
+        mote_machine_create(&m, &(struct mote_machine_config){a->accel, MOTE_VCPUS_MAX + 1, NULL}),
+        -EINVAL);
+    EQUAL(a, mote_machine_create(&m, &(struct mote_machine_config){a->accel, 1, "nonsense"}),
+          -EINVAL);
     MUST(a, mote_machine_create(&m, &(struct mote_machine_config){a->accel, 1, "host,-avx"}));
     MUST(a, mote_machine_destroy(m));
     EQUAL(a, mote_machine_destroy(m), -EINVAL);

@@ -84,7 +84,8 @@ static void change_segs(struct api *a)
         if (a->c->mode != PROT)
             s->seg[MOTE_ES] = (struct mote_seg){.attrib = MOTE_SEG_UNUSABLE};
     }
-    s->gdtr = (struct mote_table){.base = wide ? UINT64_C(0xffff800000006000) : 0x6000, .limit = 0xffff};
+    s->gdtr =
+        (struct mote_table){.base = wide ? UINT64_C(0xffff800000006000) : 0x6000, .limit = 0xffff};
     s->idtr = (struct mote_table){.base = wide ? UINT64_C(0xffff800000005000) : 0x5000, .limit = 0};
 }
 
@@ -351,7 +352,8 @@ void gprs_seen(struct api *a)
     MUST(a, mote_vcpu_set(a->v, MOTE_GPRS));
     api_expect(a, MOTE_EXIT_HALT);
     for (unsigned i = 0; i < sizeof(order); i++)
-        EQUAL(a, api_ram_at(a, STACK - 8 * (i + 1), 8), UINT64_C(0xf00000000000000f) + 16 * order[i]);
+        EQUAL(a, api_ram_at(a, STACK - 8 * (i + 1), 8),
+              UINT64_C(0xf00000000000000f) + 16 * order[i]);
     EQUAL(a, api_gpr(a, MOTE_RSP), STACK - 120);
 }
 

@@ -1,9 +1,10 @@
-/* The table of all cases. Each is CASE(name, mode, assembler text, fields of struct api_case...). */
+/* The table of all cases. Each is CASE(name, mode, assembler text, fields of struct api_case...).
+ */
 #include "api.h"
 
 /* Names of api.h for the guests. */
-#define TEXT(x)   #x
-#define VALUE(x)  TEXT(x)
+#define TEXT(x)     #x
+#define VALUE(x)    TEXT(x)
 #define BITS_REAL   "16"
 #define BITS_PROT   "32"
 #define BITS_COMPAT "32"
@@ -32,7 +33,7 @@ __asm__("CODE = 0x1000\nHANDLERS = 0x4000\nSTACK = 0x8000\nDATA = 0x10000\nDEV =
         WANT_FLAGS, mask, value                                                                    \
     }
 #define HANDLER(vector) RIP(HANDLERS + 16 * (vector) + 6)
-#define STATUS (FLAGS_CF | FLAGS_PF | FLAGS_AF | FLAGS_ZF | FLAGS_SF | FLAGS_OF)
+#define STATUS          (FLAGS_CF | FLAGS_PF | FLAGS_AF | FLAGS_ZF | FLAGS_SF | FLAGS_OF)
 
 #define CASE(name, mode, text, ...) {#name, mode, g_##name, g_##name##_end, __VA_ARGS__},
 const struct api_case api_cases[] = {
