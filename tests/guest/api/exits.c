@@ -341,7 +341,8 @@ void hypercall_user(struct api *a)
         return;
     CHECK(a, a->on_kvm); /* on AMD's processors, which have VMMCALL */
     EQUAL(a, a->exit.reason, MOTE_EXIT_HALT);
-    EQUAL(a, api_gpr(a, MOTE_RSI), 6);
+    CHECK(a, api_gpr(a, MOTE_RSI) == 6 || a->s->gpr[MOTE_RSI] == 13);
+    EQUAL(a, api_ram_at(a, a->s->gpr[MOTE_RSP] + (a->s->gpr[MOTE_RSI] == 13) * 8, 8), CODE);
 }
 
 /* Instructions cannot be fetched from a device: #UD, or the accelerator gives up. */
