@@ -200,5 +200,5 @@ int main(int argc, char **argv)
     }
     printf("%u cases on %s: %u passed, %u failed, %u skipped\n", passed + failed + skipped, argv[1],
            passed, failed, skipped);
-    return failed || !passed + skipped;
+    return failed || !(passed + skipped);
 }
