@@ -255,7 +255,7 @@ struct mote_exit {
 };
 
 /*
- * Run until an exit. What was not answered of the last one reads as all ones.
+ * Run until an exit. What was not answered of the last one reads as all ones; an MSR is #GP(0).
  * -EBUSY: it runs, or is in a callback; or -errno of the accelerator.
  */
 int mote_vcpu_run(struct mote_vcpu *vcpu, struct mote_exit *exit);

@@ -35,7 +35,8 @@ enum {
     SOFT_INTR_WINDOW = 2, /* leave as soon as an interrupt is accepted */
     SOFT_NMI_WINDOW = 4,  /* ... an NMI is */
     SOFT_INBOX = 8,       /* others' stores to code, or pages becoming code */
-    SOFT_ATTENTION = 15,  /* all of them */
+    SOFT_NMI = 16,        /* deliver the NMI that waits */
+    SOFT_ATTENTION = 31,  /* all of them */
 };
 
 struct soft_vcpu {

@@ -214,6 +214,15 @@ int soft_get(struct vcpu *v, unsigned groups)
     return 0;
 }
 
+static void nmi_waits(struct soft_vcpu *s, bool waits)
+{
+    s->cpu.intr.nmi_pending = waits;
+    if (waits)
+        atomic_fetch_or(&s->attention, SOFT_NMI);
+    else
+        atomic_fetch_and(&s->attention, ~(unsigned)SOFT_NMI);
+}
+
 int soft_set(struct vcpu *v, unsigned groups)
 {
     uint64_t offset = soft(v)->cpu.msr.tsc, tsc = v->state->msr.tsc;
@@ -223,6 +232,8 @@ int soft_set(struct vcpu *v, unsigned groups)
         soft(v)->cpu.msr.tsc = offset;
     if (groups & X86_GPRS)
         soft(v)->assist.unanswered = false; /* rip may be elsewhere now */
+    if (groups & X86_INTR)
+        nmi_waits(soft(v), soft(v)->cpu.intr.nmi_pending);
     check_state_changed(soft(v)->check);
     tell_tsc_offset(soft(v));
     return 0;
@@ -242,12 +253,16 @@ int soft_inject(struct vcpu *v, const struct mote_event *event)
     struct emu_cpu *c = &s->cpu;
 
     state_flush(v);
+    if (event->kind == X86_EVENT_NMI &&
+        (c->intr.pending.kind != X86_EVENT_NONE || c->intr.nmi_masked || c->intr.shadow)) {
+        nmi_waits(s, true); /* one is kept, as in hardware */
+        v->valid &= ~(unsigned)X86_INTR;
+        return 0;
+    }
     if (c->intr.pending.kind != X86_EVENT_NONE)
         return err_set(EAGAIN, "vCPU %u: an event is already pending", v->id);
     if (event->kind == X86_EVENT_INTR && (!(c->rflags & FLAG_IF) || c->intr.shadow))
         return err_set(EAGAIN, "vCPU %u: interrupts are masked", v->id);
-    if (event->kind == X86_EVENT_NMI && (c->intr.nmi_masked || c->intr.shadow))
-        return err_set(EAGAIN, "vCPU %u: NMIs are masked", v->id);
     c->intr.pending = *event;
     check_state_changed(s->check);
     v->valid &= ~(unsigned)X86_INTR;
@@ -351,6 +366,21 @@ static void leave(struct soft_vcpu *s)
     code_peer_leave(&s->peer);
 }
 
+/* Deliver what the board injected. */
+static bool inject_pending(struct soft_vcpu *s)
+{
+    struct mote_event event = s->cpu.intr.pending;
+    bool again;
+
+    if (unlikely(s->parts.on))
+        part(s, PART_EVENT);
+    if (unlikely(s->check != NULL))
+        check_begin(s, CHECK_INJECT, NULL, &event);
+    s->cpu.intr.pending.kind = X86_EVENT_NONE;
+    emu_inject(&s->cpu, &event);
+    return likely(!s->check) || check_end(s, 0, &again);
+}
+
 /* Between two blocks, something wants to be looked at. True: leave, exit.reason is set. */
 static bool attend(struct soft_vcpu *s)
 {
@@ -368,6 +398,11 @@ static bool attend(struct soft_vcpu *s)
     }
     if (c->intr.pending.kind != X86_EVENT_NONE) /* waits until a debugger was told of a step */
         return false;
+    if ((why & SOFT_NMI) && !c->intr.nmi_masked && !c->intr.shadow && !emu_debug_due(c)) {
+        nmi_waits(s, false);
+        c->intr.pending = (struct mote_event){.kind = X86_EVENT_NMI, .vector = EXC_NMI};
+        return !inject_pending(s);
+    }
     if ((why & SOFT_INTR_WINDOW) && (c->rflags & FLAG_IF) && !c->intr.shadow) {
         soft_request_window(&s->vcpu, false, why & SOFT_NMI_WINDOW);
         c->exit.reason = VCPU_EXIT_INTR_WINDOW;
@@ -569,21 +604,6 @@ static bool unwound(struct soft_vcpu *s, int code)
     check_begin(s, CHECK_DELIVER, NULL, NULL);
     on = emu_unwound(c, code);
     return check_end(s, 0, &again) && on;
-}
-
-/* Deliver what the board injected. */
-static bool inject_pending(struct soft_vcpu *s)
-{
-    struct mote_event event = s->cpu.intr.pending;
-    bool again;
-
-    if (unlikely(s->parts.on))
-        part(s, PART_EVENT);
-    if (unlikely(s->check != NULL))
-        check_begin(s, CHECK_INJECT, NULL, &event);
-    s->cpu.intr.pending.kind = X86_EVENT_NONE;
-    emu_inject(&s->cpu, &event);
-    return likely(!s->check) || check_end(s, 0, &again);
 }
 
 /* The point that handlers unwind to. It keeps nothing in registers: the loop is elsewhere. */
