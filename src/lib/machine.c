@@ -151,10 +151,9 @@ int mote_machine_destroy(struct mote_machine *machine)
     return 0;
 }
 
-/* KVM's slots are executable whatever is said; all are readable. */
 unsigned lib_rights(const struct lib_machine *lm)
 {
-    return lm->m->accel == accel_find("soft") ? MOTE_WRITE | MOTE_EXEC : MOTE_WRITE;
+    return lm->m->accel->rights;
 }
 
 /* What page tables of the guest can reach (SDM Vol. 3A 4.1.4). */
@@ -169,7 +168,9 @@ static uint32_t exits(const struct machine *m)
 {
     uint32_t all = (1u << MOTE_EXIT_COUNT) - 1;
 
-    return m->caps & ACCEL_CAP_LAPIC ? all & ~(1u << MOTE_EXIT_TPR) : all;
+    if (m->caps & ACCEL_CAP_LAPIC)
+        all &= ~(1u << MOTE_EXIT_TPR);
+    return m->accel->hypercalls ? all : all & ~(1u << MOTE_EXIT_HYPERCALL);
 }
 
 int mote_machine_capabilities(struct mote_machine *machine, struct mote_capabilities *caps)

@@ -114,6 +114,7 @@ static void kvm_probe(const char *device, struct accel_info *info)
 const struct accel accel_kvm = {
     .name = "kvm",
     .title = "Linux KVM",
+    .rights = MEM_WRITE, /* slots are executable whatever is said */
     .probe = kvm_probe,
     .machine_create = kvm_machine_create,
     .machine_destroy = kvm_machine_destroy,

@@ -108,6 +108,8 @@ static int soft_default_cpuid(struct machine *m, const struct x86_cpuid_topology
 const struct accel accel_soft = {
     .name = "soft",
     .title = "mote's own engine",
+    .rights = MEM_WRITE | MEM_EXEC,
+    .hypercalls = true,
     .probe = soft_probe,
     .machine_create = soft_machine_create,
     .machine_destroy = soft_machine_destroy,

@@ -100,7 +100,6 @@ struct api_case {
     uint32_t need;        /* features of CPUID.1:ECX */
     const char *emulated; /* why it is no use on a KVM that emulates ring 0 */
     const char *qemu;     /* ditto on QEMU's SVM */
-    const char *known;    /* a bug of the library's that is not mended: it may fail */
     /* Why KVM is not as it should be; what devices see there (if anything is in it). The
      * manual has it, too. */
     const char *differs;
