@@ -30,8 +30,8 @@ struct nv_vcpu {
     uint64_t open;   /* NVMM_VCPU_EXIT_* that no assist has answered; NONE */
     bool insn_known; /* exit.u.io.npc and so on were decoded */
     bool assisting;  /* inside mote_vcpu_assist: the state is that of before */
-    bool canned;     /* the callback was called already; `data` is what is read */
-    uint64_t data;   /* ... */
+    bool canned;     /* the callback is called apart from the assist, ... */
+    uint64_t data;   /* ... for this */
     bool int_window; /* asked for */
     bool nmi_window; /* ... or an NMI is being handled */
     bool tpr_exit;   /* NVMM_VCPU_CONF_TPR */
@@ -47,6 +47,7 @@ struct nv_machine {
     struct mote_capabilities caps;
     uint64_t ram; /* bytes that are registered */
     time_t since;
+    bool coherent; /* code that the program changed is noticed at every run */
     struct nvmm_comm_page *page[MOTE_VCPUS_MAX];
     struct nv_vcpu *vcpu[MOTE_VCPUS_MAX];
 };

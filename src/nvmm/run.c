@@ -101,10 +101,36 @@ int nvmm_vcpu_stop(struct nvmm_vcpu *vcpu)
     return nv_result(mote_vcpu_stop(nv->v));
 }
 
+static uint64_t npc(const struct nv_vcpu *nv)
+{
+    switch (nv->exit.reason) {
+    case NVMM_VCPU_EXIT_IO: return nv->exit.u.io.npc;
+    case NVMM_VCPU_EXIT_RDMSR: return nv->exit.u.rdmsr.npc;
+    case NVMM_VCPU_EXIT_WRMSR: return nv->exit.u.wrmsr.npc;
+    default: return nv->state->rip;
+    }
+}
+
+/*
+ * May the program have changed code that the guest executed? NVMM's programs tell nobody when they
+ * write to guest memory. One that promises not to still does so where it makes the guest go on
+ * somewhere else: at a reset, or with another guest.
+ */
+static bool may_have_written(struct nv_vcpu *nv)
+{
+    uint64_t rip = nv->page.state.gprs[NVMM_X64_GPR_RIP];
+
+    if (nv->machine->coherent)
+        return true;
+    return nv->page.state_commit & NVMM_X64_STATE_GPRS && !mote_vcpu_get(nv->v, MOTE_GPRS) &&
+           rip != nv->state->rip && rip != npc(nv);
+}
+
 /* The exit that nobody answered, what the program changed, and what it injects. */
 static int enter(struct nv_vcpu *nv)
 {
     bool msr = nv->open == NVMM_VCPU_EXIT_RDMSR || nv->open == NVMM_VCPU_EXIT_WRMSR;
+    bool wrote = may_have_written(nv);
     int err = 0;
 
     if (nv->open != NVMM_VCPU_EXIT_NONE) {
@@ -119,6 +145,8 @@ static int enter(struct nv_vcpu *nv)
     if (!err)
         err = commit_event(nv);
     nv->page.state_cached = 0;
+    if (!err && wrote)
+        err = mote_gpa_written(nv->machine->m, 0, SIZE_MAX);
     /* A program may set the flag without a call. */
     if (!err && __atomic_load_n(&nv->page.stop, __ATOMIC_SEQ_CST))
         err = mote_vcpu_stop(nv->v);
@@ -275,7 +303,9 @@ int nv_on_io(struct mote_vcpu *v, struct mote_access *access, void *user)
     if (!nv)
         return -ENOENT;
     if (nv->canned) {
-        if (!access->write)
+        if (access->write)
+            nv->data = access->data;
+        else
             access->data = nv->data;
         return 0;
     }
@@ -335,48 +365,62 @@ static int assist(struct nv_vcpu *nv)
     return err;
 }
 
-/* By hand, as the program's own GPRS count: RAX, and behind the instruction. */
-static void finish_by_hand(struct nv_vcpu *nv, const struct nvmm_x86_exit_io *io)
+static void call_io(struct nv_vcpu *nv)
 {
-    uint64_t *gprs = nv->page.state.gprs;
-
-    if (io->in && io->operand_size == 4)
-        gprs[NVMM_X64_GPR_RAX] = (uint32_t)nv->data;
-    else if (io->in)
-        memcpy(&gprs[NVMM_X64_GPR_RAX], &nv->data, io->operand_size);
-    gprs[NVMM_X64_GPR_RIP] = io->npc;
-    nv->page.state_commit |= NVMM_X64_STATE_GPRS;
-}
-
-/*
- * IN and OUT. The callback is called before libmote is asked for anything, so it may do all that
- * it may on NVMM.
- */
-static int assist_plain(struct nv_vcpu *nv)
-{
-    const struct nvmm_x86_exit_io *exit = &nv->exit.u.io;
     struct nvmm_io io = {
         .mach = nv->user_machine,
         .vcpu = nv->user_vcpu,
-        .port = exit->port,
-        .in = exit->in,
-        .size = exit->operand_size,
+        .port = nv->exit.u.io.port,
+        .in = nv->exit.u.io.in,
+        .size = nv->exit.u.io.operand_size,
         .data = (uint8_t *)&nv->data,
     };
+
+    nv->user_vcpu->cbs.io(&io);
+}
+
+/*
+ * IN and OUT call back outside of libmote's assist, so that the program may do there all that it
+ * may on NVMM, and nothing has to be got beforehand. GPRS that it sets meanwhile are its own; NVMM
+ * goes on from them behind the instruction.
+ */
+static int assist_in(struct nv_vcpu *nv)
+{
+    const struct nvmm_x86_exit_io *exit = &nv->exit.u.io;
+    uint64_t *gprs = nv->page.state.gprs;
+
+    nv->data = 0;
+    call_io(nv);
+    nv->canned = true;
+    if (!(nv->page.state_commit & NVMM_X64_STATE_GPRS))
+        return assist(nv);
+    if (exit->operand_size == 4)
+        gprs[NVMM_X64_GPR_RAX] = (uint32_t)nv->data;
+    else
+        memcpy(&gprs[NVMM_X64_GPR_RAX], &nv->data, exit->operand_size);
+    gprs[NVMM_X64_GPR_RIP] = exit->npc;
+    return 0;
+}
+
+/* What is written only libmote knows for sure: an OUTS may be done already, and rip behind it. The
+ * callback sees the registers of before; OUT changes no others. */
+static int assist_out(struct nv_vcpu *nv)
+{
+    uint64_t before;
     int err = nv_get(nv, NVMM_X64_STATE_GPRS);
 
+    nv->canned = true;
+    before = nv->page.state_cached;
+    if (!err)
+        err = assist(nv);
     if (err)
         return err;
-    nv->data = 0;
-    if (!exit->in)
-        memcpy(&nv->data, &nv->page.state.gprs[NVMM_X64_GPR_RAX], exit->operand_size);
-    nv->user_vcpu->cbs.io(&io);
-    if (nv->page.state_commit & NVMM_X64_STATE_GPRS) {
-        finish_by_hand(nv, exit);
-        return 0;
-    }
-    nv->canned = true;
-    return assist(nv);
+    nv->page.state_cached = before;
+    call_io(nv);
+    if (nv->page.state_commit & NVMM_X64_STATE_GPRS)
+        nv->page.state.gprs[NVMM_X64_GPR_RIP] = nv->exit.u.io.npc;
+    nv->page.state_cached = nv->page.state_commit;
+    return 0;
 }
 
 int nvmm_assist_io(struct nvmm_machine *mach, struct nvmm_vcpu *vcpu)
@@ -390,7 +434,9 @@ int nvmm_assist_io(struct nvmm_machine *mach, struct nvmm_vcpu *vcpu)
     nv->user_machine = mach;
     nv->user_vcpu = vcpu;
     nv->canned = false;
-    return nv_result(nv->exit.u.io.str ? assist(nv) : assist_plain(nv));
+    if (nv->exit.u.io.str || (nv->exit.u.io.in && !nv->insn_known))
+        return nv_result(assist(nv));
+    return nv_result(nv->exit.u.io.in ? assist_in(nv) : assist_out(nv));
 }
 
 int nvmm_assist_mem(struct nvmm_machine *mach, struct nvmm_vcpu *vcpu)

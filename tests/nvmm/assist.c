@@ -42,11 +42,11 @@ static void on_memory(struct nvmm_mem *mem)
 
 /* ---- the guest's ---- */
 
-#define TO_DATA    "mov $0xb000, %edi\n mov $0x7b, %edx\n xor %eax, %eax\n"
-#define FROM_DATA  "mov $0xb000, %esi\n mov $0x7b, %edx\n"
-#define AT_MMIO    "mov $0x20000, %ebx\n"
-#define TIMES(n)   "mov $" #n ", %ecx\n"
-#define END        "hlt\n"
+#define TO_DATA   "mov $0xb000, %edi\n mov $0x7b, %edx\n xor %eax, %eax\n"
+#define FROM_DATA "mov $0xb000, %esi\n mov $0x7b, %edx\n"
+#define AT_MMIO   "mov $0x20000, %ebx\n"
+#define TIMES(n)  "mov $" #n ", %ecx\n"
+#define END       "hlt\n"
 
 GUEST_INSNS(inb, TO_DATA "in %dx, %al\n stosb\n in %dx, %al\n stosb\n" END);
 GUEST_INSNS(inw, TO_DATA "in %dx, %ax\n stosw\n in %dx, %ax\n stosw\n" END);
@@ -158,9 +158,10 @@ GUEST_INSNS(mem_and, AT_MMIO "movq $0x1ff1, (%rbx)\n mov $0x1fff, %eax\n and %ra
                              "mov %rax, 8(%rbx)\n" END);
 GUEST_INSNS(mem_xor, AT_MMIO "movq $0x10f0, (%rbx)\n mov $0x1fff, %eax\n xor %rax, (%rbx)\n"
                              "xorq $0x1fc0, (%rbx)\n" END);
-GUEST_INSNS(mem_arith, AT_MMIO "movq $100, (%rbx)\n addq $11, (%rbx)\n subl $1, (%rbx)\n incb (%rbx)\n"
-                               "cmpq $111, (%rbx)\n sete 8(%rbx)\n testb $1, (%rbx)\n"
-                               "setne 9(%rbx)\n negl (%rbx)\n" END);
+GUEST_INSNS(mem_arith,
+            AT_MMIO "movq $100, (%rbx)\n addq $11, (%rbx)\n subl $1, (%rbx)\n incb (%rbx)\n"
+                    "cmpq $111, (%rbx)\n sete 8(%rbx)\n testb $1, (%rbx)\n"
+                    "setne 9(%rbx)\n negl (%rbx)\n" END);
 GUEST_INSNS(mem_size, AT_MMIO "movq $0x1e00, (%rbx)\n movabs $0x1200000000, %rax\n"
                               "orb $0x01, 1(%ebx)\n .byte 0x67\n orb $0x80, (%rbx)\n"
                               "movzbl 1(%rbx), %ecx\n mov %cl, 8(%rbx)\n movsbl (%rbx), %ecx\n"
@@ -168,15 +169,19 @@ GUEST_INSNS(mem_size, AT_MMIO "movq $0x1e00, (%rbx)\n movabs $0x1200000000, %rax
 GUEST_INSNS(mem_moffs, "movabs $0xffab, %rax\n .byte 0x48, 0xa3\n .quad 0x20000\n xor %eax, %eax\n"
                        ".byte 0xa0\n .quad 0x20001\n .byte 0xa2\n .quad 0x20008\n" END);
 GUEST_INSNS(mem_stos, "mov $0x20000, %edi\n mov $0x123456, %eax\n" TIMES(3) "rep stosl\n" END);
-GUEST_INSNS(mem_lods, AT_MMIO "movl $0x12345678, (%rbx)\n mov $0x20000, %esi\n xor %eax, %eax\n lodsl\n"
-                              "mov %eax, 8(%rbx)\n mov %esi, 12(%rbx)\n" END);
-GUEST_INSNS(mem_movs, AT_MMIO "movq $0x1122334455667788, %rax\n mov %rax, 0xb000\n mov $0xb000, %esi\n"
-                              "mov $0x20000, %edi\n" TIMES(2) "rep movsl\n mov $0x20000, %esi\n"
-                              "mov $0xb100, %edi\n movsq\n mov 0xb100, %rax\n bswap %rax\n"
-                              "mov %rax, 8(%rbx)\n" END);
-GUEST_INSNS(mem_xchg, AT_MMIO "movl $5, (%rbx)\n mov $7, %eax\n xchg %eax, (%rbx)\n mov %al, 8(%rbx)\n"
-                              "mov $7, %eax\n mov $9, %ecx\n lock cmpxchg %ecx, (%rbx)\n"
-                              "lock xaddb %al, (%rbx)\n" END);
+GUEST_INSNS(mem_lods,
+            AT_MMIO "movl $0x12345678, (%rbx)\n mov $0x20000, %esi\n xor %eax, %eax\n lodsl\n"
+                    "mov %eax, 8(%rbx)\n mov %esi, 12(%rbx)\n" END);
+GUEST_INSNS(
+    mem_movs, AT_MMIO
+    "movq $0x1122334455667788, %rax\n mov %rax, 0xb000\n mov $0xb000, %esi\n"
+    "mov $0x20000, %edi\n" TIMES(2) "rep movsl\n mov $0x20000, %esi\n"
+                                    "mov $0xb100, %edi\n movsq\n mov 0xb100, %rax\n bswap %rax\n"
+                                    "mov %rax, 8(%rbx)\n" END);
+GUEST_INSNS(mem_xchg,
+            AT_MMIO "movl $5, (%rbx)\n mov $7, %eax\n xchg %eax, (%rbx)\n mov %al, 8(%rbx)\n"
+                    "mov $7, %eax\n mov $9, %ecx\n lock cmpxchg %ecx, (%rbx)\n"
+                    "lock xaddb %al, (%rbx)\n" END);
 
 static void test_value(struct guest *g, const char *name, uint64_t low, uint64_t high)
 {
