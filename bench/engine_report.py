@@ -130,6 +130,8 @@ def print_workloads(result):
                 line += f"  {who} lacks {entry['lacks']}"
             elif "failed" in entry:
                 line += f"  {who} FAILED"
+            elif "unsure" in entry:
+                line += f"  {who}: CLOCK WRONG"
             elif entry.get("wrong"):
                 line += f"  {who}: WRONG CHECKSUM"
         print(line)
@@ -198,14 +200,3 @@ def print_result(cpus, facts, result):
               "meanwhile")
     for trouble in result["troubles"]:
         print(f"TROUBLE: {trouble}")
-
-
-def print_counters(values):
-    for name, value in values.items():
-        print(f"  {name:40}{value:16}")
-    parts = {name: value for name, value in values.items()
-             if name.startswith("instructions") and ("interpreted" in name or "translated" in name)}
-    total = sum(parts.values())
-    if len(parts) == 2 and total > 0:
-        print("  " + ", ".join(f"{name}: {100 * value / total:.2f}%"
-                               for name, value in parts.items()))

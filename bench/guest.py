@@ -2,6 +2,7 @@
 compare with, or on mote in the hardware-like KVM of tests/nested."""
 import os
 import pathlib
+import re
 import selectors
 import subprocess
 import sys
@@ -61,6 +62,17 @@ def fastest_tcg(kernel, initrd, cpus, memory, cmdline):
             "-smp", str(cpus), "-m", memory, "-nodefaults", "-no-reboot", "-nographic",
             "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd),
             "-append", cmdline]
+
+
+def told_clock():
+    """
+    For the command line of a guest on TCG: the frequency of its TSC, which is the host's. Its kernel
+    measures it with QEMU's PIT, mostly in vain when the host is busy. On the microvm there is no other
+    clock than ticks then, of which most are lost while the guest waits for a processor: in the
+    guest half a second is one of the host's, or two.
+    """
+    mhz = re.search(r"TSC (\d+)\.(\d{3}) MHz", output(MOTE, "info"))
+    return f"tsc=reliable tsc_early_khz={mhz[1]}{mhz[2]}" if mhz else ""
 
 
 def cpu_seconds(pid):

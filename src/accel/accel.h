@@ -125,7 +125,7 @@ struct accel_stat {
     char name[48];
     uint64_t value;
 };
-#define ACCEL_STATS 40
+#define ACCEL_STATS 56
 
 /* One engine: a const table. Back ends embed struct machine and struct vcpu
  * at the head of their own. */

@@ -30,6 +30,7 @@ struct emu_op {
     emu_fn fn;
     struct x86_insn i;
     uint16_t next;   /* in a block: offset in the page of what follows */
+    uint8_t number;  /* ... of which it is that instruction */
     bool ends;       /* last of its block: rip, mode, mappings or interrupts may change */
     const void *aux; /* what the binder wants its handler to find; NULL otherwise */
 };
@@ -146,6 +147,10 @@ struct emu_ops {
     /* Pages lost their right to be written to, before anything is accessed. NULL: nothing hangs on
      * it. */
     void (*writes_dropped)(void *user);
+    /* A miss of the TLB: a page is looked up. NULL: nobody counts. Back from it, unless it unwinds,
+     * `done` is called with what this returned. */
+    unsigned (*walk_begins)(void *user);
+    void (*walk_done)(void *user, unsigned token);
 };
 
 /* emu_cpu.vectors: instructions on vector registers that raise neither #UD nor #NM. */

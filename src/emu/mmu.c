@@ -247,7 +247,7 @@ static bool has_code(struct emu_cpu *c, gpa_t page, const uint8_t *host)
 }
 
 /* Walk for one access, fault by unwinding, fill the TLB where RAM is. */
-static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsigned seg,
+static void place_walk(struct emu_cpu *c, struct place *at, unsigned mmu, unsigned seg,
                        enum emu_access access, uint64_t linear)
 {
     struct x86_access kind = kinds[mmu];
@@ -286,6 +286,19 @@ static void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsign
     }
     if (mmu != EMU_MMU_USER_AC)
         tlb_fill(c, mmu, linear, rights, page_of(at->host), page.global);
+}
+
+static inline void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsigned seg,
+                              enum emu_access access, uint64_t linear)
+{
+    if (unlikely(c->ops->walk_begins != NULL)) {
+        unsigned token = c->ops->walk_begins(c->user);
+
+        place_walk(c, at, mmu, seg, access, linear);
+        c->ops->walk_done(c->user, token);
+    } else {
+        place_walk(c, at, mmu, seg, access, linear);
+    }
 }
 
 /* ---- MMIO ------------------------------------------------------------- */

@@ -77,12 +77,14 @@ enum {
 struct x86_insn {
     uint64_t imm; /* immediate; moffs address; far offset */
     int32_t disp;
-    uint16_t flags;    /* X86_* above */
-    uint16_t imm2;     /* ENTER's level, the selector of a far pointer */
-    uint8_t len;       /* bytes, 1 to 15 */
-    uint8_t map;       /* X86_MAP_* */
-    uint8_t opcode;    /* last opcode byte */
-    uint8_t pp;        /* mandatory prefix that applies: 0 none, 1 66, 2 F3, 3 F2 (VEX.pp's coding);
+    uint16_t flags;       /* X86_* above */
+    uint16_t imm2;        /* ENTER's level, the selector of a far pointer */
+    uint8_t len;          /* bytes, 1 to 15 */
+    uint8_t map;          /* X86_MAP_* */
+    uint8_t opcode;       /* last opcode byte */
+    uint8_t scale : 2;    /* shift: 0-3 */
+    uint8_t imm_size : 4; /* bytes of the immediate in the encoding, 0 if none */
+    uint8_t pp : 2;    /* mandatory prefix that applies: 0 none, 1 66, 2 F3, 3 F2 (VEX.pp's coding);
                           without VEX: F2/F3 (the last one given) outrank 66 */
     uint8_t osize;     /* operand size in bytes: 2, 4, 8; the 64-bit defaults of
                           push, pop, near branches etc. are applied; byte forms are not (see opcode) */
@@ -95,8 +97,6 @@ struct x86_insn {
     uint8_t vvvv;      /* VEX.vvvv, not inverted: 0-15 */
     uint8_t base;      /* 0-15, X86_RIP_SLOT or X86_NONE_SLOT */
     uint8_t index;     /* 0-15 or X86_NONE_SLOT; with X86_VSIB a vector register */
-    uint8_t scale;     /* shift: 0-3 */
-    uint8_t imm_size;  /* bytes of the immediate in the encoding, 0 if none */
     uint8_t modrm_off; /* offset of the ModRM byte in the encoding (for re-encoding) */
 };
 

@@ -32,6 +32,9 @@ static const uint8_t greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP,
                                     REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
                                     REG_R12, REG_R13, REG_R14, REG_R15};
 
+/* sigaction() of ThreadSanitizer calls a handler by one of its own, which has thread-local data. */
+int __sigaction(int sig, const struct sigaction *action, struct sigaction *old);
+
 static uint32_t frame_fpu_size(const uint8_t *fpu)
 {
     uint32_t size;
@@ -99,7 +102,7 @@ static void state_save(ucontext_t *uc, struct row_cpu *out)
  * function must touch no thread-local data before the first wrfsbase or after
  * the last. RFLAGS.AC may still be on from the row.
  */
-__attribute__((no_stack_protector, no_sanitize("address", "undefined"))) static void
+__attribute__((no_stack_protector, no_sanitize("address", "undefined", "thread"))) static void
 handler(int sig, siginfo_t *info, void *context)
 {
     uint64_t fs, gs;
@@ -137,7 +140,7 @@ int bare_init(void)
     if (sigaltstack(&ss, NULL))
         return -errno;
     for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-        if (sigaction(signals[i], &sa, NULL))
+        if (__sigaction(signals[i], &sa, NULL))
             return -errno;
     return 0;
 }

@@ -10,13 +10,13 @@ import time
 
 import machine
 
-SECONDS = 60  # for one answer; the guest may have to boot for it
+SECONDS = machine.BOOT_SECONDS  # for one answer; the guest may have to boot for it
 
 
 def connect(where):
     """A stream to where mote's --gdb listens: unix:PATH or tcp:ADDRESS:PORT. Waits for it."""
     kind, _, rest = where.partition(":")
-    until = time.monotonic() + 10
+    until = time.monotonic() + SECONDS
     while True:
         stream = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
         try:
@@ -27,6 +27,12 @@ def connect(where):
             stream.close()
             assert time.monotonic() < until, f"nobody listens at {where}"
             time.sleep(0.05)
+
+
+def free_port():
+    """One of TCP that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 def frame(payload):
@@ -81,7 +87,7 @@ class Gdb:
             [machine.need("gdb", "gdb"), "-nx", "-q"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C"},
             start_new_session=True)  # a Ctrl-C for it is not for us
-        self.count = 0
+        self.count, self.out = 0, b""
         for command in ("pagination off", "confirm off", "width 0", f"remotetimeout {SECONDS}"):
             self.ask(f"set {command}")
         self.ask(f"target remote {rest if kind == 'unix' else where}")
@@ -93,17 +99,21 @@ class Gdb:
         self.process.stdin.write("\n".join(lines).encode())
         self.process.stdin.flush()
 
-    def answer(self, seconds=SECONDS):
-        """What gdb printed up to the last mark."""
-        out, until = b"", time.monotonic() + seconds
-        mark = b"<%d>" % self.count
-        while mark not in out:
+    def wait_for(self, mark, seconds=SECONDS):
+        """Wait until gdb has printed this, since the last answer."""
+        until = time.monotonic() + seconds
+        while mark not in self.out:
             left = until - time.monotonic()
-            assert left > 0, f"gdb does not answer: {machine.text(out)[-2000:]}"
+            assert left > 0, f"gdb does not answer: {machine.text(self.out)[-2000:]}"
             if select.select([self.process.stdout], [], [], left)[0]:
                 more = os.read(self.process.stdout.fileno(), 65536)
-                assert more, f"gdb ended: {machine.text(out)[-2000:]}"
-                out += more
+                assert more, f"gdb ended: {machine.text(self.out)[-2000:]}"
+                self.out += more
+
+    def answer(self, seconds=SECONDS):
+        """What gdb printed up to the last mark."""
+        self.wait_for(b"<%d>" % self.count, seconds)
+        out, self.out = self.out, b""
         return machine.text(out).replace("(gdb) ", "")
 
     def ask(self, *commands, seconds=SECONDS):
@@ -127,7 +137,7 @@ class Gdb:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=SECONDS)
         self.process.stdout.close()
 
 

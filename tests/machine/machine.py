@@ -13,9 +13,12 @@ import time
 TREE = pathlib.Path(__file__).resolve().parents[2]
 MOTE = pathlib.Path(os.environ.get("MOTE", TREE / "build/release/mote")).absolute()
 
-# A boot takes seconds; this is for a loaded host, and for a guest that hangs. MOTE_PATIENCE
-# is how many times slower MOTE is (ThreadSanitizer's).
-BOOT_SECONDS = 90 * int(os.environ.get("MOTE_PATIENCE", 1))
+# MOTE_PATIENCE is how many times slower MOTE is (ThreadSanitizer's).
+PATIENCE = int(os.environ.get("MOTE_PATIENCE", 1))
+
+# A boot takes seconds, on a host that is slow and busy a minute. What takes longer than this
+# hangs: it only ends a test that would wait for ever, whatever it waits for.
+BOOT_SECONDS = 600 * PATIENCE
 
 # The statuses of mote run --help.
 OFF, FAILED, USAGE, INPUT, ACCEL, RESET, TRIPLE_FAULT, TIMEOUT, QUIT, PANIC = range(10)
@@ -29,6 +32,22 @@ class Result:
 
     def __repr__(self):
         return f"status {self.status}\n--- out\n{self.out[-4000:]}\n--- err\n{self.err[-4000:]}"
+
+
+def wait_until(condition, what, seconds=BOOT_SECONDS):
+    """Wait until the condition() is true, and return that; what: a word for it, or a function's."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, what() if callable(what) else f"not {what} in {seconds} s"
+        time.sleep(0.01)
+    return found
+
+
+def listens(process, sig):
+    """Whether the process has blocked or caught the signal, so that it does not just end by it."""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    masks = re.findall(r"^Sig(?:Blk|Cgt):\s*(\w+)$", status, re.M)
+    return any(int(mask, 16) >> (sig - 1) & 1 for mask in masks)
 
 
 def text(raw):

@@ -1,5 +1,6 @@
 """bench/engine: that it measures, that it notices what is wrong, and what it makes of figures."""
 import json
+import re
 import shutil
 import sys
 
@@ -9,7 +10,10 @@ import machine
 
 sys.path.append(str(machine.TREE / "bench"))
 
+import contestant
 import engine_report
+import engine_shares
+import guest
 import memory
 
 ENGINE = machine.TREE / "bench/engine"
@@ -94,6 +98,111 @@ def test_means():
     assert engine_report.verdict(2, 2.2, 1.5, False) == "required met"
     assert engine_report.verdict(2.3, 2.2, 1.5, False) == "not met"
     assert engine_report.verdict(5, 2.5, 5, True) == "aim met"
+
+
+class Clocked(contestant.Contestant):
+    """Requests take half a second of the host's; rates: how fast the guest's clock goes in each."""
+
+    def __init__(self, *rates):
+        self.name, self.argv, self.rate = "guest", ["guest"], 1
+        self.rates, self.asked = list(rates), 0
+        self.host = self.guest = 1e12
+
+    def read_clock(self):
+        self.host += 2e6
+        self.guest += 2e6 * self.rate
+        return self.host - 2e6, self.guest, self.host
+
+    def ask(self, request, seconds=0):
+        self.asked += 1
+        self.host += 5e8
+        self.guest += 5e8 * self.rates.pop(0)
+        return request
+
+
+def test_runs_with_a_wrong_clock_are_refused():
+    even = Clocked(1.01)
+    assert even.measure("crc 3") == "crc 3" and even.asked == 1
+    late = Clocked(0.4, 1)
+    assert late.measure("crc 3") == "crc 3" and late.asked == 2
+    still = Clocked(0, 0.5, 0.9, 1)
+    with pytest.raises(contestant.Unsure, match="went at 0.90 of the host's"):
+        still.measure("crc 3")
+    fast = Clocked(1.1, 1.2, 1.3)
+    with pytest.raises(contestant.Unsure, match="at 1.29"):
+        fast.measure("crc 3")
+
+
+def test_a_guest_without_a_clock_is_refused(monkeypatch):
+    class Ticking(contestant.Contestant):
+        def boot(self):
+            clocks.append(1)
+            return "refined-jiffies" if len(clocks) < 3 else "tsc"
+
+        def close(self):
+            pass
+    clocks = []
+    Ticking("tcg", ["qemu"], 1)
+    assert len(clocks) == 3
+    clocks = []
+    monkeypatch.setattr(contestant, "BOOTS", 2)
+    with pytest.raises(contestant.Unsure, match="refined-jiffies"):
+        Ticking("tcg", ["qemu"], 1)
+    assert re.fullmatch(r"tsc=reliable tsc_early_khz=\d{6,7}", guest.told_clock())
+
+
+def test_what_is_unsure_counts_in_no_mean(capsys):
+    result = {"contestants": ["mote", "tcg"], "troubles": [], "workloads": {
+        "a": {"group": "cpu", "unit": "", "contestants": {
+            "native": entry(1), "mote": entry(2), "tcg": {"unsure": "its clock stands still"}}}}}
+    engine_report.summarize(result)
+    engine_report.print_workloads(result)
+    assert result["means"]["all"]["others"] == {"mote/native": 2}
+    assert "tcg: CLOCK WRONG" in capsys.readouterr().out
+
+
+def test_shares_of_counters(capsys):
+    """Of instructions by tier, of time by part; what is above a thousandth is told by opcode."""
+    stats = """accelerator soft, 3 s
+instructions: 1000000
+instructions interpreted from translated code: 1500
+... as their checks failed: 900
+instructions of blocks not translated: 500
+single instructions: 0
+us in translated code: 600
+us in the interpreter from translated code: 100
+us in blocks not translated: 100
+us in decoding and translating: 200
+not translated: f3 0f ae /1: 600
+check failed: 8b /2: 900
+"""
+    got = engine_shares.analyse(engine_shares.counters(stats))
+    assert got["interpreted"] == pytest.approx(0.002)
+    assert got["tiers"]["checks failed"] == pytest.approx(0.0009)
+    assert got["parts"]["code"] == 0.6 and got["parts"]["interpreter"] == 0.2
+    assert got["by opcode"] == {"not translated": {"f3 0f ae /1": 0.0006},
+                                "check failed": {"8b /2": 0.0009}}
+    base = engine_shares.counters(stats.replace(": 1500", ": 1200"))
+    less = engine_shares.analyse({**engine_shares.less(engine_shares.counters(stats), base),
+                                  "instructions": 1000000})
+    assert less["interpreted"] == pytest.approx(0.0003)
+    engine_shares.print_rows({"x": {**got, "iterations": 1}, "y": {**less, "iterations": 1}}, [])
+    out = capsys.readouterr().out
+    assert out.count("ABOVE 0.1%") == 1 and "x: 0.200% of instructions interpreted" in out
+
+
+def test_shares_of_machines(kernel, tmp_path):
+    argv = [ENGINE, "--shares", "--quick", "--only", "crc", "--json", tmp_path / "out"]
+    done = machine.execute(argv, seconds=3 * machine.BOOT_SECONDS)
+    assert done.status == 0, done
+    rows = json.loads((tmp_path / "out").read_text())["shares"]
+    assert list(rows) == ["boot", "crc"]
+    for row in rows.values():
+        assert row["instructions"] > 1e7 and 0 < row["interpreted"] < 0.05, row
+        assert sum(row["parts"].values()) == pytest.approx(1), row
+    assert 0.1 < rows["boot"]["seconds"] < 60, rows
+    for part in "code", "interpreter", "translating", "TLB misses", "events", "exits, devices":
+        assert 0.0001 < rows["boot"]["parts"][part] < 0.95, rows
 
 
 def mapping(start_mib, mib, resident=0, file=""):

@@ -23,7 +23,7 @@ class Terminal:
         self.wait("host>$")
 
     def call(self, *args):
-        done = machine.execute([*self.tmux, *args], seconds=10)
+        done = machine.execute([*self.tmux, *args])
         assert done.status == 0, done
         return done.out
 
@@ -34,22 +34,17 @@ class Terminal:
         """Keys as tmux names them: 'C-c', 'Enter'; other text is typed."""
         self.call("send-keys", *keys)
 
-    def wait(self, pattern, seconds=30):
+    def wait(self, pattern):
         """Wait until the screen matches; returns the match."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            found = re.search(pattern, self.screen(), re.M)
-            if found:
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"no {pattern!r} in {seconds} s on\n{self.screen()}")
+        return machine.wait_until(lambda: re.search(pattern, self.screen(), re.M),
+                                  lambda: f"no {pattern!r} on\n{self.screen()}")
 
-    def command(self, line, pattern, seconds=30):
+    def command(self, line, pattern):
         """Clear the screen, type a line, wait for its output."""
         self.type("clear", "Enter")
         time.sleep(0.2)
         self.type(line, "Enter")
-        return self.wait(pattern, seconds)
+        return self.wait(pattern)
 
     def modes(self):
         """The terminal's modes, asked by the host's shell."""
@@ -85,7 +80,7 @@ def check_vi(t):
     t.type("ihello from vi")
     t.wait(r"^hello from vi$")
     t.type("Escape")  # a key of its own, not the start of one
-    time.sleep(1)
+    t.wait(r"^- note")
     t.type(":wq", "Enter")
     t.wait(PROMPT)
     t.command("cat note", r"^hello from vi$")
@@ -100,25 +95,23 @@ def check_top(t):
 
 
 def check_interrupt(t):
-    t.type("sleep 100; echo status $?", "Enter")
-    time.sleep(1)
+    t.command("echo $((6*6)) s; sleep 1000; echo status $?", r"^36 s$")
     t.type("C-c")
-    t.wait(PROMPT, 10)
-    t.command("echo alive $((6*7))", r"^alive 42$", 10)
+    t.wait(PROMPT)
+    t.command("echo alive $((6*7))", r"^alive 42$")
 
 
 def check_resize(t):
     t.command("stty size", r"^24 80$")
     t.call("resize-window", "-x", "101", "-y", "33")
-    time.sleep(1)
-    t.command("stty size", r"^33 101$")
+    machine.wait_until(lambda: t.command("stty size", r"^(\d+ \d+)$")[1] == "33 101", "resized")
 
 
 def test_shell_at_a_terminal(terminal, kernel, shell):
     t = terminal
     before = t.modes()
     t.type(command_line(kernel, shell), "Enter")
-    t.wait(PROMPT, machine.BOOT_SECONDS)
+    t.wait(PROMPT)
     check_vi(t)
     check_top(t)
     check_interrupt(t)
@@ -156,20 +149,17 @@ def test_terminal_is_restored(terminal, flat, tmp_path, name):
     end, status = endings()[name]
     t = terminal
     before = t.modes()
-    seconds = "3" if name == "timeout" else "60"
+    seconds = "3" if name == "timeout" else str(machine.BOOT_SECONDS)
     args = " ".join(str(a) for a in flat(LOOP))
     pid_file = tmp_path / "pid"
     t.type(f"(echo $BASHPID >{pid_file}; exec {machine.MOTE} run --accel soft --timeout {seconds} "
            f"--kernel {args}); echo status=$?", "Enter")
-    until = time.monotonic() + 10
     tty = t.call("display-message", "-p", "#{pane_tty}").strip()
     # The shell has the terminal raw too, while it reads the line.
-    while not (pid_file.exists() and
-               "-icanon" in machine.execute(["stty", "-F", tty, "-a"]).out):
-        assert time.monotonic() < until, t.screen()
-        time.sleep(0.05)
+    machine.wait_until(lambda: pid_file.exists() and
+                       "-icanon" in machine.execute(["stty", "-F", tty, "-a"]).out, t.screen)
     end(t, int(pid_file.read_text()))
-    assert int(t.wait(r"^status=(\d+)$", 15).group(1)) == status
+    assert int(t.wait(r"^status=(\d+)$").group(1)) == status
     assert t.modes() == before
 
 

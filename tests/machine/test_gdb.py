@@ -7,7 +7,7 @@ import time
 import pytest
 
 import machine
-from gdb_client import Client, Gdb, Mote, connect
+from gdb_client import Client, Gdb, Mote, connect, free_port
 from machine import OFF, QUIT, TIMEOUT
 
 # In real mode at 0x1000: counts in memory, runs into an INT3 of its own, whose
@@ -36,7 +36,7 @@ def program(request, flat, where):
     """The arguments of a mote that waits for a debugger of PROGRAM."""
     if request.param == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         pytest.skip("no usable /dev/kvm")
-    return ["--accel", request.param, "--debug-exit", "--paused", "--gdb", where, "--timeout", 60,
+    return ["--accel", request.param, "--debug-exit", "--paused", "--gdb", where, "--timeout", machine.BOOT_SECONDS,
             "--kernel", *flat(PROGRAM)]
 
 
@@ -118,8 +118,9 @@ def test_second_client(program, where):
 
 
 def test_tcp(program):
-    with Mote(*program, "--gdb", "tcp:127.0.0.1:28517") as mote:
-        client = Client(connect("tcp:127.0.0.1:28517"))
+    where = f"tcp:127.0.0.1:{free_port()}"
+    with Mote(*program, "--gdb", where) as mote:
+        client = Client(connect(where))
         assert client.ask("?") == "T05thread:1;"
         assert client.ask("vCont;c") == f"W{STATUS:02x}"
         assert client.packet() is None
@@ -142,7 +143,7 @@ def test_client_that_does_not_read(flat, where):
 
 def test_hlt(flat, where):
     """A step over HLT ends behind it; Ctrl-C stops a halted machine."""
-    with Mote("--accel", "soft", "--paused", "--gdb", where, "--timeout", 60, "--kernel",
+    with Mote("--accel", "soft", "--paused", "--gdb", where, "--timeout", machine.BOOT_SECONDS, "--kernel",
               *flat(b"\xf4\xf4")) as mote:
         client = Client(connect(where))
         assert client.ask("vCont;s:1").startswith("T05")
@@ -162,7 +163,7 @@ def test_paused_without_debugger(flat):
     done = machine.mote("run", *args, "--timeout", "0.3", "--stats")
     assert done.status == TIMEOUT and "exits io" not in done.err, done
     with Mote(*args) as mote:
-        time.sleep(0.3)
+        machine.wait_until(lambda: machine.listens(mote.process, signal.SIGTERM), "listening")
         mote.process.send_signal(signal.SIGTERM)
         assert mote.end().status == QUIT
 
@@ -187,6 +188,7 @@ def test_linux(linux, symbols, where):
         old, new = map(int, re.findall(r"(?:Old|New) value = (\d+)", out))
         assert new > old, out
         gdb.send("delete", "continue")
+        gdb.wait_for(b"Continuing.")
         time.sleep(0.2)
         gdb.interrupt()
         out = gdb.answer()

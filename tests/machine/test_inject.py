@@ -34,7 +34,7 @@ def argv(tmp_path, accel, name):
     if not ticker.exists():
         ticker.write_bytes(TICKER)
     return [machine.MOTE, "run", "--accel", accel, "--kernel", ticker, "--boot", "flat:0x1000:real",
-            "--memory", "4M", "--timeout", "20", "--console", tmp_path / f"out-{name}"]
+            "--memory", "4M", "--timeout", machine.BOOT_SECONDS, "--console", tmp_path / f"out-{name}"]
 
 
 def strace(*args):
@@ -73,7 +73,7 @@ def complaint(tmp_path, accel, call, what, number, output_only=False):
     where = ["-P", command[-1]] if output_only else []
     done = machine.execute(
         strace("-o", "/dev/null", *where, "-e", f"trace={call}", "-e",
-               f"inject={call}:{what}:when={number}", *command), seconds=40)
+               f"inject={call}:{what}:when={number}", *command))
     out = command[-1].read_text() if command[-1].exists() else ""
     lines = done.err.splitlines()
     if done.status == OFF and out == OUTPUT and not lines:

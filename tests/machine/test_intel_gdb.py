@@ -15,7 +15,7 @@ from gdb_client import Gdb, Mote
 from machine import OFF
 
 STEPS = 8
-SECONDS = 150  # for a boot in the machine
+SECONDS = 1500  # for a boot in the machine
 
 # To open ttyS1 clears what it received: it is opened before gdb speaks.
 COMMAND = """

@@ -25,19 +25,21 @@ def counts(out):
             re.findall(r"^(\S+) +\d+ times, (?:allowed|forbidden|lost) (\d+)", out, re.M)}
 
 
-def noticed(out):
-    """Every test that had enough processors did notice that its code is broken."""
-    seen = counts(out)
-    assert len(seen) + out.count("to notice\n") + out.count("not promised") == 23, out
-    assert all(seen.values()) and "litmus: " in out, out
+def until_seen(seen, *args):
+    """Those not yet seen again: on a busy host two processors seldom run at once."""
+    def again():
+        names = [name for name, count in seen.items() if not count]
+        if names:
+            seen.update(counts(machine.execute([LITMUS, *args, *names]).out))
+        return all(seen.values())
+    machine.wait_until(again, lambda: f"not seen: {seen}")
 
 
 @pytest.fixture(scope="module")
 def guest(kernel, folder):
     initrd = machine.make_initramfs(folder / "litmus", "--script", SCRIPT,
                                     "--add", LITMUS, "bin/litmus")
-    return machine.run_linux(kernel, initrd, "--cpus", "4", "--memory", "256M",
-                             "--timeout", "150", seconds=170)
+    return machine.run_linux(kernel, initrd, "--cpus", "4", "--memory", "256M")
 
 
 def test_bare_host():
@@ -45,15 +47,18 @@ def test_bare_host():
     done = machine.execute([LITMUS])
     assert done.status == 0 and len(counts(done.out)) >= 24, done
     if HOST_CPUS > 1:
-        assert counts(done.out)["SB"] > 0, done
+        until_seen({"SB": counts(done.out)["SB"]})
 
 
 @pytest.mark.skipif(HOST_CPUS < 2, reason="host lacks a second processor")
 def test_broken_code_is_noticed():
     """Missing fences, missing locks, exchanged and divided accesses."""
-    done = machine.execute([LITMUS, "--broken", "--times", "300000"])
-    assert done.status == 0, done
-    noticed(done.out)
+    args = "--broken", "--times", "300000"
+    done = machine.execute([LITMUS, *args])
+    assert done.status in (0, 1) and "litmus: " in done.out, done
+    seen = counts(done.out)
+    assert len(seen) + done.out.count("to notice\n") + done.out.count("not promised") == 23, done
+    until_seen(seen, *args)  # every test that had enough processors
 
 
 def test_in_a_guest(guest):

@@ -135,7 +135,7 @@ def assemble(tmp_path):
 
 
 def run(accel, args, *more):
-    return machine.mote("run", "--accel", accel, "--timeout", "60", "--kernel", *args, *more)
+    return machine.mote("run", "--accel", accel, "--timeout", machine.BOOT_SECONDS, "--kernel", *args, *more)
 
 
 @pytest.fixture

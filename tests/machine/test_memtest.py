@@ -11,13 +11,13 @@ import pytest
 
 import machine
 
-SECONDS = 900  # with 4 MiB it does not start, not under QEMU either
+SECONDS = 7200  # with 4 MiB it does not start, not under QEMU either
 
 
 @pytest.fixture(scope="session")
 def memtest(tmp_path_factory):
     """(process, file of its screen) of memtest86+ under way."""
-    got = machine.execute([machine.TREE / "tools/get-package", "memtest86+"], seconds=120)
+    got = machine.execute([machine.TREE / "tools/get-package", "memtest86+"])
     assert got.status == 0, got
     screen = tmp_path_factory.mktemp("memtest") / "screen"
     screen.touch()
@@ -27,7 +27,7 @@ def memtest(tmp_path_factory):
          "--cmdline", "console=ttyS0,115200 nosmp nobench nobigstatus"])
     yield run, screen
     run.terminate()
-    run.wait(10)
+    run.wait(machine.BOOT_SECONDS)
 
 
 def wait_for(memtest, pattern, seconds):

@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 import socket
-import time
 
 import pytest
 
@@ -113,7 +112,7 @@ def flat(nested, mode, name, *args):
                 "--memory", "4M", *args)
 
 
-def boot(nested, initrd, cmdline, *args, around='"$@"', seconds=60):
+def boot(nested, initrd, cmdline, *args, around='"$@"', seconds=600):
     """
     Boot the kernel by the shell commands `around`. It may clear its port's buffer
     as it starts: it is told more than once.
@@ -190,18 +189,25 @@ def test_hardware(nested):
     assert "Nested Paging enabled" in done.out and done.out.endswith("\nY\n"), done
 
 
+def exits_so_far(nested, command):
+    """A list: KVM's count, once there is a machine of this mote's."""
+    done = nested.run(["sh", "-c", f"cat /sys/kernel/debug/kvm/{command.pid}-*/exits"])
+    return [int(done.out)] if done.status == 0 else []
+
+
 def test_kvm_runs_the_guest(nested):
     """KVM's own counter of exits, for the machine that this mote made."""
     loop = nested.start(["mote", "run", "--accel", "kvm", "--kernel", "/flat/loop", "--boot",
-                         "flat:0x1000:real", "--timeout", "20"])
+                         "flat:0x1000:real", "--timeout", "600"])
     counts = []
-    until = time.monotonic() + 20
-    while len(set(counts)) < 3 and time.monotonic() < until:
-        done = nested.run(["sh", "-c", f"cat /sys/kernel/debug/kvm/{loop.pid}-*/exits"])
-        counts += [int(done.out)] if done.status == 0 else []
+
+    def three():
+        counts.extend(exits_so_far(nested, loop))
+        return len(set(counts)) >= 3
+    machine.wait_until(three, "three counts")
     loop.signal("TERM")
     assert loop.wait().status == QUIT
-    assert len(set(counts)) >= 3 and counts == sorted(counts), counts
+    assert counts == sorted(counts), counts
 
 
 def test_command_that_does_not_end(nested):
@@ -215,7 +221,7 @@ def test_forward(nested):
                            "read -r line; echo \"$line indeed\""])
     port = nested.forward(4321)
     for word in b"once", b"twice":
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as stream:
+        with socket.create_connection(("127.0.0.1", port), timeout=600) as stream:
             stream.sendall(word + b"\n")
             got = b""
             while chunk := stream.recv(100):
@@ -253,7 +259,7 @@ def test_useless_saved_machine(nested, kernel, tmp_path, monkeypatch):
 # ---- mote on it ----
 
 def test_auto_takes_kvm(nested):
-    for _ in range(5):  # a busy host may let the 100 ms of measuring pass by
+    for _ in range(50):  # a busy host may let the 100 ms of measuring pass by
         done = nested.run(["sh", "-c", "rm -rf /root/.cache; mote info"])
         assert done.status == 0 and done.err == "", done
         if "usable" in done.out:
@@ -272,7 +278,7 @@ def test_guest_table(nested, word):
 def test_system_rows(nested, name):
     """As the manual says, but for what this processor, QEMU's, gets wrong by itself."""
     done = mote(nested, "--kernel", f"/system/{name}", "--debug-exit", "--memory", "64M",
-                "--timeout", "50")
+                "--timeout", "500")
     assert done.status in (1, 3), done
     rows = printed.parse(done.out)
     wrong = {row for row, (got, want) in rows.items() if got != want}
@@ -290,8 +296,11 @@ def test_unit(nested, name):
 
 
 def test_likex(nested):
-    done = mote(nested, "--kernel", "/flat/likex", "--boot", "flat:0x1000:real", "--memory", "4M",
-                "--timeout", "2", "--stats")
+    for seconds in "2", "100":  # on a slow host it may not have come to its end
+        done = mote(nested, "--kernel", "/flat/likex", "--boot", "flat:0x1000:real", "--memory",
+                    "4M", "--timeout", seconds, "--stats")
+        if exits(done.err).get("io") == 2:
+            break
     assert done.status == TIMEOUT and done.out == "4\n", done
     assert exits(done.err)["io"] == 2, done
 
@@ -301,12 +310,12 @@ def test_ends(nested):
     done = flat(nested, "long", "loop", "--timeout", "1")
     assert done.status == TIMEOUT, done
     loop = nested.start(["mote", "run", "--accel", "kvm", "--kernel", "/flat/loop", "--boot",
-                         "flat:0x1000:real", "--timeout", "20"])
-    time.sleep(1)
+                         "flat:0x1000:real", "--timeout", "600"])
+    machine.wait_until(lambda: sum(exits_so_far(nested, loop)), "running")
     loop.signal("TERM")
     done = loop.wait()
     assert done.status == QUIT and "ended by SIGTERM" in done.err, done
-    done = flat(nested, "long", "ud2", "--timeout", "5", "--dump-on-failure")
+    done = flat(nested, "long", "ud2", "--timeout", "500", "--dump-on-failure")
     assert done.status == TRIPLE_FAULT, done
     assert "the guest crashed: triple fault" in done.err, done
     # AMD's processors leave KVM no state to tell.
@@ -351,7 +360,7 @@ def test_local_apic_is_inside(poweroff, reboot, pics):
 def test_interrupt_chips(nested, chips, cpus):
     """Wherever they are. The power button's interrupt is level-triggered: its EOI goes to the IOAPIC."""
     done = boot(nested, "button", "", "--name", "vm", "--irqchip", chips, "--cpus", str(cpus),
-                around=PRESSING, seconds=150)  # the outer processor is one, and busy
+                around=PRESSING)
     assert done.status == OFF, done
     assert f"processors: {cpus}\n" in done.out, done
     got = exits(done.err)

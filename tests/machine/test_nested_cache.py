@@ -101,6 +101,6 @@ def test_made_once(make, cache, monkeypatch):
     for other in others:
         other.start()
     for other in others:
-        other.join(30)
+        other.join(600)
     assert [other.exitcode for other in others] == [0, 0, 0]
-    assert made.get(timeout=10) in {path.name for path in cache.iterdir()} and made.empty()
+    assert made.get(timeout=600) in {path.name for path in cache.iterdir()} and made.empty()

@@ -66,13 +66,24 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.
            signal.SIGKILL]
 
 
+def seconds_to_raw(argv, env):
+    """How long it takes until the guest is about to run."""
+    console = Console(argv, env)
+    try:
+        begin = time.monotonic()
+        machine.wait_until(console.is_raw, "raw")
+        return time.monotonic() - begin
+    finally:
+        console.close()
+
+
 def kill_once(argv, env, sig, delay):
     console = Console(argv, env)
     try:
         time.sleep(delay)
         was_raw = console.is_raw()
         console.process.send_signal(sig)
-        status = console.process.wait(20)
+        status = console.process.wait(machine.BOOT_SECONDS)
         what = f"{sig.name} after {delay:.4f} s, raw {was_raw}: status {status}\n{console.out!r}"
         if sig in (signal.SIGKILL, signal.SIGSEGV):
             assert status == -sig, what
@@ -96,8 +107,10 @@ def test_killed_at_any_moment(kernel, shell, tmp_path):
     print("seed", seed)
     chance = random.Random(seed)
     raw = 0
+    seconds_to_raw(argv, env)  # the host is measured in the first life
+    longest = max(1, 4 * seconds_to_raw(argv, env))
     for number in range(24):
-        delay = 0.001 * 1000 ** chance.random()  # 1 ms to 1 s
+        delay = 0.001 * (1000 * longest) ** chance.random()  # 1 ms to 1 s
         raw += kill_once(argv, env, SIGNALS[number % len(SIGNALS)], delay)
     assert raw, "no try came as far as the guest"
     done = machine.mote("info", env=env)
@@ -115,11 +128,11 @@ def test_reader_leaves_in_the_middle(flat):
     """As in `mote run ... | head -c 100`: the guest goes on, and its end is mote's."""
     process = subprocess.Popen(
         [str(a) for a in (machine.MOTE, "run", "--accel", "soft", "--kernel", *flat(LONG),
-                          "--timeout", 30)],
+                          "--timeout", machine.BOOT_SECONDS)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     assert process.stdout.read(100)
     process.stdout.close()
-    _, err = process.communicate(timeout=40)
+    _, err = process.communicate(timeout=machine.BOOT_SECONDS + 10)
     # The pipe may have held all of it already.
     assert process.returncode == OFF, err
     assert not err or "nobody reads it any more" in machine.one_line(err.decode()), err

@@ -46,7 +46,7 @@ def boot(initrd, cpus):
 
 @pytest.mark.parametrize("cpus", [1, 4])
 def test_boots(nested, cpus):
-    done = nested.run(boot("/report", cpus), seconds=120)
+    done = nested.run(boot("/report", cpus))
     part = machine.sections(done.out)
     assert done.status == OFF and "end" in part, done
     assert part["nproc"].split() == [str(cpus)], done
@@ -66,6 +66,6 @@ def test_clock(nested):
     the outer kernel has found its own unstable, and rates are those of an emulator:
     bench/clock tells both.
     """
-    done = nested.run(["clock", "host", "4", "0", *boot("/clock", 4)], seconds=120)
+    done = nested.run(["clock", "host", "4", "0", *boot("/clock", 4)])
     back = dict(re.findall(r"^(\w+) +backwards (\d+) times.* on 4 processors$", done.out, re.M))
     assert {back.get(name) for name in ("MONOTONIC", "REALTIME", "RAW")} == {"0"}, done

@@ -23,7 +23,7 @@ def pause_until_end(child, name):
     """How often it was held."""
     times = 0
     while child.poll() is None:
-        time.sleep(machine.BOOT_SECONDS / 300)
+        time.sleep(0.3 * machine.PATIENCE)
         paused = machine.mote("ctl", name, "pause").status == OFF
         times += machine.mote("ctl", name, "resume").status == OFF and paused
     return times

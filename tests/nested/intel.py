@@ -245,7 +245,7 @@ class Intel:
             time.sleep(0.1)
 
 
-def run(kernel, commands, files=None, seconds=300):
+def run(kernel, commands, files=None, seconds=3000):
     """{name: Result} of what Intel's arguments say, if nobody talks to it meanwhile."""
     with Intel(kernel, commands, files) as machine:
         return machine.wait(seconds)

@@ -47,10 +47,12 @@ DISK_BYTES = 512 << 20
 # Saved machines, 70 MB each: of several kernels, and of trees whose files differ.
 KEPT = 4
 
-BOOT_SECONDS = 60
-RESTORE_SECONDS = 30
+# What takes longer hangs, on a host that is slow and busy too.
+BOOT_SECONDS = 900
+RESTORE_SECONDS = 300
+COMMAND_SECONDS = 600
 # For what comes on top of a command's own time limit.
-GRACE_SECONDS = 30
+GRACE_SECONDS = 300
 
 
 class Unavailable(Exception):
@@ -400,7 +402,7 @@ class Nested:
 
     # ---- for users ----
 
-    def start(self, argv, seconds=60):
+    def start(self, argv, seconds=COMMAND_SECONDS):
         """Start a command in /root, killed after so many seconds; returns a Command."""
         self.commands += 1
         words = " ".join(shlex.quote(str(word)) for word in argv)
@@ -410,11 +412,11 @@ class Nested:
         assert started == "started", reply
         return Command(self, self.commands, int(pid), seconds)
 
-    def run(self, argv, seconds=60):
+    def run(self, argv, seconds=COMMAND_SECONDS):
         """Run a command and return its Result."""
         return self.start(argv, seconds).wait()
 
-    def forward(self, port, seconds=20):
+    def forward(self, port, seconds=COMMAND_SECONDS):
         """
         Make a TCP port on the inside's 127.0.0.1, which something listens at within
         so many seconds, reachable; returns the port on the host's 127.0.0.1.

@@ -23,6 +23,7 @@ static void unmap(void *p, size_t size)
         munmap(p, size);
 }
 
+#define RING_SIZE  ((size_t)BLOCK_SEGMENT * BLOCK_SEGMENTS_ALL)
 #define HASH_SIZE  (sizeof(struct block *) << BLOCK_HASH_BITS)
 #define PAGES_SIZE (sizeof(struct block_page *) << BLOCK_PAGE_BITS)
 
@@ -33,7 +34,9 @@ int block_cache_init(struct block_cache *b, struct code_peer *peer)
     b->hash = map_zeroed(HASH_SIZE);
     b->pages = map_zeroed(PAGES_SIZE);
     b->arena = map_zeroed(BLOCK_ARENA);
-    if (b->hash && b->pages && b->arena)
+    b->ring = map_zeroed(RING_SIZE);
+    b->segments = BLOCK_SEGMENTS;
+    if (b->hash && b->pages && b->arena && b->ring)
         return 0;
     block_cache_free(b);
     return -ENOMEM;
@@ -44,17 +47,47 @@ void block_cache_free(struct block_cache *b)
     unmap(b->hash, HASH_SIZE);
     unmap(b->pages, PAGES_SIZE);
     unmap(b->arena, BLOCK_ARENA);
+    unmap(b->ring, RING_SIZE);
 }
 
 static void *arena_take(struct block_cache *b, size_t size)
 {
     void *p = b->arena + b->used;
 
-    size = align_up(size, 16);
+    size = align_up(size, 8);
     if (!range_in(b->used, size, BLOCK_ARENA))
         return NULL;
     b->used += size;
+    b->stats.arena = MAX(b->stats.arena, b->used);
     return p;
+}
+
+uint32_t block_keep(struct block_cache *b, const struct emu_op *op)
+{
+    struct emu_op *kept = arena_take(b, sizeof(*kept));
+
+    if (!kept)
+        return 0;
+    *kept = *op;
+    return (uint32_t)((uint8_t *)kept - b->arena); /* no block is without a page before it */
+}
+
+/* Is there room for what one more block may need, two heads and two pages? */
+static bool arena_has_room(const struct block_cache *b)
+{
+    size_t most = 2 * (sizeof(struct block) + sizeof(struct block_page)) + sizeof(struct emu_op);
+
+    return range_in(b->used, most + 64, BLOCK_ARENA);
+}
+
+static struct block *head_take(struct block_cache *b)
+{
+    struct block *head = b->free;
+
+    if (!head)
+        return arena_take(b, sizeof(*head));
+    b->free = head->hash_next;
+    return head;
 }
 
 void block_flush(struct block_cache *b)
@@ -67,7 +100,10 @@ void block_flush(struct block_cache *b)
     }
     memset(b->hash, 0, HASH_SIZE);
     memset(b->pages, 0, PAGES_SIZE);
+    memset(b->filled, 0, sizeof(b->filled));
+    madvise(b->arena, align_up(b->used, PAGE_SIZE), MADV_DONTNEED);
     b->used = 0;
+    b->free = NULL;
     if (b->flushed)
         b->flushed(b);
     b->stats.flushes++;
@@ -112,11 +148,46 @@ static void jump_fill(struct block_cache *b, const struct emu_cpu *c, uint64_t l
     *block_jump(b, linear) = (struct block_jump){linear, b->generation[emu_half(linear)], block};
 }
 
+static uint64_t hash_of(uint64_t gpa, uint32_t key, unsigned bits)
+{
+    return (gpa ^ (uint64_t)key << 40) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - bits);
+}
+
 static struct block **hash_slot(struct block_cache *b, uint64_t gpa, uint32_t key)
 {
-    uint64_t h = (gpa ^ (uint64_t)key << 40) * UINT64_C(0x9e3779b97f4a7c15);
+    return &b->hash[hash_of(gpa, key, BLOCK_HASH_BITS)];
+}
 
-    return &b->hash[h >> (64 - BLOCK_HASH_BITS)];
+static struct block_heat *heat_slot(struct block_cache *b, uint64_t gpa, uint32_t key,
+                                    struct block_heat *mine)
+{
+    uint64_t h = hash_of(gpa, key, BLOCK_HEAT_BITS + 8);
+
+    mine->tag = (uint8_t)h;
+    return &b->heat[h >> 8];
+}
+
+static void heat_put(struct block_cache *b, const struct block *block)
+{
+    struct block_heat mine = {.heat = (uint8_t)MIN(block->heat, UINT8_MAX)};
+    struct block_heat *slot = heat_slot(b, block->gpa, block->key, &mine);
+
+    if (slot->tag == mine.tag || slot->heat <= mine.heat)
+        *slot = mine;
+    else
+        slot->heat--; /* it may never come back */
+}
+
+/* 0: it was not evicted. */
+static uint8_t heat_take(struct block_cache *b, uint64_t gpa, uint32_t key)
+{
+    struct block_heat mine = {0}, *slot = heat_slot(b, gpa, key, &mine);
+
+    if (slot->tag != mine.tag)
+        return 0;
+    mine.heat = slot->heat;
+    slot->heat = 0;
+    return mine.heat;
 }
 
 static struct block_page **page_slot(struct block_cache *b, uint64_t page)
@@ -204,6 +275,124 @@ void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint6
         code_page_unwatch(b->peer, &p->watch, gpa);
 }
 
+/* ---- the ring ---------------------------------------------------------------------- */
+
+#define OPS_MOST (sizeof(struct block_ops) + BLOCK_MAX_INSNS * sizeof(struct emu_op))
+
+static struct block_ops *ring_at(const struct block_cache *b, unsigned segment, size_t offset)
+{
+    return (struct block_ops *)(b->ring + (size_t)segment * BLOCK_SEGMENT + offset);
+}
+
+/* The blocks that are dead from the page's list, of which no more is to be known. */
+static void page_sweep(struct block_cache *b, uint64_t gpa)
+{
+    struct block_page *p = page_find(b, gpa >> PAGE_SHIFT);
+    struct block **at = &p->blocks;
+
+    while (*at) {
+        struct block *block = *at;
+
+        if (block->key != BLOCK_DEAD) {
+            at = &block->page_next;
+            continue;
+        }
+        *at = block->page_next;
+        block->count = 0;
+    }
+    if (!p->blocks)
+        code_page_unwatch(b->peer, &p->watch, gpa);
+}
+
+/* No entry of the jump cache leads to a block that is dead: its head may be another's next. */
+static void jumps_sweep(struct block_cache *b)
+{
+    for (unsigned n = 0; n < ARRAY_SIZE(b->jump); n++) {
+        struct block_jump *j = &b->jump[n];
+
+        if (j->generation == b->generation[emu_half(j->linear)] && j->block->key == BLOCK_DEAD)
+            j->generation = 0;
+    }
+}
+
+/* One whose instructions go, and its head, too. To the list; a dropped one is in no other. */
+static void evict(struct block_cache *b, struct block *block, struct block **gone)
+{
+    if (block->key == BLOCK_DEAD) {
+        block->count = 0;
+    } else {
+        heat_put(b, block);
+        hash_remove(b, block);
+        block->key = BLOCK_DEAD;
+        b->stats.evicted++;
+    }
+    block->hash_next = *gone;
+    *gone = block;
+}
+
+static void segment_empty(struct block_cache *b, unsigned segment)
+{
+    struct block *gone = NULL, **end = &gone;
+
+    for (size_t at = 0; at < b->filled[segment]; at += ring_at(b, segment, at)->bytes) {
+        struct block_ops *ops = ring_at(b, segment, at);
+        struct block *owner = ops->owner;
+
+        if (owner->op != ops->op)
+            continue; /* they were decoded again, elsewhere */
+        owner->op = NULL;
+        if (!owner->kept)
+            evict(b, owner, &gone);
+    }
+    b->filled[segment] = 0;
+    if (!gone)
+        return;
+    for (struct block *block = gone; block; block = block->hash_next) {
+        if (block->count)
+            page_sweep(b, block->gpa);
+        end = &block->hash_next;
+    }
+    jumps_sweep(b);
+    *end = b->free;
+    b->free = gone;
+}
+
+/*
+ * At the end of the ring: what was built in this turn mostly was there before, so the guest runs
+ * more code than the ring holds, again and again. A boot does not.
+ */
+static bool ring_grow(struct block_cache *b)
+{
+    bool more = b->segments < BLOCK_SEGMENTS_MAX && b->turn_back > b->turn_built / 3 * 2;
+
+    if (more)
+        b->segments += BLOCK_SEGMENTS;
+    b->turn_built = b->turn_back = 0;
+    return more;
+}
+
+/* Where the instructions of the next block go. Blocks go, but for those that are kept. */
+static struct block_ops *ring_room(struct block_cache *b)
+{
+    if (!range_in(b->filled[b->segment], OPS_MOST, BLOCK_SEGMENT)) {
+        if (++b->segment == b->segments && !ring_grow(b))
+            b->segment = 0;
+        segment_empty(b, b->segment);
+    }
+    return ring_at(b, b->segment, b->filled[b->segment]);
+}
+
+/* They are block's. */
+static void ring_take(struct block_cache *b, struct block_ops *ops, struct block *block)
+{
+    ops->owner = block;
+    ops->bytes = sizeof(*ops) + block->count * sizeof(struct emu_op);
+    block->op = ops->op;
+    b->filled[b->segment] += (uint32_t)ops->bytes;
+    b->stats.ring =
+        MAX(b->stats.ring, (uint64_t)b->segment * BLOCK_SEGMENT + b->filled[b->segment]);
+}
+
 /* ---- building --------------------------------------------------------------------- */
 
 /* May code at rip be cached without a look at CS's limit each time? */
@@ -228,23 +417,24 @@ static int decode(const struct emu_cpu *c, const uint8_t *code, unsigned avail, 
     return x86_decode(copy, avail, (enum x86_mode)c->mode, i);
 }
 
-/* Decode into b->op until something ends it. */
-static void block_fill(struct block *b, const struct emu_cpu *c, const uint8_t *code,
-                       unsigned avail)
+/* Decode the block at gpa until something ends it: how many, and of how many bytes. */
+static unsigned block_fill(struct emu_op *op, const struct emu_cpu *c, uint64_t gpa,
+                           const uint8_t *code, unsigned avail, uint16_t *bytes)
 {
-    while (b->count < BLOCK_MAX_INSNS) {
-        struct emu_op *op = &b->op[b->count];
-        int len = decode(c, code + b->bytes, avail - b->bytes, &op->i);
+    unsigned count = 0, done = 0;
+
+    do {
+        int len = decode(c, code + done, avail - done, &op->i);
 
         if (len < 0)
-            return; /* goes on in the next page, or #UD: emu_one sorts it out */
+            break; /* goes on in the next page, or #UD: emu_one sorts it out */
         emu_bind(c, op);
-        b->count++;
-        b->bytes += (uint16_t)len;
-        op->next = (uint16_t)((b->gpa & PAGE_MASK) + b->bytes);
-        if (op->ends || b->bytes == avail)
-            return;
-    }
+        op->number = (uint8_t)count++;
+        done += (unsigned)len;
+        op->next = (uint16_t)((gpa & PAGE_MASK) + done);
+    } while (!op++->ends && done < avail && count < BLOCK_MAX_INSNS);
+    *bytes = (uint16_t)done;
+    return count;
 }
 
 static struct block_page *page_get(struct block_cache *b, uint64_t page)
@@ -289,32 +479,60 @@ static void page_add(struct block_page *page, struct block *block)
 static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint64_t gpa,
                                  uint32_t key, const uint8_t *code, unsigned avail)
 {
-    size_t most = sizeof(struct block) + BLOCK_MAX_INSNS * sizeof(struct emu_op);
     struct block_page *page;
+    struct block_ops *ops;
     struct block *block, **slot;
+    unsigned count;
+    uint16_t bytes;
 
-    if (b->used + most + sizeof(*page) + 64 > BLOCK_ARENA)
+    if (!arena_has_room(b))
         block_flush(b);
+    ops = ring_room(b);
     page = page_get(b, gpa >> PAGE_SHIFT);
     if (!page_watch(b, c, page, code, avail))
         return NULL;
-    block = (struct block *)(b->arena + align_up(b->used, 16));
-    *block = (struct block){.gpa = gpa, .key = key};
-    block_fill(block, c, code, avail);
-    if (!block->count) {
+    count = block_fill(ops->op, c, gpa, code, avail, &bytes);
+    if (!count) {
         if (!page->blocks)
             code_page_unwatch(b->peer, &page->watch, gpa);
         return NULL;
     }
-    block->look_begin = (uint16_t)(gpa & PAGE_MASK);
-    block->look_end = (uint16_t)(block->look_begin + block->bytes);
-    arena_take(b, sizeof(*block) + block->count * sizeof(struct emu_op));
+    block = head_take(b);
+    *block = (struct block){.gpa = gpa,
+                            .key = key,
+                            .count = (uint16_t)count,
+                            .bytes = bytes,
+                            .look_begin = (uint16_t)(gpa & PAGE_MASK),
+                            .look_end = (uint16_t)((gpa & PAGE_MASK) + bytes),
+                            .heat = heat_take(b, gpa, key)};
+    b->turn_built++;
+    b->turn_back += block->heat > 0;
+    ring_take(b, ops, block);
     slot = hash_slot(b, gpa, key);
     block->hash_next = *slot;
     *slot = block;
     page_add(page, block);
     b->stats.built++;
     return block;
+}
+
+bool block_refill(struct block_cache *b, struct emu_cpu *c, struct block *block)
+{
+    const struct mem_slot *slot = guest_mem_find(c->mem, GPA(block->gpa));
+    struct block_ops *ops = ring_room(b);
+    uint16_t bytes;
+
+    if (slot &&
+        block_fill(ops->op, c, block->gpa, slot->hva + (block->gpa - slot->gpa.v), block->bytes,
+                   &bytes) == block->count &&
+        bytes == block->bytes) {
+        ring_take(b, ops, block);
+        b->stats.again++;
+        return true;
+    }
+    /* Another vCPU is writing there, and its news has not come yet. */
+    block_written(b, c, block->gpa, 1);
+    return false;
 }
 
 /* Host address and gpa of the code at linear; false outside of RAM. Unwinds on a fault. */
@@ -371,20 +589,24 @@ static bool crossing_decode(struct emu_cpu *c, const struct halves *at, struct e
 static struct block *crossing_build(struct block_cache *b, struct emu_cpu *c,
                                     const struct halves *at, uint32_t key)
 {
-    size_t size = sizeof(struct block) + sizeof(struct emu_op);
     struct block_page *page, *page2;
     struct block *block, *guard;
 
-    if (b->used + 2 * size + 2 * sizeof(*page) + 64 > BLOCK_ARENA)
+    if (!arena_has_room(b))
         block_flush(b);
     page = page_get(b, at->gpa >> PAGE_SHIFT);
     page2 = page_get(b, at->gpa2 >> PAGE_SHIFT);
     if (!page_noticed(b, page, at->host) || !page_noticed(b, page2, at->host2))
         return NULL;
-    block = arena_take(b, size);
-    *block =
-        (struct block){.gpa = at->gpa, .key = key, .count = 1, .gpa2 = at->gpa2, .crosses = true};
-    guard = arena_take(b, sizeof(*guard));
+    block = head_take(b);
+    *block = (struct block){.gpa = at->gpa,
+                            .key = key,
+                            .count = 1,
+                            .gpa2 = at->gpa2,
+                            .crosses = true,
+                            .kept = true,
+                            .op = arena_take(b, sizeof(struct emu_op))};
+    guard = head_take(b);
     *guard = (struct block){.gpa = at->gpa2, .key = key, .guards = block};
     block->look_begin = (uint16_t)(at->gpa & PAGE_MASK);
     block->look_end = PAGE_SIZE;

@@ -6,6 +6,13 @@
  * goes on in the next page is a block of its own, found by its linear address only,
  * since which page is next is the address space's to say.
  *
+ * Memory: decoded instructions lie in a ring, of which the oldest segment is
+ * emptied when there is no room. A block that was not translated goes with its
+ * instructions; of a translated one there remain its head and those that its code
+ * calls the interpreter for (block_keep), in the arena; who needs the others
+ * has them decoded again (block_ready). The arena only grows, and when it is full
+ * everything is dropped.
+ *
  * Validity: the code map knows that this vCPU caches code from a page, so every
  * store there, whosever, comes back here as block_written.
  */
@@ -26,16 +33,24 @@ struct block {
     /* Offsets in the page: what it depends on, its bytes and those behind its ways out that a
      * translation looked at. */
     uint16_t look_begin, look_end;
-    uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */
     uint16_t heat;                   /* how often it was interpreted */
+    bool crosses;                    /* into the next page */
+    bool kept;                       /* it stays without its instructions: code was made of it */
+    uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */
     uint32_t code[EMU_MMU_USER + 1]; /* translations: offsets in code memory, 0: none */
     uint32_t gone[EMU_MMU_USER + 1]; /* ditto, where one leads to when the block is dropped */
     uint32_t links;                  /* to it, index + 1 of the first */
     struct block *hash_next;
     struct block *page_next; /* other blocks of the same page */
     uint64_t gpa2;           /* of its bytes in the next page, if it crosses */
-    bool crosses;
-    struct block *guards; /* it stands in the next page for one that crosses; no instructions */
+    struct block *guards;    /* it stands in the next page for one that crosses; no instructions */
+    struct emu_op *op;       /* NULL: the ring has others in their place, see block_ready */
+};
+
+/* A block's instructions in the ring. */
+struct block_ops {
+    struct block *owner;
+    size_t bytes; /* to the next one */
     struct emu_op op[];
 };
 
@@ -48,11 +63,22 @@ struct block_jump {
 };
 
 #define BLOCK_JUMP_BITS    13
-#define BLOCK_HASH_BITS    16
+#define BLOCK_HASH_BITS    15
+#define BLOCK_HEAT_BITS    15
 #define BLOCK_PAGE_BITS    12
 #define BLOCK_MAX_INSNS    64
-#define BLOCK_LINEAR_PAGES 4096        /* bits of a filter */
-#define BLOCK_ARENA        (48u << 20) /* bytes of decoded code; full: start anew */
+#define BLOCK_LINEAR_PAGES 4096         /* bits of a filter */
+#define BLOCK_ARENA        (24u << 20)  /* bytes of what stays; full: start anew */
+#define BLOCK_SEGMENT      (256u << 10) /* bytes of the ring, which has so many of them ... */
+#define BLOCK_SEGMENTS     8            /* ... when hot blocks are translated ... */
+#define BLOCK_SEGMENTS_MAX 32           /* ... and come back soon ... */
+#define BLOCK_SEGMENTS_ALL 192          /* ... or run from there */
+
+/* What remains of a block that is evicted before it is hot: one that runs seldom would never be
+ * translated. */
+struct block_heat {
+    uint8_t tag, heat;
+};
 
 struct block_page {
     uint64_t page; /* guest-physical page number */
@@ -62,7 +88,9 @@ struct block_page {
 };
 
 struct block_stats {
-    uint64_t built, flushes, dropped, uncached, waited;
+    uint64_t built, again, evicted, flushes, dropped, uncached, waited;
+    uint64_t arena; /* bytes of it that were in use at most */
+    uint64_t ring;  /* ditto */
 };
 
 struct block_cache {
@@ -75,6 +103,13 @@ struct block_cache {
     struct block_page **pages; /* by page number */
     uint8_t *arena;
     size_t used;
+    struct block *free; /* heads, by hash_next */
+    uint8_t *ring;
+    unsigned segments;                   /* of the ring, at most BLOCK_SEGMENTS_ALL */
+    unsigned segment;                    /* being filled */
+    uint32_t filled[BLOCK_SEGMENTS_ALL]; /* bytes of each that are in use */
+    unsigned turn_built, turn_back;      /* in this turn of the ring; of them, evicted before */
+    struct block_heat heat[1 << BLOCK_HEAT_BITS]; /* of blocks that were evicted, by (gpa, key) */
     struct code_peer *peer;
     struct block_stats stats;
     /* Of who made something of blocks; NULL: nobody did. */
@@ -130,6 +165,26 @@ static inline struct block *block_find(struct block_cache *b, struct emu_cpu *c)
                j->block->key == key))
         return j->block;
     return block_find_slow(b, c, linear, key);
+}
+
+bool block_refill(struct block_cache *b, struct emu_cpu *c, struct block *block);
+
+/*
+ * Before anything looks at a block's instructions: are they there, or there again? They stay
+ * until the next call of this or of block_find. False: the bytes are others now, and the
+ * block is dropped. Never call with a block under way.
+ */
+static inline bool block_ready(struct block_cache *b, struct emu_cpu *c, struct block *block)
+{
+    return likely(block->op != NULL) || block_refill(b, c, block);
+}
+
+/* A copy of an instruction that stays until everything is dropped: its place, 0: no room. */
+uint32_t block_keep(struct block_cache *b, const struct emu_op *op);
+
+static inline const struct emu_op *block_kept(const struct block_cache *b, uint32_t place)
+{
+    return (const struct emu_op *)(b->arena + place);
 }
 
 /* The TLB was flushed. In which halves of linear memory addresses say nothing any more: bits;

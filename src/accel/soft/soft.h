@@ -9,6 +9,7 @@
 #include "accel/assist.h"
 #include "accel/soft/block.h"
 #include "accel/soft/check.h"
+#include "accel/soft/parts.h"
 #include "accel/soft/translate/translate.h"
 #include "emu/emu.h"
 
@@ -47,6 +48,7 @@ struct soft_vcpu {
     struct block_cache blocks;
     struct assist assist;
     struct soft_check *check; /* NULL: nobody compares */
+    struct soft_parts parts;  /* on: with machine_config.count */
     struct translator tr;
 };
 

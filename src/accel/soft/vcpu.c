@@ -100,14 +100,44 @@ static const struct emu_ops run_ops = {
     .writes_dropped = writes_dropped,
 };
 
+/* With counting. */
+static enum soft_part part(struct soft_vcpu *s, enum soft_part to)
+{
+    return parts_switch(&s->parts, to, s->cpu.retired);
+}
+
+static unsigned walk_begins(void *user)
+{
+    return part(user, PART_WALK);
+}
+
+static void walk_done(void *user, unsigned token)
+{
+    part(user, (enum soft_part)token);
+}
+
+static const struct emu_ops counted_ops = {
+    .page_has_code = page_has_code,
+    .code_written = code_written,
+    .tsc = tsc,
+    .tlb_flushed = tlb_flushed,
+    .writes_dropped = writes_dropped,
+    .walk_begins = walk_begins,
+    .walk_done = walk_done,
+};
+
 /* ---- life -------------------------------------------------------------------------- */
 
 static int engine_start(struct soft_vcpu *s, enum accel_engine engine)
 {
     int err = engine == ACCEL_ENGINE_INTERPRET ? 0 : translate_init(s);
 
-    if (((struct soft_machine *)s->vcpu.machine)->count)
+    if (((struct soft_machine *)s->vcpu.machine)->count) {
         translate_count(s);
+        s->parts.on = engine != ACCEL_ENGINE_CHECK; /* which times nothing that counts */
+        if (s->parts.on)
+            s->cpu.ops = &counted_ops;
+    }
     if (engine == ACCEL_ENGINE_BEST) /* without it, the interpreter does all */
         return 0;
     return !err && engine == ACCEL_ENGINE_CHECK ? check_create(s) : err;
@@ -139,6 +169,8 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     s->assist = (struct assist){&s->vcpu, &s->cpu, false};
     ((struct soft_machine *)m)->vcpu[id] = s;
     err = engine_start(s, ((struct soft_machine *)m)->engine);
+    if (!s->tr.on)
+        s->blocks.segments = BLOCK_SEGMENTS_ALL;
     if (err) {
         soft_vcpu_destroy(&s->vcpu);
         return err;
@@ -255,15 +287,26 @@ int soft_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa)
 unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
 {
     const struct block_stats *b = &soft(v)->blocks.stats;
+    const struct soft_parts *p = &soft(v)->parts;
     const struct accel_stat all[] = {
-        {"instructions", soft(v)->cpu.retired}, {"instructions outside of blocks", b->uncached},
-        {"blocks decoded", b->built},           {"blocks dropped by writes to code", b->dropped},
-        {"flushes of all blocks", b->flushes},  {"instructions while pages became code", b->waited},
+        {"instructions", soft(v)->cpu.retired},
+        {"instructions outside of blocks", b->uncached},
+        {"blocks decoded", b->built},
+        {"blocks evicted", b->evicted},
+        {"... decoded again, as code needs them", b->again},
+        {"blocks dropped by writes to code", b->dropped},
+        {"flushes of all blocks", b->flushes},
+        {"instructions while pages became code", b->waited},
+        {"bytes of decoded instructions", b->ring},
+        {"bytes of blocks, and instructions kept", b->arena},
+        {"single instructions", p->retired[PART_SINGLE]},
+        {"instructions of blocks not translated", p->retired[PART_COLD]},
     };
+    unsigned n = p->on ? ARRAY_SIZE(all) : ARRAY_SIZE(all) - 2;
 
-    memcpy(stats, all, sizeof(all));
-    return ARRAY_SIZE(all) +
-           translate_stats(soft(v), stats + ARRAY_SIZE(all), ACCEL_STATS - ARRAY_SIZE(all));
+    memcpy(stats, all, n * sizeof(all[0]));
+    n += parts_stats(p, stats + n, ACCEL_STATS - n);
+    return n + translate_stats(soft(v), stats + n, ACCEL_STATS - n);
 }
 
 /* ---- run ------------------------------------------------------------------------------- */
@@ -355,15 +398,6 @@ static inline void block_run(struct emu_cpu *c, const struct block *b)
     c->first = NULL;
 }
 
-/* A block by the interpreter, which is told from what translated code retires. */
-static inline void block_cold(struct soft_vcpu *s, const struct block *b)
-{
-    uint64_t before = s->cpu.retired;
-
-    block_run(&s->cpu, b);
-    s->tr.stats.cold += s->cpu.retired - before;
-}
-
 /* MSRs that are the engine's own. True: answered, rip is behind the instruction. */
 static bool own_msr(struct soft_vcpu *s)
 {
@@ -390,36 +424,71 @@ static inline bool run_translated(struct soft_vcpu *s, struct block *b)
     if (!b->code[c->mmu]) {
         if (++b->heat < TRANSLATE_HEAT && !s->tr.lockstep)
             return false;
+        if (unlikely(s->parts.on))
+            part(s, PART_TRANSLATE);
+        if (!block_ready(&s->blocks, c, b))
+            return true;
         b->heat = 0;
         if (!translate_block(s, b)) {
             block_flush(&s->blocks);
             return true;
         }
     }
+    if (unlikely(s->parts.on))
+        part(s, PART_CODE);
     translate_run(s, b);
     return true;
 }
 
-/* Block after block, until something unwinds or attend() says to leave. */
-static __attribute__((noinline)) void run_blocks(struct soft_vcpu *s)
+static struct block *find_counted(struct soft_vcpu *s)
+{
+    uint64_t built = s->blocks.stats.built;
+    struct block *b = block_find(&s->blocks, &s->cpu);
+
+    if (s->blocks.stats.built != built)
+        parts_was(&s->parts, PART_TRANSLATE, s->cpu.retired);
+    return b;
+}
+
+/* Block after block, until something unwinds or attend() says to leave. counted: s->parts.on */
+static inline __attribute__((always_inline)) void run_blocks(struct soft_vcpu *s, bool counted)
 {
     struct emu_cpu *c = &s->cpu;
 
     for (;;) {
         struct block *b;
 
+        if (counted)
+            part(s, PART_LOOP);
         if (unlikely(atomic_load_explicit(&s->attention, memory_order_relaxed)) && attend(s))
             return;
         if (unlikely((c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit)) {
+            if (counted)
+                part(s, PART_SINGLE);
             emu_one(c);
             continue;
         }
-        b = block_find(&s->blocks, c);
-        if (unlikely(!b))
+        b = counted ? find_counted(s) : block_find(&s->blocks, c);
+        if (unlikely(!b)) {
+            if (counted)
+                part(s, PART_SINGLE);
             emu_one(c);
-        else if (!run_translated(s, b))
-            block_cold(s, b);
+        } else if (!run_translated(s, b) && block_ready(&s->blocks, c, b)) {
+            if (counted)
+                part(s, PART_COLD);
+            block_run(c, b);
+        }
     }
+}
+
+static __attribute__((noinline)) void run_uncounted(struct soft_vcpu *s)
+{
+    run_blocks(s, false);
+}
+
+static __attribute__((noinline)) void run_counted(struct soft_vcpu *s)
+{
+    run_blocks(s, true);
 }
 
 /* The same, with a witness. */
@@ -435,6 +504,8 @@ static __attribute__((noinline)) void run_checked(struct soft_vcpu *s)
             return;
         if (!((c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit))
             b = block_find(&s->blocks, c);
+        if (b && !block_ready(&s->blocks, c, b))
+            b = NULL;
         check_begin(s, b ? CHECK_BLOCK : CHECK_ONE, b, NULL);
         if (!b)
             emu_one(c);
@@ -450,6 +521,8 @@ static bool unwound(struct soft_vcpu *s, int code)
     bool again = false, on;
 
     translate_unwound(s);
+    if (unlikely(s->parts.on))
+        part(s, PART_EVENT);
     if (likely(!s->check))
         return emu_unwound(c, code) || own_msr(s);
     if (!check_end(s, code, &again))
@@ -469,6 +542,8 @@ static bool inject_pending(struct soft_vcpu *s)
     struct mote_event event = s->cpu.intr.pending;
     bool again;
 
+    if (unlikely(s->parts.on))
+        part(s, PART_EVENT);
     if (unlikely(s->check != NULL))
         check_begin(s, CHECK_INJECT, NULL, &event);
     s->cpu.intr.pending.kind = X86_EVENT_NONE;
@@ -488,8 +563,10 @@ static void run_loop(struct soft_vcpu *s)
         return;
     if (unlikely(s->check != NULL))
         run_checked(s);
+    else if (unlikely(s->parts.on))
+        run_counted(s);
     else
-        run_blocks(s);
+        run_uncounted(s);
 }
 
 /*
@@ -529,9 +606,13 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     }
     emu_debug_moved(&s->cpu);
     step_end(STEP_START);
+    if (unlikely(s->parts.on))
+        parts_begin(&s->parts, s->cpu.retired);
     gs = gs_swap((uintptr_t)s);
     run_loop(s);
     gs_swap(gs);
+    if (unlikely(s->parts.on))
+        parts_end(&s->parts, s->cpu.retired);
     leave(s);
     emu_debug_moved(&s->cpu);
     v->valid = 0;

@@ -438,4 +438,17 @@
     rep stosb
 1:  .byte 0x0f, 0x0b, 0x0f, 0x0b
     END
+    # What is behind the jump writes OF alone, and then SF and OF are compared.
+    ROW "jnl, rotate, cmovnl"
+    xorl %ebx, %ebx
+    movb $2, (%rdi)
+    movb $0x7f, %al
+    addb $0x7f, %al               # SF and OF
+    movzbl 8(%rdi), %ecx
+    jnl 1f
+    lock cmpxchgl %edx, 16(%rdi)
+1:  rorb $1, (%rdi)               # OF is 0
+    cmovnl %rsp, %rbx
+    cmpq %rbx, %rbp
+    END
     .section .note.GNU-stack,"",@progbits

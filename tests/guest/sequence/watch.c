@@ -5,16 +5,27 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 #include <unistd.h>
 
-#define SECONDS        10 /* who takes longer is lost */
+#define SECONDS        10 /* who takes longer is lost: of its processor's time, */
+#define ASLEEP         60 /* or so many times as long by the clock */
 #define KICKS_A_SECOND 20000
 
 static pthread_t watcher, runner;
+static clockid_t runners_clock;
 static atomic_bool ends, lost;
 static atomic_uint patience = SECONDS;
 static atomic_uint runs; /* how many, and what is under way: */
 enum { ON_BARE = 1, ON_ENGINE = 2, RUN = 4 };
+
+static double seconds(clockid_t clock)
+{
+    struct timespec t = {0};
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
 
 /*
  * A thread that no signal of the bare CPU's comes to. It calls back who does not come to an end
@@ -23,20 +34,27 @@ enum { ON_BARE = 1, ON_ENGINE = 2, RUN = 4 };
 static void *watch(void *data)
 {
     const bool *kicks = data;
-    unsigned still = 0, seen = 0, waits = *kicks ? KICKS_A_SECOND : 10;
+    const unsigned waits = *kicks ? KICKS_A_SECOND : 10;
+    double used = 0, since = 0;
+    unsigned seen = 0;
 
     while (!atomic_load(&ends)) {
-        unsigned now = atomic_load(&runs);
+        const double cpu = seconds(runners_clock), wall = seconds(CLOCK_MONOTONIC);
+        unsigned now = atomic_load(&runs), enough = atomic_load(&patience);
 
-        still = now == seen && now & (ON_BARE | ON_ENGINE) ? still + 1 : 0;
-        seen = now;
-        if (still >= atomic_load(&patience) * waits) {
+        if (now != seen || !(now & (ON_BARE | ON_ENGINE))) {
+            seen = now;
+            used = cpu;
+            since = wall;
+        }
+        if (cpu - used >= enough || wall - since >= enough * ASLEEP) {
             atomic_store(&lost, true);
             if (now & ON_BARE)
                 pthread_kill(runner, SIGUSR1); /* ends as an exception would */
             else
                 engine_stop();
-            still = 0;
+            used = cpu;
+            since = wall;
         } else if (*kicks) {
             engine_kick();
         }
@@ -51,6 +69,9 @@ int watch_start(const bool *kicks)
     int err;
 
     runner = pthread_self();
+    err = -pthread_getcpuclockid(runner, &runners_clock);
+    if (err)
+        return err;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     err = -pthread_create(&watcher, NULL, watch, (void *)kicks);

@@ -1,5 +1,7 @@
 #include "fixture.h"
 
+#include "../deadlock.h"
+
 #include "base/bits.h"
 #include "base/err.h"
 
@@ -23,7 +25,7 @@ void fixture_require(const struct accel *accel)
 const struct accel *accel_of(void **state)
 {
     fixture_require(*state);
-    alarm(60); /* a guest that never comes back fails the test */
+    alarm(DEADLOCK_SECONDS); /* a guest that never comes back fails the test */
     return *state;
 }
 

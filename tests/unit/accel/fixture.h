@@ -73,7 +73,7 @@ int play_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data);
 /* The accelerator's tests are skipped, and the reason is printed, unless it is usable. */
 void fixture_require(const struct accel *accel);
 
-/* The accelerator of this test, required. The test fails when it lasts a minute. */
+/* The accelerator of this test, required. A test that never ends fails. */
 const struct accel *accel_of(void **state);
 
 /* A thread that kicks the vCPU it is given after 20 ms. */

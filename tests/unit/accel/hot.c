@@ -1,5 +1,7 @@
 #include "hot.h"
 
+#include "../deadlock.h"
+
 #include "base/bits.h"
 #include "x86/state.h"
 
@@ -85,7 +87,7 @@ static void set_tables(struct vcpu *v)
 
 void hot_create(struct smp *s, unsigned cpus)
 {
-    alarm(60);
+    alarm(DEADLOCK_SECONDS);
     smp_create(s, accel_find("soft"), cpus);
     build_tables(s);
     for (unsigned n = 0; n < cpus; n++)

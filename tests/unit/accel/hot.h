@@ -39,7 +39,7 @@ struct hot_trap {
     struct hot_frame frame;
 };
 
-/* With SSE, NX, write protection, and AVX where the host has it. At most a minute. */
+/* With SSE, NX, write protection, and AVX where the host has it. A test that never ends fails. */
 void hot_create(struct smp *s, unsigned cpus);
 bool hot_has_avx(void);
 

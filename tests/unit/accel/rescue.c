@@ -413,7 +413,6 @@ static void leaves_the_local_apic_to_kvm(void **state)
     v->state->intr.activity = X86_ACTIVE;
     assert_int_equal(vcpu_set(v, X86_GPRS | X86_INTR), 0);
     assert_int_equal(kvm_rescue(kvm_vcpu(v), &exit), 1);
-    alarm(60);
     assert_int_equal(vcpu_run(v, &exit), 0);
     assert_int_equal(exit.reason, VCPU_EXIT_NONE);
     vcpu_destroy(v);

@@ -1,6 +1,8 @@
 /* What only the soft engine promises a debugger: nothing of it shows, and little is slowed. */
 #include "debugger.h"
 
+#include "../deadlock.h"
+
 #include "base/bits.h"
 #include "x86/regs.h"
 
@@ -8,7 +10,7 @@
 
 static void start(struct fixture *f, const uint8_t *code, size_t size)
 {
-    alarm(60);
+    alarm(DEADLOCK_SECONDS);
     fixture_create(f, accel_find("soft"));
     fixture_long(f, code, size);
 }

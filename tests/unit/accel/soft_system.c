@@ -149,6 +149,107 @@ static void two_gs_bases(void **state)
     smp_destroy(&s);
 }
 
+/* R8 and R10 become bases, all 64 bits and then 32; R12 at R15 = R14. The sum of what is read. */
+GUEST(
+    bases, 64,
+    "1: cmpl %r14d, %r15d\ncmoveq %r12, %r8\n"
+    ".global at_wrfsbase\nat_wrfsbase: wrfsbase %r8\nwrgsbase %r10\nrdfsbase %rax\nrdgsbase %r11\n"
+    "subq %r8, %rax\nsubq %r10, %r11\naddq %rax, %rbx\naddq %r11, %rbx\n"
+    "addq %fs:(%rdi), %rcx\naddq %gs:(%rdi), %rcx\n"
+    "cmpl $1, %r15d\nwrfsbase %r9d\nwrgsbase %edx\nadcq $0, %rbx\n" /* no carry */
+    "movq $-1, %rax\nrdfsbase %eax\nrdgsbase %r11d\nsubq %rdx, %r11\naddq %r11, %rbx\n"
+    "movl %r9d, %r11d\nsubq %r11, %rax\naddq %rax, %rbx\ndecl %r15d\njnz 1b\nint3")
+extern const uint8_t at_wrfsbase[];
+
+static struct hot_trap run_bases(struct smp *s, enum hot_mode mode, uint64_t last)
+{
+    hot_at(s, mode, HOT_CODE);
+    hot_set_gpr(s, RBX, 0);
+    hot_set_gpr(s, RCX, 0);
+    hot_set_gpr(s, RDX, 0x89abcdef);
+    hot_set_gpr(s, RDI, 0);
+    hot_set_gpr(s, R8, SMP_DATA);
+    hot_set_gpr(s, R9, UINT64_C(0xfedcba9876543210));
+    hot_set_gpr(s, R10, SMP_DATA + 8);
+    hot_set_gpr(s, R12, last);
+    hot_set_gpr(s, R14, 500);
+    hot_set_gpr(s, R15, HOT);
+    return hot_run(s);
+}
+
+static void bases_of_segments(void **state)
+{
+    const uint64_t bad[] = {UINT64_C(0x800000000000), UINT64_C(0xffff7fffffffffff), BIT(63)};
+    struct smp s;
+
+    hot_create(&s, 1);
+    SMP_CODE(&s, HOT_CODE, bases);
+    for (uint32_t n = 0; n < SMP_RAM; n += PAGE_SIZE)
+        smp_entry(&s, n, n | 7); /* ring 3's, too */
+    for (unsigned user = 0; user < 2; user++) {
+        enum hot_mode mode = user ? HOT_USER : HOT_KERNEL;
+        uint64_t before;
+        struct hot_trap t;
+
+        set_cr4(&s, 0, CR4_FSGSBASE);
+        le64_put(s.ram + SMP_DATA, 3);
+        le64_put(s.ram + SMP_DATA + 8, 4);
+        before = smp_stat(&s, 0, "instructions interpreted from translated code");
+        assert_int_equal(run_bases(&s, mode, SMP_DATA).vector, EXC_BP);
+        assert_int_equal(hot_gpr(&s, RBX), 0);
+        assert_int_equal(hot_gpr(&s, RCX), 7 * HOT);
+        assert_in_range(smp_stat(&s, 0, "instructions interpreted from translated code"), before,
+                        before + HOT / 10);
+        for (unsigned n = 0; n < ARRAY_SIZE(bad); n++) {
+            t = run_bases(&s, mode, bad[n]);
+            assert_int_equal(t.vector, EXC_GP);
+            assert_int_equal(t.frame.rip, HOT_LABEL(HOT_CODE, bases, at_wrfsbase));
+            assert_int_equal(hot_gpr(&s, R15), 500);
+        }
+        set_cr4(&s, CR4_FSGSBASE, 0);
+        t = run_bases(&s, mode, SMP_DATA);
+        assert_int_equal(t.vector, EXC_UD);
+        assert_int_equal(t.frame.rip, HOT_LABEL(HOT_CODE, bases, at_wrfsbase));
+    }
+    smp_destroy(&s);
+}
+
+/* The sum of what control registers are less what R8 to R13 say: nothing; to memory's and others.
+ */
+GUEST(controls, 64,
+      "1: movq %cr0, %rax\nsubq %r8, %rax\naddq %rax, %rbx\nmovq %cr2, %r11\nsubq %r9, %r11\n"
+      "addq %r11, %rbx\nmovq %cr3, %rdx\nsubq %r12, %rdx\naddq %rdx, %rbx\ncmpl $1, %r15d\n"
+      "movq %cr4, %rcx\nadcq $0, %rbx\nsubq %r13, %rcx\naddq %rcx, %rbx\ndecl %r15d\njnz 1b\nint3")
+
+static void control_registers(void **state)
+{
+    struct hot_trap t;
+    struct smp s;
+
+    hot_create(&s, 1);
+    HOT_CODE_AT(&s, controls);
+    must(vcpu_get(s.v[0], X86_CRS), "vcpu_get");
+    s.v[0]->state->cr2 = UINT64_C(0x123456789abcdef0);
+    must(vcpu_set(s.v[0], X86_CRS), "vcpu_set");
+    hot_set_gpr(&s, RBX, 0);
+    hot_set_gpr(&s, R8, s.v[0]->state->cr0);
+    hot_set_gpr(&s, R9, s.v[0]->state->cr2);
+    hot_set_gpr(&s, R12, s.v[0]->state->cr3);
+    hot_set_gpr(&s, R13, s.v[0]->state->cr4);
+    hot_set_gpr(&s, R15, HOT);
+    hot_end(&s);
+    assert_int_equal(hot_gpr(&s, RBX), 0);
+    assert_in_range(smp_stat(&s, 0, "instructions interpreted from translated code"), 0, HOT / 10);
+    hot_at(&s, HOT_USER, HOT_CODE);
+    for (uint32_t n = 0; n < SMP_RAM; n += PAGE_SIZE)
+        smp_entry(&s, n, n | 7);
+    hot_flush(&s);
+    hot_set_gpr(&s, R15, HOT);
+    t = hot_run(&s);
+    assert_int_equal(t.vector, EXC_GP);
+    smp_destroy(&s);
+}
+
 /* It never goes back, and 3000 reads take less than a minute of it. */
 GUEST(reads_tsc, 64,
       "xorl %ebx, %ebx\njmp 1f\n" /* what is hot begins at 1 */
@@ -273,7 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(flags_are_right), TEST(smap_stops_behind_clac),  TEST(exit_in_a_shadow),
         TEST(two_gs_bases),    TEST(tsc_and_who_may_read_it), TEST(what_is_dropped),
-        TEST(what_is_kept),
+        TEST(what_is_kept),    TEST(bases_of_segments),       TEST(control_registers),
     };
 
     return cmocka_run_group_tests_name("soft, system instructions in hot code", tests, NULL, NULL);

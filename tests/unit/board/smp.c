@@ -1,5 +1,7 @@
 #include "smp.h"
 
+#include "../deadlock.h"
+
 #include "base/tsc.h"
 
 #include <setjmp.h>
@@ -111,7 +113,7 @@ uint32_t smp_counter(const struct smp *smp, uint64_t gpa)
 void smp_wait(const struct smp *smp, uint64_t gpa, uint32_t value)
 {
     const struct timespec tick = {.tv_nsec = 1000000};
-    uint64_t until = host_now_ns() + UINT64_C(60000000000);
+    uint64_t until = host_now_ns() + DEADLOCK_SECONDS * UINT64_C(1000000000);
 
     while (smp_counter(smp, gpa) < value) {
         assert_true(host_now_ns() < until);

@@ -4,6 +4,9 @@
  * neither lost nor stuck, and nobody waits for ever (an alarm ends the test).
  */
 #include "dev/chip/apic_bus.h"
+
+#include "../deadlock.h"
+
 #include "dev/chip/ioapic.h"
 #include "dev/chip/pic.h"
 #include "fake.h"
@@ -19,7 +22,6 @@
 
 #define CPUS    8
 #define DEVICES 4
-#define SECONDS 100 /* until it is a deadlock; a test takes one or two */
 
 #define REG_EOI      0xb0
 #define REG_SVR      0xf0
@@ -121,7 +123,7 @@ static int setup(void **state)
     }
     ioapic_init(&io, 0, &io_ops);
     pic_init(&pic, &(struct dev_irq){on_intr, NULL, 0});
-    alarm(SECONDS);
+    alarm(DEADLOCK_SECONDS);
     return 0;
 }
 

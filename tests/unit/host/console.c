@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -133,7 +134,7 @@ static void slow_guest_gets_all_of_a_pipe(void **state)
 static void slow_guest_gets_all_of_a_file(void **state)
 {
     static uint8_t bytes[15000];
-    int fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+    int fd = memfd_create("input", MFD_CLOEXEC);
 
     fill_pattern(bytes, sizeof(bytes));
     assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));

@@ -1,6 +1,8 @@
 /* Lines in, lines out, over a socket; clients of every kind. */
 #include "host/line_server.h"
 
+#include "../deadlock.h"
+
 #include "host/clock.h"
 
 #include <errno.h>
@@ -29,13 +31,16 @@ static struct {
     struct line_server server;
     pthread_t thread;
     char folder[32], path[64], where[80];
+    atomic_uint deferred; /* how many "later" came */
 } box;
 
 static void request(void *user, struct line_client *c, const char *line)
 {
     assert_true(c->asked);
-    if (!strcmp(line, "later"))
+    if (!strcmp(line, "later")) {
+        box.deferred++;
         return;
+    }
     if (!strcmp(line, "now")) {
         for (unsigned i = 0; i < LINE_CLIENTS; i++) {
             if (box.server.client[i].asked)
@@ -56,6 +61,7 @@ static void *serve(void *arg)
 
 static int setup(void **state)
 {
+    box.deferred = 0;
     strcpy(box.folder, "/tmp/mote-lines-XXXXXX");
     if (!mkdtemp(box.folder))
         return -1;
@@ -80,7 +86,7 @@ static int teardown(void **state)
 static int dial(void)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    const struct timeval patience = {.tv_sec = 20};
+    const struct timeval patience = {.tv_sec = DEADLOCK_SECONDS};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     strcpy(addr.sun_path, box.path);
@@ -157,9 +163,11 @@ static void deferred_answers(void **state)
     say(half, "later\n");
     shutdown(half, SHUT_WR);
     say(a, "later\necho after\n");
-    usleep(2000);
+    while (box.deferred != 3)
+        usleep(100);
     close(gone);
-    usleep(2000);
+    say(b, "echo turn\n"); /* the loop has been round, and seen who is gone */
+    expect(b, "turn\n");
     say(b, "now\n");
     expect(b, "now\n");
     expect(a, "now\nafter\n");
@@ -207,7 +215,7 @@ static void silent_clients(void **state)
 
 static void client_that_does_not_read(void **state)
 {
-    const struct timeval patience = {.tv_sec = 1};
+    const struct timeval patience = {.tv_sec = DEADLOCK_SECONDS};
     char many[7000];
     int fd = dial(), other = dial();
 

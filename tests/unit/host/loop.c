@@ -152,16 +152,36 @@ static void files_that_are_always_ready_are_refused(void **state)
     close(w.fd);
 }
 
+/* The clock, and the TSC before and after it: those next to each other of many tries. */
+struct both {
+    uint64_t ns, before, after;
+};
+
+static struct both read_both(void)
+{
+    struct both best = {.after = UINT64_MAX};
+
+    for (unsigned i = 0; i < 100; i++) {
+        uint64_t before = __builtin_ia32_rdtsc(), ns = host_now_ns();
+        uint64_t after = __builtin_ia32_rdtsc();
+
+        if (after - before < best.after - best.before)
+            best = (struct both){ns, before, after};
+    }
+    return best;
+}
+
+/* However long this process was left alone in between: within what was measured, and 2%. */
 static void tsc_frequency_agrees_with_the_clock(void **state)
 {
-    uint64_t t0 = host_now_ns(), c0 = __builtin_ia32_rdtsc(), dt, dc;
-    double khz;
+    struct both a = read_both(), b;
+    double ms, khz = host_tsc_khz();
 
     usleep(30000);
-    dt = host_now_ns() - t0;
-    dc = __builtin_ia32_rdtsc() - c0;
-    khz = (double)dc * 1e6 / (double)dt;
-    assert_true(host_tsc_khz() > khz * 0.98 && host_tsc_khz() < khz * 1.02);
+    b = read_both();
+    ms = (double)(b.ns - a.ns) * 1e-6;
+    assert_true(khz > (double)(b.before - a.after) / ms * 0.98);
+    assert_true(khz < (double)(b.after - a.before) / ms * 1.02);
 }
 
 int main(void)

@@ -71,8 +71,9 @@ static unsigned look_insn(struct tr *tr, unsigned at, struct emu_op *op)
     return (unsigned)len;
 }
 
-/* Flags that are needed at the page's offset `target`. */
-static unsigned look(struct tr *tr, int64_t target, unsigned insns, unsigned forks)
+/* Flags that are needed at the page's offset `target`. `split`: on the way there something may
+ * have written OF alone, so TR_FLAG_LT says nothing of SF and OF any more. */
+static unsigned look(struct tr *tr, int64_t target, unsigned insns, unsigned forks, bool split)
 {
     unsigned undecided = FLAG_STATUS | TR_FLAG_LT, needed = 0;
 
@@ -86,12 +87,15 @@ static unsigned look(struct tr *tr, int64_t target, unsigned insns, unsigned for
             !look_insn(tr, (unsigned)target, &op))
             break;
         reads = before(&op, 0);
+        if (split && reads & TR_FLAG_LT)
+            reads |= FLAG_SF | FLAG_OF;
         needed |= reads & undecided;
+        split = split || !tr_keeps_flags(&op);
         target = op.next;
         if (is_jcc(&op.i)) {
             if (!forks)
                 break;
-            needed |= look(tr, target + (int64_t)op.i.imm, insns, --forks) & undecided;
+            needed |= look(tr, target + (int64_t)op.i.imm, insns, --forks, split) & undecided;
             continue;
         }
         undecided &= before(&op, FLAG_STATUS | TR_FLAG_LT) & ~reads;
@@ -109,15 +113,15 @@ static unsigned at_end(struct tr *tr)
     const struct emu_op *op = &tr->b->op[tr->b->count - 1];
 
     if (is_direct(&op->i))
-        return look(tr, op->next + (int64_t)op->i.imm, LOOK_INSNS, LOOK_FORKS);
+        return look(tr, op->next + (int64_t)op->i.imm, LOOK_INSNS, LOOK_FORKS, false);
     if (op->ends)
         return FLAG_STATUS | TR_FLAG_LT;
-    return look(tr, op->next, LOOK_INSNS, LOOK_FORKS);
+    return look(tr, op->next, LOOK_INSNS, LOOK_FORKS, false);
 }
 
 unsigned tr_flags_at(struct tr *tr, int64_t target)
 {
-    return look(tr, target, LOOK_INSNS, LOOK_FORKS);
+    return look(tr, target, LOOK_INSNS, LOOK_FORKS, false);
 }
 
 void tr_liveness(struct tr *tr)
@@ -130,7 +134,7 @@ void tr_liveness(struct tr *tr)
         unsigned live = before(op, tr->live[n + 1]);
 
         if (is_jcc(&op->i))
-            live |= look(tr, op->next + (int64_t)op->i.imm, LOOK_INSNS, LOOK_FORKS);
+            live |= look(tr, op->next + (int64_t)op->i.imm, LOOK_INSNS, LOOK_FORKS, false);
         tr->live[n] = (uint16_t)live;
     }
 }

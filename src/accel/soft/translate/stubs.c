@@ -177,10 +177,10 @@ static void stub_jump(struct tr *tr)
                      .opcode = 0xc7, .is_mem = true, .mem = mem_gs(GS_TR(link)), .imm_size = 4});
         asm_jmp_to(&tr->a, rw(tr, tr->t->leave_at));
         asm_land_short(&tr->a, quiet);
-        _Static_assert(sizeof(struct translate_jump) == 32, "scale");
+        _Static_assert(sizeof(struct translate_jump) == 24, "scale");
         asm_insn(&tr->a,
                  &(struct host_insn){.map = X86_MAP_0F, .opcode = 0xb7, .reg = S0, .rm = S1});
-        asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
+        asm_lea(&tr->a, S0, (struct host_mem){S0, S0, 1, false, 0});
         entry.disp = table + (int32_t)offsetof(struct translate_jump, minus);
         asm_load(&tr->a, RCX, entry);
         asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});

@@ -141,6 +141,62 @@ static void swapgs(struct tr *tr)
     asm_store(&tr->a, mem_gs(GS_CPU(msr.kernel_gs_base)), S0);
 }
 
+static bool read_control(struct tr *tr)
+{
+    static const int32_t from[] = {
+        [0] = GS_CPU(cr0), [2] = GS_CPU(cr2), [3] = GS_CPU(cr3), [4] = GS_CPU(cr4)};
+    const struct x86_insn *i = &tr->op->i;
+    uint8_t to = tr_to(i->rm, S0);
+
+    if (i->reg >= ARRAY_SIZE(from) || !from[i->reg])
+        return false;
+    asm_load(&tr->a, to, mem_gs(from[i->reg]));
+    tr_put(tr, i->rm, to);
+    return true;
+}
+
+/* RDFSBASE and RDGSBASE, WRFSBASE and WRGSBASE, where the guest's CR4 allows them. */
+static void segment_base(struct tr *tr)
+{
+    const struct x86_insn *i = &tr->op->i;
+    unsigned ext = i->modrm >> 3 & 7, seg = ext & 1 ? SEG_GS : SEG_FS;
+    bool w = i->osize == 8, writes = ext >= 2;
+
+    tr_flags_save(tr);
+    asm_insn(&tr->a, &(struct host_insn){.opcode = 0xf7,
+                                         .is_mem = true,
+                                         .mem = mem_gs(GS_CPU(cr4)),
+                                         .imm = CR4_FSGSBASE,
+                                         .imm_size = 4});
+    tr_cold_interpret(tr, asm_jcc(&tr->a, CC_E));
+    if (writes) {
+        asm_rr(&tr->a, w, 0x8b, S0, tr_get(tr, i->rm, S0));
+        if (w) { /* canonical: bits 63 to 47 are alike */
+            asm_mov(&tr->a, S1, S0);
+            asm_insn(&tr->a, &(struct host_insn){.w = true,
+                                                 .opcode = 0xc1,
+                                                 .reg = 7,
+                                                 .rm = S1,
+                                                 .imm = 47,
+                                                 .imm_size = 1}); /* sar */
+            asm_alu_imm(&tr->a, true, 0, S1, 1);
+            asm_alu_imm(&tr->a, true, 7, S1, 1);
+            tr_cold_interpret(tr, asm_jcc(&tr->a, CC_A));
+        }
+        asm_store(&tr->a, mem_gs(GS_CPU(seg[0].base) + (int32_t)(seg * sizeof(struct mote_seg))),
+                  S0);
+        asm_store(&tr->a, mem_gs(GS_CPU(seg_base) + 8 * (int32_t)seg), S0);
+        tr_flags_restore(tr);
+    } else {
+        uint8_t to = tr_to(i->rm, S0);
+
+        tr_flags_restore(tr);
+        asm_rm(&tr->a, w, 0x8b, to,
+               mem_gs(GS_CPU(seg[0].base) + (int32_t)(seg * sizeof(struct mote_seg))));
+        tr_put(tr, i->rm, to);
+    }
+}
+
 /*
  * The guest's is the host's plus an offset. User code may be forbidden to read it. A
  * witness is shown what the interpreter read.
@@ -219,9 +275,9 @@ bool tr_system_keeps_flags(const struct emu_op *op)
 
     if (i->map == X86_MAP_1B)
         return i->opcode == 0xfa;
-    return i->map == X86_MAP_0F &&
-           (i->opcode == 0x31 || (i->opcode == 0x01 && (i->modrm == 0xca || i->modrm == 0xcb ||
-                                                        i->modrm == 0xf8 || i->modrm == 0xf9)));
+    return i->map == X86_MAP_0F && (i->opcode == 0x20 || i->opcode == 0x31 ||
+                                    (i->opcode == 0x01 && (i->modrm == 0xca || i->modrm == 0xcb ||
+                                                           i->modrm == 0xf8 || i->modrm == 0xf9)));
 }
 
 bool tr_system(struct tr *tr)
@@ -233,6 +289,13 @@ bool tr_system(struct tr *tr)
     if (i->map == X86_MAP_0F) {
         if (i->opcode == 0x01)
             return group_0f01(tr);
+        if (i->opcode == 0x20)
+            return is_kernel(tr) && read_control(tr);
+        if (i->opcode == 0xae && i->pp == 2 && !(i->flags & X86_RM_MEM) &&
+            (i->modrm & 0x38) < 0x20) {
+            segment_base(tr);
+            return true;
+        }
         return i->opcode == 0x31 && rdtsc(tr, false);
     }
     if (i->map != X86_MAP_1B)

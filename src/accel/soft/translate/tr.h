@@ -113,13 +113,14 @@ struct tr {
     struct tr_saved saved;
     struct tr_flags_by flags_by;
     struct tr_group group[BLOCK_MAX_INSNS];
-    bool alone;           /* accesses are not in groups */
-    int shift;            /* added to the operand's displacement */
-    bool vectors;         /* vector registers are known to be loaded */
-    const uint8_t *again; /* the block's start with vector registers loaded */
-    unsigned shadow;      /* 1: tr->op is in STI's shadow; 2: the next one will be */
-    bool counted;         /* tr->op is, in code emitted so far */
-    bool ended;           /* nothing gets behind what was emitted last */
+    uint32_t kept[BLOCK_MAX_INSNS]; /* copies of instructions that code refers to: block_keep */
+    bool alone;                     /* accesses are not in groups */
+    int shift;                      /* added to the operand's displacement */
+    bool vectors;                   /* vector registers are known to be loaded */
+    const uint8_t *again;           /* the block's start with vector registers loaded */
+    unsigned shadow;                /* 1: tr->op is in STI's shadow; 2: the next one will be */
+    bool counted;                   /* tr->op is, in code emitted so far */
+    bool ended;                     /* nothing gets behind what was emitted last */
     unsigned colds;
     unsigned leader;     /* the cold code of the last group */
     unsigned first_cold; /* of the instruction being translated */
@@ -275,8 +276,8 @@ int tr_stubs(struct soft_vcpu *s);
 uint8_t *slots_stub(struct tr *tr, enum emu_access access);
 
 /* Called by the interpret stubs: do op; true: leave translated code. */
-bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op);
+bool tr_interpret(struct soft_vcpu *s, uint32_t kept);
 /* ... op, which ends its block: where to go on, NULL: leave. */
-const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op);
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept);
 
 #endif

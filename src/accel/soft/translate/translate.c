@@ -27,7 +27,7 @@ void translate_unwound(struct soft_vcpu *s)
     if (t->interpreting && t->interpreting->ends && counting(t))
         s->cpu.retired--; /* it was counted beforehand */
     else if (t->interpreting && t->lockstep)
-        s->cpu.retired += (uint64_t)(t->interpreting - t->block->op);
+        s->cpu.retired += t->interpreting->number;
     t->interpreting = NULL;
 }
 
@@ -85,7 +85,7 @@ static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const
     if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
         t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
     t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
-    *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE), 0};
+    *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE)};
 }
 
 /* ---- life ------------------------------------------------------------------------ */
@@ -134,14 +134,26 @@ void translate_count(struct soft_vcpu *s)
         s->tr.counts = counts_new();
 }
 
+static uint64_t jumps_resident(const struct translator *t)
+{
+    unsigned char page[sizeof(t->jumps) / PAGE_SIZE];
+    uint64_t bytes = 0;
+
+    if (mincore((void *)t->jumps, sizeof(t->jumps), page))
+        return 0;
+    for (unsigned n = 0; n < ARRAY_SIZE(page); n++)
+        bytes += page[n] & 1 ? PAGE_SIZE : 0;
+    return bytes;
+}
+
 unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, unsigned room)
 {
     const struct translate_stats *t = &s->tr.stats;
     const struct accel_stat all[] = {
         {"blocks translated", t->translated},
         {"bytes of translated code", t->bytes},
+        {"bytes of jump caches", jumps_resident(&s->tr)},
         {"entries into translated code", t->entered},
-        {"instructions of blocks not translated", t->cold},
         {"instructions interpreted from translated code", t->interpreted},
         {"... as their checks failed", t->missed},
     };
@@ -453,7 +465,7 @@ void tr_exit(struct tr *tr, int64_t target)
     }
 }
 
-/* The jump cache's entry whose index, times 4, is in S0. */
+/* The jump cache's entry whose index, times 3, is in S0. */
 static struct host_mem found(const struct tr *tr, size_t field)
 {
     size_t table = sizeof(tr->t->jumps[0]) * tr->mmu;
@@ -478,7 +490,7 @@ void tr_find(struct tr *tr)
     count(tr, tr->op);
     asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
     asm_insn(&tr->a, &(struct host_insn){.map = X86_MAP_0F, .opcode = 0xb7, .reg = S0, .rm = S1});
-    asm_lea(&tr->a, S0, (struct host_mem){HOST_NONE, S0, 2, false, 0});
+    asm_lea(&tr->a, S0, (struct host_mem){S0, S0, 1, false, 0});
     asm_load(&tr->a, RCX, FOUND(tr, minus));
     asm_lea(&tr->a, RCX, (struct host_mem){.base = RCX, .index = S1});
     asm_load32(&tr->a, S1, attention());
@@ -520,18 +532,42 @@ static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
     return tr->t->code.rw + (rx - tr->t->code.rx);
 }
 
+/* S0 = op's copy, which code may call for as long as it lasts. */
+static void load_op(struct tr *tr, const struct emu_op *op)
+{
+    uint32_t *kept = &tr->kept[op->number];
+
+    if (!*kept)
+        *kept = block_keep(&tr->s->blocks, op);
+    tr->a.full |= !*kept;
+    asm_mov_imm(&tr->a, S0, *kept);
+}
+
 static void interpret(struct tr *tr)
 {
     if (tr->op->ends) {
         count(tr, tr->op);
-        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        load_op(tr, tr->op);
         asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
         tr->ended = true;
     } else {
-        asm_mov_imm(&tr->a, S0, (uintptr_t)tr->op);
+        load_op(tr, tr->op);
         asm_call_to(&tr->a, stub(tr, tr->t->interpret));
     }
     tr->vectors = false;
+}
+
+/* The interpreter for an instruction whose check failed. */
+static void call_missed(struct tr *tr, const struct emu_op *op, bool vectors)
+{
+    if (counting(tr->t))
+        asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                             .is_mem = true,
+                                             .mem = mem_gs(GS_TR(missing)),
+                                             .imm = 1,
+                                             .imm_size = 4});
+    load_op(tr, op);
+    asm_call_to(&tr->a, stub(tr, vectors ? tr->t->interpret_keep : tr->t->interpret));
 }
 
 static void cold_interpret(struct tr *tr, const struct tr_cold *c)
@@ -543,14 +579,7 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
     tr_flags_restore(tr);
     if (c->uncounted)
         count(tr, c->op);
-    if (counting(tr->t))
-        asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
-                                             .is_mem = true,
-                                             .mem = mem_gs(GS_TR(missing)),
-                                             .imm = 1,
-                                             .imm_size = 4});
-    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
-    asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
+    call_missed(tr, c->op, c->vectors);
     if (!c->op->ends)
         asm_jmp_to(&tr->a, c->resume);
 }
@@ -569,6 +598,20 @@ static void clear_of_start(struct tr *tr)
         asm_bytes(&tr->a, nops[3 - used], (unsigned)(4 - used));
 }
 
+/*
+ * A kernel's groups whose check failed are called for one by one, since code that checks each of
+ * them again was a quarter of all code, and next to none of it ever ran. Programs' may lie in two
+ * pages for long. What loads vector registers must do that, as the group's code does.
+ */
+static bool is_called(const struct tr *tr)
+{
+    unsigned n = tr->op->number;
+    const struct tr_group *g = &tr->group[n];
+
+    return tr->alone && tr->mmu != EMU_MMU_USER && (g->member || g->last > n) && !tr->op->ends &&
+           !tr_vector_uses(tr, tr->op);
+}
+
 static void one(struct tr *tr)
 {
     bool branch = tr_is_branch(tr->op);
@@ -579,8 +622,10 @@ static void one(struct tr *tr)
         tr_shadow_end(tr);
     if (tr_jumps(tr->op))
         clear_of_start(tr);
-    if (!emu_is_bound(tr->op) ||
-        !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
+    if (is_called(tr))
+        call_missed(tr, tr->op, tr->vectors);
+    else if (!emu_is_bound(tr->op) ||
+             !(tr_branch(tr) || tr_stack(tr) || tr_system(tr) || tr_integer(tr) || tr_vector(tr)))
         interpret(tr);
     tr_flags_track(tr);
     for (unsigned n = tr->first_cold; n < tr->colds; n++) {
@@ -630,7 +675,7 @@ static uint8_t *tell_missed(struct tr *tr, const struct tr_cold *c)
     seldom = asm_jcc(&tr->a, CC_E);
     tr->saved = c->saved;
     tr_flags_restore(tr);
-    asm_mov_imm(&tr->a, S0, (uintptr_t)c->op);
+    load_op(tr, c->op);
     asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     done = asm_jmp(&tr->a);
     asm_land(&tr->a, seldom);
@@ -760,6 +805,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
         t->link_count = links;
         return false;
     }
+    b->kept = true;
     b->code[s->cpu.mmu] = (uint32_t)begin;
     t->code.used = (size_t)(tr.a.p - t->code.rw);
     t->stats.translated++;
@@ -799,7 +845,6 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     uint64_t linear = c->r[X86_RIP_SLOT];
     unsigned mmu = c->mmu;
 
-    t->block = b;
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
         translate_forget(s, BIT(0) | BIT(1));
         t->link = 0;
@@ -841,9 +886,12 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
     if (t->counts) {
         counts_add(t->counts, &op->i, t->missing);
         t->stats.missed += t->missing;
+        parts_switch(&s->parts, t->missing ? PART_MISSED : PART_INTERPRETED, c->retired);
         t->missing = 0;
     }
     op->fn(c, op);
+    if (t->counts)
+        parts_switch(&s->parts, PART_CODE, c->retired);
     t->interpreting = NULL;
     if (unlikely(shadow))
         c->intr.shadow = 0;
@@ -854,11 +902,12 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
 static void count_to(struct soft_vcpu *s, const struct emu_op *op)
 {
     if (s->tr.lockstep && !op->ends)
-        s->cpu.retired += (uint64_t)(op - s->tr.block->op) + 1;
+        s->cpu.retired += op->number + 1u;
 }
 
-bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
+bool tr_interpret(struct soft_vcpu *s, uint32_t kept)
 {
+    const struct emu_op *op = block_kept(&s->blocks, kept);
     struct emu_cpu *c = &s->cpu;
     unsigned mmu = c->mmu;
 
@@ -871,8 +920,9 @@ bool tr_interpret(struct soft_vcpu *s, const struct emu_op *op)
 }
 
 /* What the run loop would do, when there is nothing to look at and the code is known. */
-const uint8_t *tr_interpret_end(struct soft_vcpu *s, const struct emu_op *op)
+const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept)
 {
+    const struct emu_op *op = block_kept(&s->blocks, kept);
     struct emu_cpu *c = &s->cpu;
     struct translator *t = &s->tr;
     const struct translate_jump *j;

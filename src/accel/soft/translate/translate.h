@@ -38,7 +38,6 @@ struct translate_jump {
     uint64_t minus; /* the address, negated */
     const uint8_t *code;
     uint64_t page; /* the address' page: rip_page of the code there */
-    uint64_t unused;
 };
 
 /* A jump from one block to another of the same page, for the same mmu. */
@@ -52,7 +51,6 @@ struct translate_link {
 
 struct translate_stats {
     uint64_t translated, bytes, entered, interpreted, missed, flushes, links;
-    uint64_t cold; /* instructions of blocks that the interpreter did */
 };
 
 /* Of a struct soft_vcpu, whose address is the GS base in translated code. */
@@ -82,7 +80,6 @@ struct translator {
     uint32_t link_count;
     uint16_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills[EMU_HALVES];
-    const struct block *block;         /* entered last */
     const struct emu_op *interpreting; /* within translated code; it may unwind */
     uint8_t vectors; /* emu_cpu.vectors that code under way and the jump cache are for */
     bool on;
