@@ -484,6 +484,7 @@ static void test_events(struct guest *g)
 GUEST_INSNS(forever, "1: jmp 1b");
 GUEST_INSNS(tpr, "mov $8, %eax\n mov %rax, %cr8\n mov $3, %eax\n mov %rax, %cr8\n hlt");
 GUEST_INSNS(triple, "ud2");
+GUEST_INSNS(vmcall, "mov $1, %ecx\n vmcall\n hlt");
 
 static void *stopper(void *vcpu)
 {
@@ -517,6 +518,16 @@ static void test_exits(struct guest *g)
     g->vcpu.state->segs[NVMM_X64_SEG_IDT].limit = 0;
     CHECK(nvmm_vcpu_setstate(&g->mach, &g->vcpu, NVMM_X64_STATE_SEGS) == 0);
     CHECK(guest_run(g) == NVMM_VCPU_EXIT_SHUTDOWN);
+
+    guest_gate(g, 6, CODE + 0x820);
+    g->ram[CODE + 0x820] = 0xf4;
+    GUEST_CODE(g, vmcall);
+    CHECK(guest_run(g) == NVMM_VCPU_EXIT_HALTED);
+    if (is_kvm)
+        printf("SKIP: KVM answers VMCALL by itself\n");
+    else
+        CHECK(guest_gpr(g, NVMM_X64_GPR_RIP) == CODE + 0x821 &&
+              *(uint64_t *)(g->ram + STACK - 40) == CODE + 5);
 
     GUEST_CODE(g, tpr);
     CHECK(guest_run(g) == NVMM_VCPU_EXIT_HALTED && g->vcpu.exit->exitstate.cr8 == 3);
