@@ -34,6 +34,7 @@ struct block {
      * translation looked at. */
     uint16_t look_begin, look_end;
     uint16_t heat;                   /* how often it was interpreted */
+    uint16_t rounds;                 /* ... and followed itself */
     bool crosses;                    /* into the next page */
     bool kept;                       /* it stays without its instructions: code was made of it */
     uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */

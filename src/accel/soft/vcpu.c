@@ -422,6 +422,8 @@ static inline bool run_translated(struct soft_vcpu *s, struct block *b)
     if (unlikely(!s->tr.on) || unlikely(!translate_allowed(c)))
         return false;
     if (!b->code[c->mmu]) {
+        b->rounds += s->tr.cold == b;
+        s->tr.cold = b;
         if (++b->heat < TRANSLATE_HEAT && !s->tr.lockstep)
             return false;
         if (unlikely(s->parts.on))

@@ -87,10 +87,17 @@ static void set_tables(struct vcpu *v)
 
 void hot_create(struct smp *s, unsigned cpus)
 {
+    const struct machine_config config = {.vcpus = cpus};
+
+    hot_create_as(s, &config);
+}
+
+void hot_create_as(struct smp *s, const struct machine_config *config)
+{
     alarm(DEADLOCK_SECONDS);
-    smp_create(s, accel_find("soft"), cpus);
+    smp_create_as(s, accel_find("soft"), config);
     build_tables(s);
-    for (unsigned n = 0; n < cpus; n++)
+    for (unsigned n = 0; n < s->count; n++)
         set_tables(s->v[n]);
 }
 

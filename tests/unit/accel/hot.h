@@ -41,6 +41,7 @@ struct hot_trap {
 
 /* With SSE, NX, write protection, and AVX where the host has it. A test that never ends fails. */
 void hot_create(struct smp *s, unsigned cpus);
+void hot_create_as(struct smp *s, const struct machine_config *config);
 bool hot_has_avx(void);
 
 /* vCPU 0 begins at `linear` with its stack at SMP_DATA, interrupts off; other registers stay. */

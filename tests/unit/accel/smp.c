@@ -34,14 +34,21 @@ void smp_page(struct smp *s, uint32_t linear, uint32_t gpa)
 
 void smp_create(struct smp *s, const struct accel *accel, unsigned count)
 {
-    static struct x86_cpuid cpuid;
     const struct machine_config config = {.vcpus = count};
+
+    smp_create_as(s, accel, &config);
+}
+
+void smp_create_as(struct smp *s, const struct accel *accel, const struct machine_config *config)
+{
+    static struct x86_cpuid cpuid;
+    unsigned count = config->vcpus;
 
     memset(s, 0, sizeof(*s));
     s->count = count;
     s->ram = mmap(NULL, SMP_RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(s->ram, MAP_FAILED);
-    must(machine_create(&s->m, accel, &config), "machine_create");
+    must(machine_create(&s->m, accel, config), "machine_create");
     must(machine_map(s->m, GPA(0), SMP_RAM, s->ram, MEM_RWX), "machine_map");
     build_tables(s);
     for (unsigned n = 0; n < count; n++) {

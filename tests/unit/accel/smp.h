@@ -24,6 +24,7 @@ struct smp {
 };
 
 void smp_create(struct smp *s, const struct accel *accel, unsigned count);
+void smp_create_as(struct smp *s, const struct accel *accel, const struct machine_config *config);
 void smp_destroy(struct smp *s);
 
 /* Code to a page-aligned address below SMP_DATA; smp_start's vCPU begins there, RDI = arg. */

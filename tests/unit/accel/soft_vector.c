@@ -159,6 +159,47 @@ static void mxcsr_unmasks(void **state)
     smp_destroy(&s);
 }
 
+/* ---- registers over a call of the interpreter ---------------------------------------------- */
+
+/* All are loaded from (RBP), CPUID is interpreted, and all are stored to 512(RBP). */
+#define SAME16(X)                                                                                  \
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+#define LOAD(n)  "vmovups 32*" #n "(%rbp), %ymm" #n "\n"
+#define STORE(n) "vmovups %ymm" #n ", 512+32*" #n "(%rbp)\n"
+GUEST(registers, 64, "1: " SAME16(LOAD) "cpuid\n" SAME16(STORE) "decl %r15d\njnz 1b\nint3")
+
+static void go_through(struct smp *s, unsigned rounds)
+{
+    hot_at(s, HOT_KERNEL, HOT_CODE);
+    hot_set_gpr(s, RBP, SMP_DATA);
+    hot_set_gpr(s, R15, rounds);
+    hot_end(s);
+    assert_memory_equal(s->ram + SMP_DATA + 512, s->ram + SMP_DATA, 512);
+}
+
+/* Upper halves that are zero are not loaded: it takes one bit of one of them. */
+static void upper_halves_stay(void **state)
+{
+    const struct control nothing = {0};
+    struct smp s;
+
+    if (!hot_has_avx())
+        return;
+    hot_create(&s, 1);
+    SMP_CODE(&s, HOT_CODE, registers);
+    set_control(&s, &nothing);
+    memset(s.ram + SMP_DATA, 0, 512);
+    go_through(&s, HOT);
+    for (uint32_t bit = 0; bit < 512 * 8; bit += 31) {
+        memset(s.ram + SMP_DATA, 0, 512);
+        s.ram[SMP_DATA + bit / 8] = (uint8_t)(1u << bit % 8);
+        go_through(&s, 2);
+        memset(s.ram + SMP_DATA, 0, 512);
+        go_through(&s, 2);
+    }
+    smp_destroy(&s);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
@@ -166,6 +207,7 @@ int main(void)
         TEST(guest_toggles_ts),
         TEST(forbidden_from_outside),
         TEST(mxcsr_unmasks),
+        TEST(upper_halves_stay),
     };
 
     return cmocka_run_group_tests_name("soft, hot vector instructions", tests, NULL, NULL);

@@ -25,8 +25,7 @@ static bool is_plain(const struct x86_insn *i)
     return i->map == X86_MAP_1B && !(i->flags & (X86_VEX | X86_LOCK));
 }
 
-/* Does op move n by a constant that is known? */
-static bool moves(const struct emu_op *op, unsigned n, int64_t *by)
+bool tr_moves(const struct emu_op *op, unsigned n, int64_t *by)
 {
     const struct x86_insn *i = &op->i;
     unsigned group = i->modrm >> 3 & 7;
@@ -34,6 +33,8 @@ static bool moves(const struct emu_op *op, unsigned n, int64_t *by)
     if (!is_plain(i) || i->osize != 8)
         return false;
     switch (i->opcode) {
+    case 0x05: *by = (int64_t)i->imm; return n == RAX;
+    case 0x2d: *by = -(int64_t)i->imm; return n == RAX;
     case 0x50 ... 0x57:
     case 0x68:
     case 0x6a: *by = -8; return n == RSP;
@@ -79,8 +80,12 @@ static bool access_of(const struct tr *tr, const struct emu_op *op, struct tr_ac
            (stack_access(op, a) || tr_integer_access(op, a) || tr_vector_access(tr, op, a));
 }
 
-/* Nothing but registers, and S0 stays? */
-static bool is_quiet(const struct tr *tr, const struct emu_op *op)
+bool tr_plain_access(const struct tr *tr, const struct emu_op *op, struct tr_access *a)
+{
+    return emu_is_bound(op) && (tr_integer_access(op, a) || tr_vector_access(tr, op, a));
+}
+
+bool tr_is_quiet(const struct tr *tr, const struct emu_op *op)
 {
     if (!emu_is_bound(op) || op->ends)
         return false;
@@ -152,13 +157,13 @@ static unsigned group_from(struct tr *tr, unsigned n)
             tr->group[m].member = true;
             tr->group[m].at = (int16_t)at;
             last = m;
-        } else if (!by_leader && !is_quiet(tr, op)) {
+        } else if (!by_leader && !tr_is_quiet(tr, op)) {
             break;
         }
-        if (op->ends)
+        if (op->ends || (tr->run.on && m == tr->run.last)) /* page runs go on there without S0 */
             break;
         w.jumped = w.jumped || tr_jumps(op);
-        if (lead.base < 16 && moves(op, lead.base, &by)) {
+        if (lead.base < 16 && tr_moves(op, lead.base, &by)) {
             w.delta += by;
             if (w.delta != (int16_t)w.delta || lead.index == lead.base)
                 break;

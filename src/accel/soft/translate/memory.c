@@ -91,6 +91,7 @@ void tr_check(struct tr *tr, enum emu_access access, unsigned size, unsigned ali
     uint32_t slot = slot_for(tr, size);
 
     _Static_assert(sizeof(struct emu_tlb_entry) == 32, "shift");
+    tr->run.failed = true; /* it has checks only for what it knows */
     if (slot) {
         slot_check(tr, slot, access, size, align);
         return;
@@ -114,6 +115,8 @@ static struct host_mem checked(struct tr *tr, uint8_t base, int delta, enum emu_
     struct tr_group *g = tr_group_led(tr);
     const struct tr_group *own = &tr->group[tr->op - tr->b->op];
 
+    if (tr->run.inside)
+        return tr_run_address(tr);
     if (own->member && !tr->alone)
         return mem_at(S0, own->at);
     tr_flags_save(tr);

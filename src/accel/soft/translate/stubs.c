@@ -26,20 +26,78 @@ static void mxcsr(struct tr *tr, unsigned op, int32_t gs)
                                          .mem = mem_gs(gs)});
 }
 
-/* All vector registers, from or to emu_cpu. */
-static void vectors(struct tr *tr, bool store)
+static struct host_mem ymm(unsigned n, unsigned offset)
 {
-    bool avx = __builtin_cpu_supports("avx");
+    return mem_gs(GS_CPU(fpu.ymm) + (int32_t)(32 * n + offset));
+}
 
+/* All vector registers, from or to emu_cpu; wide: their upper halves, too. */
+static void vectors(struct tr *tr, bool store, bool wide)
+{
     for (unsigned n = 0; n < 16; n++) {
-        asm_insn(&tr->a, &(struct host_insn){.vex = avx,
-                                             .l = avx,
+        asm_insn(&tr->a, &(struct host_insn){.vex = wide,
+                                             .l = wide,
                                              .map = X86_MAP_0F,
                                              .opcode = store ? 0x11 : 0x10,
                                              .reg = (uint8_t)n,
                                              .is_mem = true,
-                                             .mem = mem_gs(GS_CPU(fpu.ymm) + 32 * (int32_t)n)});
+                                             .mem = ymm(n, 0)});
     }
+}
+
+/* A VEX instruction with XMM registers, of map 0F: reg = vvvv op rm. */
+static struct host_insn vex128(uint8_t pp, uint8_t opcode, uint8_t reg, uint8_t rm)
+{
+    return (struct host_insn){
+        .vex = true, .pp = pp, .map = X86_MAP_0F, .opcode = opcode, .reg = reg, .rm = rm};
+}
+
+/* RCX = 0: the upper halves of all vector registers are. XMM0 and XMM1 are used up. */
+static void upper_halves(struct tr *tr)
+{
+    struct host_insn h;
+
+    h = vex128(0, 0x10, 0, 0); /* vmovups */
+    h.is_mem = true;
+    h.mem = ymm(0, 16);
+    asm_insn(&tr->a, &h);
+    for (unsigned n = 1; n < 16; n++) {
+        h = vex128(1, 0xeb, 0, 0); /* vpor */
+        h.is_mem = true;
+        h.mem = ymm(n, 16);
+        asm_insn(&tr->a, &h);
+    }
+    h = vex128(0, 0x12, 1, 0); /* vmovhlps */
+    asm_insn(&tr->a, &h);
+    h = vex128(1, 0xeb, 0, 1);
+    asm_insn(&tr->a, &h);
+    h = vex128(1, 0x7e, 0, RCX); /* vmovq */
+    h.w = true;
+    asm_insn(&tr->a, &h);
+}
+
+/*
+ * A processor that does not know upper halves to be zero does SSE instructions with their old
+ * results as one more operand, or worse. So it is told, as the guest would have by VZEROUPPER.
+ */
+static void vectors_load(struct tr *tr)
+{
+    uint8_t *zero, *other, *done;
+
+    if (!__builtin_cpu_supports("avx")) {
+        vectors(tr, false, false);
+        return;
+    }
+    upper_halves(tr);
+    zero = asm_jrcxz(&tr->a);
+    other = asm_jmp(&tr->a);
+    asm_land_short(&tr->a, zero);
+    ASM(&tr->a, 0xc5, 0xf8, 0x77); /* vzeroupper */
+    vectors(tr, false, false);
+    done = asm_jmp(&tr->a);
+    asm_land(&tr->a, other);
+    vectors(tr, false, true);
+    asm_land(&tr->a, done);
 }
 
 static void vectors_absent(struct tr *tr, uint32_t absent)
@@ -52,11 +110,11 @@ static void vectors_absent(struct tr *tr, uint32_t absent)
 }
 
 /* The guest's vector registers and MXCSR to emu_cpu, the host's own MXCSR and upper halves; and
- * back. Both are called, and change neither other registers nor flags. */
+ * back, which uses RCX. Both are called, and change neither other registers nor flags. */
 static void stub_vectors(struct tr *tr)
 {
     tr->t->vectors_out = here(tr);
-    vectors(tr, true);
+    vectors(tr, true, __builtin_cpu_supports("avx"));
     mxcsr(tr, 3, GS_CPU(fpu.mxcsr));
     mxcsr(tr, 2, GS_TR(host_mxcsr));
     if (__builtin_cpu_supports("avx"))
@@ -66,7 +124,7 @@ static void stub_vectors(struct tr *tr)
 
     tr->t->vectors_in = here(tr);
     mxcsr(tr, 2, GS_CPU(fpu.mxcsr));
-    vectors(tr, false);
+    vectors_load(tr);
     vectors_absent(tr, 0);
     ASM(&tr->a, 0xc3);
 }
@@ -158,8 +216,9 @@ static void stub_interpret_end(struct tr *tr)
     ASM(&tr->a, 0x41, 0xff, 0xe2); /* jmp *S0 */
 }
 
-/* S1: where to go, a linear address. Flags are live; a miss, or attention, leaves. */
-static void stub_jump(struct tr *tr)
+/* S1: where to go, a linear address. Flags are live; a miss, or attention, leaves. far: remember it
+ * where fars.filling says. */
+static void stub_jump(struct tr *tr, bool far)
 {
     struct host_mem entry = {.base = HOST_NONE, .index = S0, .scale = 3, .gs = true};
     int32_t table = GS_TR(jumps) + (int32_t)(tr->mmu * sizeof(tr->t->jumps[0]));
@@ -188,6 +247,13 @@ static void stub_jump(struct tr *tr)
         asm_jmp_to(&tr->a, miss);
     }
     asm_land_short(&tr->a, hit);
+    if (far) {
+        struct host_mem code = entry, page = entry;
+
+        code.disp = table + (int32_t)offsetof(struct translate_jump, code);
+        page.disp = table + (int32_t)offsetof(struct translate_jump, page);
+        far_fill(tr, page, code);
+    }
     entry.disp = table + (int32_t)offsetof(struct translate_jump, page);
     asm_load(&tr->a, RCX, entry);
     asm_store(&tr->a, mem_gs(GS_TR(rip_page)), RCX);
@@ -213,9 +279,11 @@ int tr_stubs(struct soft_vcpu *s)
     stub_interpret_end(&tr);
     for (tr.mmu = 0; tr.mmu < TRANSLATE_MMUS; tr.mmu++) {
         t->jump[tr.mmu] = here(&tr);
-        stub_jump(&tr);
+        stub_jump(&tr, false);
     }
     tr.mmu = EMU_MMU_USER;
+    t->far_jump = here(&tr);
+    stub_jump(&tr, true);
     for (unsigned access = EMU_READ; access <= EMU_WRITE; access++)
         t->slot_miss[access] = code_mem_rx(&t->code, slots_stub(&tr, (enum emu_access)access));
     t->code.used = (size_t)(tr.a.p - t->code.rw);

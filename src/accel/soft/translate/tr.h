@@ -83,6 +83,8 @@ struct tr_cold {
         COLD_EXIT,      /* ditto, and more is to be done on the way; another page's, too */
         COLD_LEAVE,     /* leave for offset `target`: somebody wants attention */
         COLD_LEAVE_S1,  /* ditto, and guest RCX is in S1 */
+        COLD_VECTORS,   /* load vector registers, then back to `resume` */
+        COLD_RUN,       /* rounds without checks, else the block again */
     } kind;
     struct tr_saved saved; /* of the status flags there */
     bool vectors;          /* vector registers are loaded */
@@ -113,6 +115,7 @@ struct tr {
     struct tr_saved saved;
     struct tr_flags_by flags_by;
     struct tr_group group[BLOCK_MAX_INSNS];
+    struct tr_run run;
     uint32_t kept[BLOCK_MAX_INSNS]; /* copies of instructions that code refers to: block_keep */
     bool alone;                     /* accesses are not in groups */
     int shift;                      /* added to the operand's displacement */
@@ -203,6 +206,23 @@ void tr_groups(struct tr *tr);
 /* The group that tr->op leads; NULL: none. */
 struct tr_group *tr_group_led(struct tr *tr);
 
+/* The operand of an instruction that group.c knows and that is no push or pop; false: there is
+ * none. */
+bool tr_plain_access(const struct tr *tr, const struct emu_op *op, struct tr_access *a);
+/* Does op move general register n by a constant, that is, add it to all of its 64 bits? */
+bool tr_moves(const struct emu_op *op, unsigned n, int64_t *by);
+/* Nothing but registers, and S0 stays? */
+bool tr_is_quiet(const struct tr *tr, const struct emu_op *op);
+
+/* Is the block a loop for page runs? */
+void tr_run_find(struct tr *tr);
+/* tr->op's operand in one. */
+TR_RESULT struct host_mem tr_run_address(struct tr *tr);
+/* Page runs, begun behind a look at the attention word. Where pages are not as it takes, to
+ * `again`; when the loop ends, to `behind`. Attention is wanted in what follows. False: nothing
+ * was emitted, it cannot be done. */
+bool tr_run(struct tr *tr, const uint8_t *again, const uint8_t *behind);
+
 /* ---- leaving (translate.c) ---------------------------------------------------------- */
 
 /* The code that jumped to `from` is to be done by the interpreter as tr->op. */
@@ -215,6 +235,13 @@ void tr_cold_also(struct tr *tr, uint8_t *from);
  * code behind goes on with S0 the offset in the page that the slot has then. */
 void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access access,
                   unsigned size);
+
+/* ... is to have vector registers loaded; it goes on behind the jump. */
+void tr_cold_vectors(struct tr *tr, uint8_t *from);
+
+/* Where instructions are counted: those done since the block's start, up to and with op. Uses S0.
+ */
+void tr_count(struct tr *tr, const struct emu_op *op);
 
 /* Go on at the page's offset `target`, which may lie in another page: if the condition holds, or
  * in any case. */
@@ -232,6 +259,10 @@ void tr_go_found(struct tr *tr);
 void tr_keep_found(struct tr *tr);
 void tr_go_kept(struct tr *tr);
 
+/* Go to the offset `target` in another page, remembered here; false: it is to be looked up. No
+ * flags. (far.c) */
+bool tr_far(struct tr *tr, int64_t target);
+
 /* S1 = linear address of the page's offset `target`; no flags. */
 void tr_rip(struct tr *tr, uint8_t to, int64_t target);
 
@@ -240,6 +271,14 @@ static inline unsigned tr_next(const struct tr *tr)
 {
     return tr->op->next;
 }
+
+/* ---- the jump cache (jumps.c) ----------------------------------------------------------- */
+
+/* Where linear's entry is, whosever it is now. */
+struct translate_jump *jump_of(struct translator *t, unsigned mmu, uint64_t linear);
+void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code);
+/* Nothing is known, in memory that is zero. */
+void jumps_empty(struct translator *t);
 
 /* ---- instructions: true when translated. Nothing was emitted when not. --------------- */
 
@@ -274,6 +313,10 @@ int tr_stubs(struct soft_vcpu *s);
 /* Called when S0, a linear address XORed with the tag of the slot at offset S1, is not in its page:
  * S0 = offset in the page that the slot has now, or something greater. (slots.c) */
 uint8_t *slots_stub(struct tr *tr, enum emu_access access);
+
+/* The place fars.filling leads from rip_page to what the jump cache has at `page` and `code`. Uses
+ * S1 and RCX; no flags. (far.c) */
+void far_fill(struct tr *tr, struct host_mem page, struct host_mem code);
 
 /* Called by the interpret stubs: do op; true: leave translated code. */
 bool tr_interpret(struct soft_vcpu *s, uint32_t kept);

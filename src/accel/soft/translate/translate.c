@@ -13,8 +13,6 @@
 /* More than a block can take: what does not fit is not translated. */
 #define BLOCK_CODE (64u << 10)
 
-/* ---- the jump cache ----------------------------------------------------------------- */
-
 static bool counting(const struct translator *t)
 {
     return t->counts || t->lockstep;
@@ -29,63 +27,6 @@ void translate_unwound(struct soft_vcpu *s)
     else if (t->interpreting && t->lockstep)
         s->cpu.retired += t->interpreting->number;
     t->interpreting = NULL;
-}
-
-static struct translate_jump *jump_of(struct translator *t, unsigned mmu, uint64_t linear)
-{
-    return &t->jumps[mmu][linear & ((1u << TRANSLATE_JUMP_BITS) - 1)];
-}
-
-/*
- * Zeroes are an empty entry, but for address 0 and for those that the attention word's bits
- * lead to 0: their entries name addresses of others.
- */
-static void jumps_empty(struct translator *t)
-{
-    for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++) {
-        for (unsigned n = 0; n <= SOFT_ATTENTION; n++)
-            jump_of(t, mmu, -(uint64_t)n)->minus = SOFT_ATTENTION + 1;
-    }
-}
-
-static void jumps_clear(struct translator *t, unsigned half)
-{
-    for (unsigned n = 0; n < t->jump_fills[half]; n++)
-        for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-            t->jumps[mmu][t->jump_log[half][n]].minus = 0;
-    t->jump_fills[half] = 0;
-}
-
-/* Entries that are known by the log; else all, whatever they are of. */
-void translate_forget(struct soft_vcpu *s, unsigned halves)
-{
-    struct translator *t = &s->tr;
-    bool all = false;
-
-    for (unsigned half = 0; half < EMU_HALVES; half++)
-        all |= halves & BIT(half) && t->jump_fills[half] > TRANSLATE_JUMP_LOG;
-    if (all) {
-        madvise(t->jumps, sizeof(t->jumps), MADV_DONTNEED);
-        memset(t->jump_fills, 0, sizeof(t->jump_fills));
-    }
-    for (unsigned half = 0; half < EMU_HALVES; half++) {
-        if (halves & BIT(half))
-            jumps_clear(t, half);
-    }
-    jumps_empty(t);
-}
-
-static void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_t *code)
-{
-    struct translate_jump *j = jump_of(t, mmu, linear);
-    unsigned half = emu_half(linear);
-
-    if (j->minus == -linear && j->code == code)
-        return;
-    if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
-        t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
-    t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
-    *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE)};
 }
 
 /* ---- life ------------------------------------------------------------------------ */
@@ -152,6 +93,7 @@ unsigned translate_stats(const struct soft_vcpu *s, struct accel_stat *stats, un
     const struct accel_stat all[] = {
         {"blocks translated", t->translated},
         {"bytes of translated code", t->bytes},
+        {"loops that run by pages", t->runs},
         {"bytes of jump caches", jumps_resident(&s->tr)},
         {"entries into translated code", t->entered},
         {"instructions interpreted from translated code", t->interpreted},
@@ -177,6 +119,7 @@ void translate_reset(struct soft_vcpu *s)
     t->stats.flushes++;
     translate_forget(s, BIT(0) | BIT(1));
     slots_reset(s);
+    far_reset(s);
 }
 
 /* ---- links ------------------------------------------------------------------------------ */
@@ -314,8 +257,15 @@ void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access a
     c->resume = tr->a.p;
 }
 
-/* Instructions done since the block's start, up to and with op. */
-static void count(struct tr *tr, const struct emu_op *op)
+void tr_cold_vectors(struct tr *tr, uint8_t *from)
+{
+    struct tr_cold *c = cold(tr, from);
+
+    c->kind = COLD_VECTORS;
+    c->resume = tr->a.p;
+}
+
+void tr_count(struct tr *tr, const struct emu_op *op)
 {
     if (!counting(tr->t))
         return;
@@ -388,6 +338,12 @@ static bool is_polled(const struct tr *tr, int64_t target)
     return linkable(tr, target) && (target < tr->op->next || tr->shadow == 1);
 }
 
+/* Where the block begins for who has vector registers loaded, or perhaps not. */
+static const uint8_t *begin_of(const struct tr *tr, bool vectors)
+{
+    return vectors ? tr->again : tr->a.start;
+}
+
 /*
  * A jump that polls. Flags that the target overwrites before it looks at them may be gone when
  * the code is left here.
@@ -396,7 +352,7 @@ static void jump_polled(struct tr *tr, int64_t target)
 {
     uint8_t *to;
 
-    count(tr, tr->op);
+    tr_count(tr, tr->op);
     if (!tr_flags_at(tr, target)) {
         asm_cmp_imm8(&tr->a, attention(), 0);
         to = asm_jcc(&tr->a, CC_E);
@@ -407,22 +363,45 @@ static void jump_polled(struct tr *tr, int64_t target)
     }
     if (target == (int64_t)(tr->b->gpa & PAGE_MASK) && tr->mmu == tr->s->cpu.mmu &&
         !tr->t->lockstep) {
-        if (!tr->a.full)
-            asm_aim(to, tr->vectors ? tr->again : tr->a.start);
+        if (tr->run.on && !tr->alone && tr->op == &tr->b->op[tr->run.last])
+            cold_at(tr, to, COLD_RUN, target);
+        else if (!tr->a.full)
+            asm_aim(to, begin_of(tr, tr->vectors));
     } else {
         cold_at(tr, to, COLD_LINK, target);
     }
 }
 
+/* To another page, or an instruction in two. */
+static void look_up(struct tr *tr, int64_t target)
+{
+    if (tr_far(tr, target))
+        return;
+    tr_rip(tr, S1, target);
+    asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+}
+
 static void cold_exit(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
-    count(tr, c->op);
-    if (linkable(tr, c->target)) {
+    tr_count(tr, c->op);
+    if (linkable(tr, c->target))
         link_here(tr, asm_jmp(&tr->a), c->target);
-    } else {
-        tr_rip(tr, S1, c->target);
-        asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
+    else
+        look_up(tr, c->target);
+}
+
+static void cold_run(struct tr *tr, const struct tr_cold *c)
+{
+    const uint8_t *again = begin_of(tr, c->vectors);
+
+    asm_land(&tr->a, c->from);
+    tr->vectors = c->vectors;
+    if (tr_run(tr, again, c->resume)) {
+        leave(tr, c->target, 0);
+        tr->t->stats.runs++;
+    } else if (!tr->a.full) {
+        asm_aim(c->from, again);
     }
 }
 
@@ -432,7 +411,7 @@ static void cold_leave(struct tr *tr, const struct tr_cold *c)
     if (c->kind == COLD_LEAVE_S1)
         asm_mov(&tr->a, RCX, S1);
     if (c->uncounted)
-        count(tr, c->op);
+        tr_count(tr, c->op);
     leave(tr, c->target, 0);
 }
 
@@ -456,13 +435,11 @@ void tr_exit(struct tr *tr, int64_t target)
         jump_polled(tr, target);
         return;
     }
-    count(tr, tr->op);
-    if (linkable(tr, target)) {
+    tr_count(tr, tr->op);
+    if (linkable(tr, target))
         cold_at(tr, asm_jmp(&tr->a), COLD_LINK, target);
-    } else {
-        tr_rip(tr, S1, target);
-        asm_jmp_to(&tr->a, tr->t->code.rw + (tr->t->jump[tr->mmu] - tr->t->code.rx));
-    }
+    else
+        look_up(tr, target);
 }
 
 /* The jump cache's entry whose index, times 3, is in S0. */
@@ -487,7 +464,7 @@ void tr_find(struct tr *tr)
 {
     uint8_t *hit;
 
-    count(tr, tr->op);
+    tr_count(tr, tr->op);
     asm_store(&tr->a, mem_gs(GS_TR(tmp_rcx)), RCX);
     asm_insn(&tr->a, &(struct host_insn){.map = X86_MAP_0F, .opcode = 0xb7, .reg = S0, .rm = S1});
     asm_lea(&tr->a, S0, (struct host_mem){S0, S0, 1, false, 0});
@@ -546,7 +523,7 @@ static void load_op(struct tr *tr, const struct emu_op *op)
 static void interpret(struct tr *tr)
 {
     if (tr->op->ends) {
-        count(tr, tr->op);
+        tr_count(tr, tr->op);
         load_op(tr, tr->op);
         asm_jmp_to(&tr->a, stub(tr, tr->t->interpret_end));
         tr->ended = true;
@@ -578,7 +555,7 @@ static void cold_interpret(struct tr *tr, const struct tr_cold *c)
     tr->saved = c->saved;
     tr_flags_restore(tr);
     if (c->uncounted)
-        count(tr, c->op);
+        tr_count(tr, c->op);
     call_missed(tr, c->op, c->vectors);
     if (!c->op->ends)
         asm_jmp_to(&tr->a, c->resume);
@@ -631,7 +608,7 @@ static void one(struct tr *tr)
     for (unsigned n = tr->first_cold; n < tr->colds; n++) {
         if (tr->cold[n].kind == COLD_GROUP)
             tr->leader = n;
-        else if (tr->cold[n].kind != COLD_SLOT)
+        else if (!tr->cold[n].resume)
             tr->cold[n].resume = tr->a.p;
     }
     if (tr->shadow == 1 && !tr->ended) {
@@ -651,6 +628,15 @@ static void cold_slot(struct tr *tr, struct tr_cold *c)
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - c->size));
     asm_aim(asm_jcc(&tr->a, CC_BE), c->resume);
     c[1].from = asm_jmp(&tr->a);
+}
+
+static void cold_vectors(struct tr *tr, const struct tr_cold *c)
+{
+    asm_land(&tr->a, c->from);
+    asm_mov(&tr->a, S1, RCX);
+    asm_call_to(&tr->a, stub(tr, tr->t->vectors_in));
+    asm_mov(&tr->a, RCX, S1);
+    asm_jmp_to(&tr->a, c->resume);
 }
 
 /* The group of the leader before ends here, if one does. */
@@ -713,6 +699,11 @@ static void cold_group(struct tr *tr, const struct tr_cold *c)
 static void gone(struct tr *tr)
 {
     tr->b->gone[tr->s->cpu.mmu] = offset_of(tr, tr->a.p);
+    asm_insn(&tr->a, &(struct host_insn){.opcode = 0xc7,
+                                         .is_mem = true,
+                                         .mem = mem_gs(GS_TR(fars.stale)),
+                                         .imm = 1,
+                                         .imm_size = 4});
     leave(tr, (int64_t)(tr->b->gpa & PAGE_MASK), 0);
 }
 
@@ -744,7 +735,9 @@ static void emit(struct tr *tr)
     struct block *b = tr->b;
 
     tr_liveness(tr);
+    tr_run_find(tr);
     tr_groups(tr);
+    tr->op = b->op;
     begin(tr);
     for (unsigned n = 0; n < b->count && !tr->ended; n++) {
         tr->op = &b->op[n];
@@ -764,10 +757,12 @@ static void emit(struct tr *tr)
         case COLD_MISS: cold_interpret(tr, c); break;
         case COLD_GROUP: cold_group(tr, c); break;
         case COLD_SLOT: cold_slot(tr, c); break;
+        case COLD_VECTORS: cold_vectors(tr, c); break;
         case COLD_LINK: link_here(tr, c->from, c->target); break;
         case COLD_LEAVE:
         case COLD_LEAVE_S1: cold_leave(tr, c); break;
         case COLD_EXIT: cold_exit(tr, c); break;
+        case COLD_RUN: cold_run(tr, c); break;
         }
     }
     gone(tr);
@@ -845,11 +840,14 @@ void translate_run(struct soft_vcpu *s, struct block *b)
     uint64_t linear = c->r[X86_RIP_SLOT];
     unsigned mmu = c->mmu;
 
+    t->cold = NULL;
     if (unlikely(t->vectors != c->vectors)) { /* the jump cache and links don't look at it */
         translate_forget(s, BIT(0) | BIT(1));
         t->link = 0;
         t->vectors = c->vectors;
     }
+    if (unlikely(t->fars.stale))
+        far_flush(s);
     if (t->lockstep) {
         t->link = 0;
     } else if (t->link) {

@@ -17,6 +17,8 @@
 #define MOTE_ACCEL_SOFT_TRANSLATE_TRANSLATE_H
 
 #include "accel/soft/translate/counts.h"
+#include "accel/soft/translate/far.h"
+#include "accel/soft/translate/run.h"
 #include "accel/soft/translate/slots.h"
 #include "emu/code_mem.h"
 #include "emu/cpu.h"
@@ -50,7 +52,7 @@ struct translate_link {
 };
 
 struct translate_stats {
-    uint64_t translated, bytes, entered, interpreted, missed, flushes, links;
+    uint64_t translated, bytes, runs, entered, interpreted, missed, flushes, links;
 };
 
 /* Of a struct soft_vcpu, whose address is the GS base in translated code. */
@@ -80,6 +82,8 @@ struct translator {
     uint32_t link_count;
     uint16_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
     uint32_t jump_fills[EMU_HALVES];
+    struct translate_run run;
+    const struct block *cold; /* the interpreter did it last; NULL: translated code ran since */
     const struct emu_op *interpreting; /* within translated code; it may unwind */
     uint8_t vectors; /* emu_cpu.vectors that code under way and the jump cache are for */
     bool on;
@@ -87,6 +91,8 @@ struct translator {
     struct translate_counts *counts; /* instructions are counted; NULL: they are not */
     struct translate_stats stats;
 
+    const uint8_t *far_jump; /* like jump[EMU_MMU_USER]; fills fars.filling */
+    struct translate_fars fars;
     const uint8_t *slot_miss[EMU_EXEC]; /* by enum emu_access; for EMU_MMU_USER */
     struct translate_slots slots;
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]

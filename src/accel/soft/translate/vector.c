@@ -233,11 +233,13 @@ static bool loaded(struct tr *tr)
 {
     uint8_t *begin = tr->a.p;
     bool vectors = tr->vectors;
+    unsigned colds = tr->colds;
 
     tr_vector_begin(tr);
     if (vector(tr))
         return true;
     tr->a.p = begin;
+    tr->colds = colds;
     tr->vectors = vectors;
     return false;
 }

@@ -7,11 +7,16 @@ void tr_vector_begin(struct tr *tr)
 
     if (tr->vectors)
         return;
-    asm_mov(&tr->a, S1, RCX);
-    asm_load32(&tr->a, RCX, mem_gs(GS_TR(vectors_absent)));
-    loaded = asm_jrcxz(&tr->a);
-    asm_call_to(&tr->a, tr->t->code.rw + (tr->t->vectors_in - tr->t->code.rx));
-    asm_land_short(&tr->a, loaded);
-    asm_mov(&tr->a, RCX, S1);
+    if (!tr->live[tr->op - tr->b->op]) { /* flags that nobody needs */
+        asm_cmp_imm8(&tr->a, mem_gs(GS_TR(vectors_absent)), 0);
+        tr_cold_vectors(tr, asm_jcc(&tr->a, CC_NE));
+    } else {
+        asm_mov(&tr->a, S1, RCX);
+        asm_load32(&tr->a, RCX, mem_gs(GS_TR(vectors_absent)));
+        loaded = asm_jrcxz(&tr->a);
+        asm_call_to(&tr->a, tr->t->code.rw + (tr->t->vectors_in - tr->t->code.rx));
+        asm_land_short(&tr->a, loaded);
+        asm_mov(&tr->a, RCX, S1);
+    }
     tr->vectors = true;
 }
