@@ -158,10 +158,31 @@ static void call(struct code_peer *p)
     atomic_fetch_or(p->attention, p->bit);
 }
 
+/* So much was written that page by page takes longer than to begin anew. */
+#define MUCH (1ULL << 30)
+
+static void drop_all(struct code_map *map, const struct code_peer *by)
+{
+    for (unsigned i = 0; i < CODE_PEERS; i++) {
+        struct code_peer *p = map->peer[i];
+
+        if (!p || p == by)
+            continue;
+        pthread_mutex_lock(&p->lock);
+        p->overflow = true;
+        pthread_mutex_unlock(&p->lock);
+        call(p);
+    }
+}
+
 /* The fence: either a page's new cacher reads the bytes that were written, or it is seen here. */
 void code_map_written(struct code_map *map, const struct code_peer *by, uint64_t gpa, uint64_t len)
 {
     host_fence();
+    if (len >= MUCH) {
+        drop_all(map, by);
+        return;
+    }
     for (uint64_t at = gpa, left = len, part; left; at += part, left -= part) {
         uint64_t offset = at & PAGE_MASK, home = code_map_home(map, at);
         uint64_t who = cachers_of(map, home);
@@ -219,7 +240,7 @@ unsigned code_peer_take(struct code_peer *p, struct code_request out[CODE_REQUES
 
     *all = false;
     *epoch = atomic_load(&p->map->epoch);
-    if (!atomic_load(&p->count))
+    if (!atomic_load(&p->count) && !atomic_load(&p->overflow))
         return 0;
     pthread_mutex_lock(&p->lock);
     count = atomic_load_explicit(&p->count, memory_order_relaxed);

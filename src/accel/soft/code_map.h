@@ -60,7 +60,7 @@ struct code_peer {
     _Atomic uint64_t seen; /* the last epoch whose requests were done; CODE_OUTSIDE */
     pthread_mutex_t lock;  /* of what follows */
     _Atomic unsigned count;
-    bool overflow; /* more was asked than there is room for */
+    _Atomic bool overflow; /* more was asked than there is room for */
     struct code_request inbox[CODE_REQUESTS];
 };
 
