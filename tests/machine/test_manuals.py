@@ -7,7 +7,7 @@ import library
 import machine
 
 DOCS = machine.TREE / "docs"
-PAGES = sorted(DOCS.glob("*.3"))
+PAGES = [DOCS / "libmote.3", *sorted(DOCS.glob("mote_*.3"))]
 HEADERS = {name: (machine.TREE / "include/mote" / name).read_text()
            for name in ("mote.h", "state.h")}
 
