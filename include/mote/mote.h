@@ -15,6 +15,8 @@
  * a machine's memory and vCPUs interrupt its running vCPUs for a moment by themselves; inside a
  * callback they return -EBUSY.
  *
+ * On KVM the library has a handler for SIGRTMIN, and unblocks it in threads that run vCPUs.
+ *
  * libmote(3) and the pages it names have the details, and programs.
  */
 #ifndef MOTE_MOTE_H
@@ -99,8 +101,8 @@ struct mote_access {
 /*
  * Devices. Called by mote_vcpu_assist on its thread, for each access in program order; also by
  * the next mote_vcpu_run or _get where the accelerator finishes an instruction then. They may
- * read the vCPU's state of before the instruction and call mote_vcpu_stop. A value other than
- * 0 (-errno) is what mote_vcpu_assist returns; the exit is unanswered then.
+ * read what mote_vcpu_get got into the state page before, and call mote_vcpu_stop. A value other
+ * than 0 (-errno) is what mote_vcpu_assist returns; the exit is unanswered then.
  */
 struct mote_callbacks {
     int (*io)(struct mote_vcpu *vcpu, struct mote_access *access, void *user);
@@ -124,7 +126,7 @@ enum mote_rights {
 /*
  * Announce host memory [hva, hva + size), which must be mapped readable and writable in the
  * process and stay so. -EINVAL: not page-aligned or empty, or wraps; -EEXIST: overlaps registered
- * memory; -ENOSPC; -EFAULT: not mapped.
+ * memory; -ENOSPC; -EFAULT: not mapped so.
  */
 int mote_hva_register(struct mote_machine *machine, void *hva, size_t size);
 
@@ -134,7 +136,8 @@ int mote_hva_unregister(struct mote_machine *machine, void *hva, size_t size);
 /*
  * Put registered host memory at [gpa, gpa + size). The same memory may be at several places.
  * Rights are MOTE_READ, and MOTE_WRITE and MOTE_EXEC as the capabilities have them. What they
- * forbid exits: a write as MOTE_EXIT_MEMORY, to be assisted as a device's (ROM).
+ * forbid exits as MOTE_EXIT_MEMORY: a write, to be assisted as a device's (ROM); a fetch, which no
+ * assist can complete: -EINVAL.
  * -EINVAL: not page-aligned, empty, past capabilities.gpa_bits, no or unknown rights; -EFAULT:
  * not registered; -EEXIST: something is mapped there; -ENOTSUP: such rights; -ENOSPC; -EBUSY.
  */
@@ -143,7 +146,8 @@ int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t s
 
 /*
  * Take all memory out of [gpa, gpa + size), also parts of what was mapped in one call; what was
- * unmapped is a device's from then on. -EINVAL; -ENOENT: nothing is there; -ENOSPC; -EBUSY.
+ * unmapped is a device's from then on, but for fetches: they end in #UD or MOTE_EXIT_FAIL. -EINVAL;
+ * -ENOENT: nothing is there; -ENOSPC; -EBUSY.
  */
 int mote_gpa_unmap(struct mote_machine *machine, uint64_t gpa, size_t size);
 
@@ -251,7 +255,7 @@ struct mote_exit {
 };
 
 /*
- * Run until an exit. What was not answered of the last one reads as all ones.
+ * Run until an exit. What was not answered of the last one reads as all ones; an MSR is #GP(0).
  * -EBUSY: it runs, or is in a callback; or -errno of the accelerator.
  */
 int mote_vcpu_run(struct mote_vcpu *vcpu, struct mote_exit *exit);

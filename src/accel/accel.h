@@ -132,6 +132,8 @@ struct accel_stat {
 struct accel {
     const char *name;  /* "kvm", "soft" */
     const char *title; /* for people */
+    unsigned rights;   /* MEM_* that a mapping can withhold; others are always granted */
+    bool hypercalls;   /* VCPU_EXIT_HYPERCALL happens */
     void (*probe)(const char *device, struct accel_info *info);
     int (*machine_create)(struct machine **out, const struct machine_config *cfg);
     void (*machine_destroy)(struct machine *m);

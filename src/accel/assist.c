@@ -16,11 +16,16 @@ static int ones_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t 
     return 0;
 }
 
+static bool is_msr(const struct assist *a)
+{
+    return a->cpu->exit.reason == VCPU_EXIT_RDMSR || a->cpu->exit.reason == VCPU_EXIT_WRMSR;
+}
+
 void assist_expect(struct assist *a)
 {
     enum vcpu_exit_reason reason = a->cpu->exit.reason;
 
-    a->unanswered = reason == VCPU_EXIT_IO || reason == VCPU_EXIT_MMIO;
+    a->unanswered = reason == VCPU_EXIT_IO || reason == VCPU_EXIT_MMIO || is_msr(a);
 }
 
 int assist_access(struct assist *a, const struct accel_bus_ops *ops)
@@ -29,7 +34,7 @@ int assist_access(struct assist *a, const struct accel_bus_ops *ops)
     struct emu_cpu *c = a->cpu;
     bool done;
 
-    if (!a->unanswered)
+    if (!a->unanswered || is_msr(a))
         return err_set(EINVAL, "vCPU %u: no access to assist with", a->v->id);
     c->bus = &bus;
     done = emu_step(c);
@@ -46,7 +51,9 @@ int assist_unanswered(struct assist *a)
 {
     static const struct accel_bus_ops ones = {ones_io, ones_mmio, NULL};
 
-    return a->unanswered ? assist_access(a, &ones) : 0;
+    if (!a->unanswered)
+        return 0;
+    return is_msr(a) ? assist_msr(a, 0, true) : assist_access(a, &ones);
 }
 
 int assist_msr(struct assist *a, uint64_t value, bool fault)
@@ -54,8 +61,9 @@ int assist_msr(struct assist *a, uint64_t value, bool fault)
     struct emu_cpu *c = a->cpu;
     bool read = c->exit.reason == VCPU_EXIT_RDMSR;
 
-    if (!read && c->exit.reason != VCPU_EXIT_WRMSR)
+    if (!is_msr(a))
         return err_set(EINVAL, "vCPU %u: no MSR exit to complete", a->v->id);
+    a->unanswered = false;
     c->exit.reason = VCPU_EXIT_NONE;
     if (fault) {
         c->intr.pending =

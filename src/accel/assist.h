@@ -13,7 +13,7 @@
 struct assist {
     const struct vcpu *v;
     struct emu_cpu *cpu;
-    bool unanswered; /* the last exit was an access, and no assist came */
+    bool unanswered; /* the last exit was an access or an MSR's, and no answer came */
 };
 
 /* A run of the interpreter has ended: cpu->exit is to be completed if it can be. */
@@ -23,8 +23,8 @@ void assist_expect(struct assist *a);
 int assist_access(struct assist *a, const struct accel_bus_ops *ops);
 int assist_msr(struct assist *a, uint64_t value, bool fault);
 
-/* Before the next run: an access nobody answered reads as all ones, like any where nothing lives.
- */
+/* Before the next run: an access nobody answered reads as all ones, like any where nothing lives,
+ * and an MSR nobody knows is #GP(0). */
 int assist_unanswered(struct assist *a);
 
 #endif

@@ -71,7 +71,7 @@ static void look_away(struct vcpu *v)
     atomic_store_explicit(&v->rings, false, memory_order_release);
 }
 
-bool ioeventfds_ring(struct vcpu *v, bool mmio, uint64_t address, unsigned size, uint64_t data)
+bool ioeventfds_ring_one(struct vcpu *v, bool mmio, uint64_t address, unsigned size, uint64_t data)
 {
     const struct ioeventfd_table *t = look(v);
     const struct machine_ioeventfd *e = t ? find_match(t, mmio, address, size, data) : NULL;
@@ -94,12 +94,12 @@ static bool is_there(struct vcpu *v, bool mmio, uint64_t address)
 
 static int answer_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
 {
-    return write && ioeventfds_ring(user, false, port, size, *data) ? 0 : -ENOENT;
+    return write && ioeventfds_ring_one(user, false, port, size, *data) ? 0 : -ENOENT;
 }
 
 static int answer_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_t *data)
 {
-    return write && ioeventfds_ring(user, true, gpa.v, size, *data) ? 0 : -ENOENT;
+    return write && ioeventfds_ring_one(user, true, gpa.v, size, *data) ? 0 : -ENOENT;
 }
 
 /*
@@ -107,7 +107,7 @@ static int answer_mmio(void *user, gpa_t gpa, unsigned size, bool write, uint64_
  * were a second one not ours, the first would be repeated. So nothing that may be the
  * first part of a larger store or go on in the next page; that comes by vcpu_assist.
  */
-bool ioeventfds_answer(struct vcpu *v, const struct vcpu_exit *exit)
+bool ioeventfds_answer_exit(struct vcpu *v, const struct vcpu_exit *exit)
 {
     const struct accel_bus_ops ops = {answer_io, answer_mmio, v};
     bool mmio = exit->reason == VCPU_EXIT_MMIO, single;

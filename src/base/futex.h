@@ -17,4 +17,7 @@ bool futex_wait(atomic_uint *word, unsigned value, uint64_t deadline);
 /* Wake the one thread that may sleep on it. *word was changed before. */
 void futex_wake(atomic_uint *word);
 
+/* ditto, all threads */
+void futex_wake_all(atomic_uint *word);
+
 #endif

@@ -267,7 +267,8 @@ static int place_walk(struct emu_cpu *c, struct place *at, unsigned mmu, enum em
     at->watched = false;
     at->host = NULL;
     slot = guest_mem_find(c->mem, page.gpa);
-    if (!slot || (access == EMU_WRITE && !(slot->rights & MEM_WRITE)))
+    if (!slot ||
+        (access != EMU_READ && !(slot->rights & (access == EMU_WRITE ? MEM_WRITE : MEM_EXEC))))
         return 0;
     at->host = slot->hva + (at->gpa.v - slot->gpa.v);
     rights = page.rights & slot->rights;
@@ -394,6 +395,16 @@ static void copy_out(struct emu_cpu *c, const struct place *at, const uint8_t *b
         c->ops->code_written(c->user, at->gpa, len);
 }
 
+/* What was done meanwhile was a device's: memory may be elsewhere now. */
+static void place_again(struct emu_cpu *c, struct place *at, bool write)
+{
+    const struct mem_slot *slot = guest_mem_find(c->mem, at->gpa);
+
+    at->host =
+        slot && (!write || slot->rights & MEM_WRITE) ? slot->hva + (at->gpa.v - slot->gpa.v) : NULL;
+    at->watched = at->watched || has_code(c, GPA(align_down(at->gpa.v, PAGE_SIZE)), NULL);
+}
+
 /* Any length up to a page: at most two pages, both translated before either is touched. */
 static void transfer(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t linear, void *buf,
                      unsigned len, bool write)
@@ -410,10 +421,14 @@ static void transfer(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t lin
     note(c, linear, len, access);
     if (write) {
         copy_out(c, &a, buf, first);
+        if (first < len && !a.host && b.host)
+            place_again(c, &b, true);
         if (first < len)
             copy_out(c, &b, (uint8_t *)buf + first, len - first);
     } else {
         copy_in(c, &a, buf, first);
+        if (first < len && !a.host && b.host)
+            place_again(c, &b, false);
         if (first < len)
             copy_in(c, &b, (uint8_t *)buf + first, len - first);
     }
@@ -672,6 +687,17 @@ uint64_t emu_linear(struct emu_cpu *c, unsigned seg, uint64_t off, unsigned len,
 
 /* ---- fetch ------------------------------------------------------------- */
 
+/* Memory that is not for execution is no hole: whoever mapped it so wants to know. */
+static void check_exec(struct emu_cpu *c, gpa_t gpa)
+{
+    if (!guest_mem_find(c->mem, gpa))
+        return;
+    c->exit.mem.gpa = gpa;
+    c->exit.mem.size = 0;
+    c->exit.mem.write = false;
+    emu_leave(c, VCPU_EXIT_MEM_FAULT);
+}
+
 /* Copy code bytes at linear up to the page's end; a hole reads as all ones. */
 static unsigned code_bytes(struct emu_cpu *c, uint64_t linear, uint8_t *buf, unsigned want)
 {
@@ -683,6 +709,8 @@ static unsigned code_bytes(struct emu_cpu *c, uint64_t linear, uint8_t *buf, uns
     if (!p) {
         place_find(c, &at, mmu, SEG_CS, EMU_EXEC, linear);
         p = at.host;
+        if (!p)
+            check_exec(c, at.gpa);
     }
     if (p)
         host_copy(buf, p, len);

@@ -1,52 +1,58 @@
 /*
- * A safe point for changes of a machine: its vCPUs leave the accelerator for a moment. A vCPU
- * says that it is inside before it looks whether it may be, and who holds says so before it looks
- * who is inside, so one of them sees the other.
+ * A safe point for changes of a machine: its vCPUs leave the accelerator for a moment. The bits
+ * that say who is inside and who may not enter are in one word, the vCPU's handle.
  */
 #include "lib/lib.h"
 
-#include "base/futex.h"
+#include "base/err.h"
 
-#include <limits.h>
+#include <errno.h>
 
-void lib_enter(struct lib_vcpu *lv)
+static _Thread_local const struct lib_call *calls; /* callbacks that this thread is in */
+
+void lib_call_begin(struct lib_call *call, const struct lib_machine *lm)
 {
-    struct lib_machine *lm = lv->machine;
-
-    for (;;) {
-        atomic_store(&lv->inside, 1);
-        if (!atomic_load(&lm->holding))
-            return;
-        lib_leave(lv);
-        futex_wait(&lm->holding, 1, FUTEX_FOREVER);
-    }
+    *call = (struct lib_call){lm, calls};
+    calls = call;
 }
 
-void lib_leave(struct lib_vcpu *lv)
+void lib_call_end(const struct lib_call *call)
 {
-    atomic_store(&lv->inside, 0);
-    if (atomic_load(&lv->machine->holding))
-        futex_wake(&lv->inside);
+    calls = call->up;
+}
+
+int lib_check_outside(const struct lib_machine *lm)
+{
+    for (const struct lib_call *c = calls; c; c = c->up) {
+        if (c->machine == lm)
+            return err_set(EBUSY, "the machine cannot be changed in one of its callbacks");
+    }
+    return 0;
 }
 
 void lib_hold(struct lib_machine *lm)
 {
-    atomic_store(&lm->holding, 1);
+    bool inside[MOTE_VCPUS_MAX] = {false};
+
     for (unsigned i = 0; i < lm->vcpus_max; i++) {
         struct lib_vcpu *lv = lm->vcpu[i];
 
-        if (!lv || !atomic_load(&lv->inside))
+        inside[i] = lv && handle_hold(lv->handle);
+        if (!inside[i])
             continue;
         atomic_store(&lv->held, true);
         vcpu_kick(lv->v);
-        while (atomic_load(&lv->inside))
-            futex_wait(&lv->inside, 1, FUTEX_FOREVER);
+    }
+    for (unsigned i = 0; i < lm->vcpus_max; i++) {
+        if (inside[i])
+            handle_await(lm->vcpu[i]->handle);
     }
 }
 
 void lib_go(struct lib_machine *lm)
 {
-    atomic_store(&lm->holding, 0);
-    for (unsigned i = 0; i < lm->vcpus_max; i++)
-        futex_wake(&lm->holding);
+    for (unsigned i = 0; i < lm->vcpus_max; i++) {
+        if (lm->vcpu[i])
+            handle_go(lm->vcpu[i]->handle);
+    }
 }

@@ -16,15 +16,14 @@ struct lib_range { /* registered host memory */
 struct lib_machine {
     struct machine *m;
     struct handle *handle;
-    pthread_mutex_t lock; /* of all below, and of changes of *m */
-    struct mote_callbacks callbacks;
-    struct x86_cpuid cpuid; /* of vCPU 0 */
+    pthread_mutex_t lock;            /* of all below, and of changes of *m */
+    struct mote_callbacks callbacks; /* changed while vCPUs are held, which read it */
+    struct x86_cpuid cpuid;          /* of vCPU 0 */
     unsigned vcpus_max;
     struct lib_vcpu *vcpu[MOTE_VCPUS_MAX]; /* by ID; NULL: none */
     unsigned ranges;
     struct lib_range range[MOTE_RANGES_MAX];
-    atomic_uint holding; /* 1: no vCPU may enter the accelerator */
-    bool dying;          /* nobody new gets it */
+    bool dying; /* nobody new gets it */
 };
 
 struct lib_vcpu {
@@ -35,7 +34,7 @@ struct lib_vcpu {
     struct mote_callbacks callbacks; /* of the assist under way; they outlive it (vcpu_assist) */
     bool has_run;
     enum vcpu_exit_reason open; /* the exit that waits for an answer; NONE: none does */
-    atomic_uint inside;         /* 1: in the accelerator */
+    int refused;                /* what a callback returned, not 0, during a call */
     atomic_bool held;           /* a kick was lib_hold's */
     atomic_bool stop;           /* a kick was mote_vcpu_stop's */
 };
@@ -52,17 +51,35 @@ static inline struct lib_machine *lib_machine_of(void *object)
 void lib_hold(struct lib_machine *lm);
 void lib_go(struct lib_machine *lm);
 
-/* By a vCPU's owner, around what the accelerator does. */
-void lib_enter(struct lib_vcpu *lv);
+/*
+ * Callbacks of the program, which are called outside, so that no change of the machine by another
+ * thread waits for them. Those by their own thread are refused: it is in the middle of an
+ * instruction. lib_check_outside: -EBUSY in a callback of the machine's.
+ */
+struct lib_call {
+    const struct lib_machine *machine;
+    const struct lib_call *up;
+};
+void lib_call_begin(struct lib_call *call, const struct lib_machine *lm);
+void lib_call_end(const struct lib_call *call);
+int lib_check_outside(const struct lib_machine *lm);
+
+/* Take a vCPU by its handle and be inside, where the accelerator may be asked to do something;
+ * and give it back. Errors of handle_own. */
+int lib_enter(struct mote_vcpu *vcpu, struct lib_vcpu **out);
 void lib_leave(struct lib_vcpu *lv);
 
-/* Take a vCPU by its handle, and give it back. Errors of handle_own. */
-int lib_own(struct mote_vcpu *vcpu, struct lib_vcpu **out);
-void lib_release(struct lib_vcpu *lv);
-
-/* Take the machine by its handle, with its lock. */
+/* Take the machine by its handle, with its lock. lib_change: to change it, not in a callback. */
 int lib_lock(struct mote_machine *machine, struct lib_machine **out);
+int lib_change(struct mote_machine *machine, struct lib_machine **out);
 void lib_unlock(struct lib_machine *lm);
+
+/* Members of struct mote_capabilities. */
+unsigned lib_rights(const struct lib_machine *lm);
+unsigned lib_gpa_bits(struct lib_machine *lm);
+
+/* Is all of it mapped in this process, and may be read and written? */
+bool lib_can_be_memory(void *hva, uint64_t size);
 
 /* Free a vCPU that is owned, with its machine locked and held. */
 void lib_vcpu_free(struct lib_vcpu *lv);

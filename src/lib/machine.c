@@ -24,6 +24,18 @@ int lib_lock(struct mote_machine *machine, struct lib_machine **out)
     return 0;
 }
 
+int lib_change(struct mote_machine *machine, struct lib_machine **out)
+{
+    int err = lib_lock(machine, out);
+
+    if (err)
+        return err;
+    err = lib_check_outside(*out);
+    if (err)
+        lib_unlock(*out);
+    return err;
+}
+
 void lib_unlock(struct lib_machine *lm)
 {
     struct handle *handle = lm->handle;
@@ -103,10 +115,10 @@ static int own_vcpus(struct lib_machine *lm)
     for (unsigned i = 0; i < lm->vcpus_max && !err; i++) {
         if (!lm->vcpu[i])
             continue;
-        err = handle_own(lm->vcpu[i]->handle, HANDLE_VCPU, &object);
+        err = handle_own(lm->vcpu[i]->handle, HANDLE_VCPU, HANDLE_OWNED, &object);
         while (err && i--) {
             if (lm->vcpu[i])
-                handle_release(lm->vcpu[i]->handle);
+                handle_release(lm->vcpu[i]->handle, HANDLE_OWNED);
         }
     }
     return err;
@@ -116,7 +128,7 @@ int mote_machine_destroy(struct mote_machine *machine)
 {
     struct lib_machine *lm;
     void *object;
-    int err = handle_own(machine, HANDLE_MACHINE, &object);
+    int err = handle_own(machine, HANDLE_MACHINE, HANDLE_OWNED, &object);
 
     if (err)
         return err;
@@ -125,7 +137,7 @@ int mote_machine_destroy(struct mote_machine *machine)
     err = own_vcpus(lm);
     if (err) {
         pthread_mutex_unlock(&lm->lock);
-        handle_release(machine);
+        handle_release(lm->handle, HANDLE_OWNED);
         return err;
     }
     lm->dying = true;
@@ -134,16 +146,31 @@ int mote_machine_destroy(struct mote_machine *machine)
             lib_vcpu_free(lm->vcpu[i]);
     }
     pthread_mutex_unlock(&lm->lock);
-    handle_destroy(machine);
+    handle_destroy(lm->handle);
     free_machine(lm);
     return 0;
+}
+
+unsigned lib_rights(const struct lib_machine *lm)
+{
+    return lm->m->accel->rights;
+}
+
+/* What page tables of the guest can reach (SDM Vol. 3A 4.1.4). */
+unsigned lib_gpa_bits(struct lib_machine *lm)
+{
+    const struct x86_cpuid_leaf *leaf = x86_cpuid_find(&lm->cpuid, 0x80000008, 0);
+
+    return leaf ? leaf->eax & 0xff : 36;
 }
 
 static uint32_t exits(const struct machine *m)
 {
     uint32_t all = (1u << MOTE_EXIT_COUNT) - 1;
 
-    return m->caps & ACCEL_CAP_LAPIC ? all & ~(1u << MOTE_EXIT_TPR) : all;
+    if (m->caps & ACCEL_CAP_LAPIC)
+        all &= ~(1u << MOTE_EXIT_TPR);
+    return m->accel->hypercalls ? all : all & ~(1u << MOTE_EXIT_HYPERCALL);
 }
 
 int mote_machine_capabilities(struct mote_machine *machine, struct mote_capabilities *caps)
@@ -164,9 +191,9 @@ int mote_machine_capabilities(struct mote_machine *machine, struct mote_capabili
     caps->tsc_khz = lm->m->tsc_khz;
     xcr0 = x86_cpuid_find(&lm->cpuid, 0xd, 0);
     caps->xcr0 = xcr0 ? (uint64_t)xcr0->edx << 32 | xcr0->eax : 1;
-    caps->rights = lm->m->accel == accel_find("soft") ? MOTE_RWX : MOTE_WRITE;
+    caps->rights = lib_rights(lm);
     caps->exits = exits(lm->m);
-    caps->gpa_bits = 52;
+    caps->gpa_bits = lib_gpa_bits(lm);
     caps->debug_watches = VCPU_WATCHES;
     lib_unlock(lm);
     return 0;
@@ -182,7 +209,9 @@ int mote_machine_set_callbacks(struct mote_machine *machine, const struct mote_c
     err = lib_lock(machine, &lm);
     if (err)
         return err;
+    lib_hold(lm);
     lm->callbacks = *ops;
+    lib_go(lm);
     lib_unlock(lm);
     return 0;
 }

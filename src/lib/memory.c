@@ -8,18 +8,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 static bool is_pages(uint64_t at, uint64_t size)
 {
     return size && !((at | size) & PAGE_MASK) && at + size - 1 >= at;
-}
-
-/* Is all of it mapped in this process? */
-static bool is_mapped(void *hva, size_t size)
-{
-    return !msync(hva, size, MS_ASYNC);
 }
 
 int mote_hva_register(struct mote_machine *machine, void *hva, size_t size)
@@ -29,8 +21,9 @@ int mote_hva_register(struct mote_machine *machine, void *hva, size_t size)
 
     if (!hva || !is_pages((uintptr_t)hva, size))
         return err_set(EINVAL, "host memory %p+0x%zx: not page-aligned or empty", hva, size);
-    if (!is_mapped(hva, size))
-        return err_set(EFAULT, "host memory %p+0x%zx: not mapped", hva, size);
+    if (!lib_can_be_memory(hva, size))
+        return err_set(EFAULT, "host memory %p+0x%zx: not all mapped readable and writable", hva,
+                       size);
     err = lib_lock(machine, &lm);
     if (err)
         return err;
@@ -102,10 +95,17 @@ int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t s
                        size);
     if (!rights || rights & ~(unsigned)MOTE_RWX)
         return err_set(EINVAL, "guest memory 0x%" PRIx64 "+0x%zx: rights 0x%x", gpa, size, rights);
-    err = lib_lock(machine, &lm);
+    err = lib_change(machine, &lm);
     if (err)
         return err;
-    if (!is_registered(lm, hva, size)) {
+    if ((gpa + size - 1) >> lib_gpa_bits(lm)) {
+        err = err_set(EINVAL, "guest memory 0x%" PRIx64 "+0x%zx: past 2^%u", gpa, size,
+                      lib_gpa_bits(lm));
+    } else if (~rights & MOTE_RWX & ~lib_rights(lm)) {
+        err =
+            err_set(ENOTSUP, "guest memory 0x%" PRIx64 "+0x%zx: %s cannot withhold rights but 0x%x",
+                    gpa, size, lm->m->accel->name, lib_rights(lm));
+    } else if (!is_registered(lm, hva, size)) {
         err = err_set(EFAULT, "host memory %p+0x%zx: not registered", hva, size);
     } else {
         lib_hold(lm);
@@ -149,7 +149,7 @@ int mote_gpa_unmap(struct mote_machine *machine, uint64_t gpa, size_t size)
     if (!is_pages(gpa, size))
         return err_set(EINVAL, "guest memory 0x%" PRIx64 "+0x%zx: not page-aligned or empty", gpa,
                        size);
-    err = lib_lock(machine, &lm);
+    err = lib_change(machine, &lm);
     if (err)
         return err;
     s = find_in(&lm->m->mem, gpa, size);
@@ -232,19 +232,17 @@ int mote_gva_to_gpa(struct mote_vcpu *vcpu, uint64_t gva, uint64_t *gpa, unsigne
     struct lib_vcpu *lv;
     uint64_t at = 0;
     unsigned found = 0;
-    int err = lib_own(vcpu, &lv);
+    int err = lib_enter(vcpu, &lv);
 
     if (err)
         return err;
-    lib_enter(lv);
     err = vcpu_get(lv->v, X86_CRS | X86_MSRS | X86_SEGS);
     if (!err && walk(lv->v, gva, &at, &found))
         err = err_set(EFAULT, "linear address 0x%" PRIx64 ": not mapped", gva);
-    lib_leave(lv);
     if (!err && gpa)
         *gpa = at;
     if (!err && rights)
         *rights = found;
-    lib_release(lv);
+    lib_leave(lv);
     return err;
 }

@@ -1,6 +1,7 @@
 /* Running a vCPU, and answering its exits. */
 #include "lib/lib.h"
 
+#include "base/bits.h"
 #include "base/err.h"
 
 #include <errno.h>
@@ -95,6 +96,34 @@ static void convert(struct mote_exit *out, const struct vcpu_exit *in)
     }
 }
 
+/* A kick of lib_hold's is nobody's business; out, so that it gets its way, and in again. */
+static int run(struct lib_vcpu *lv, struct vcpu_exit *e)
+{
+    bool held, stop;
+    int err;
+
+    for (;;) {
+        err = vcpu_run(lv->v, e);
+        if (err || likely(e->reason != VCPU_EXIT_NONE))
+            return err;
+        stop = atomic_exchange(&lv->stop, false);
+        held = atomic_exchange(&lv->held, false);
+        if (stop || !held)
+            return 0;
+        handle_leave(lv->handle);
+        handle_enter(lv->handle);
+    }
+}
+
+/* The program's own error counts, whatever was made of it on the way. */
+static int result(struct lib_vcpu *lv, int err)
+{
+    if (likely(!err) || !lv->refused)
+        return err;
+    err_set(EIO, "vCPU %u: a callback returned %d, or there is none", lv->v->id, lv->refused);
+    return lv->refused;
+}
+
 int mote_vcpu_run(struct mote_vcpu *vcpu, struct mote_exit *exit)
 {
     struct vcpu_exit e;
@@ -103,22 +132,18 @@ int mote_vcpu_run(struct mote_vcpu *vcpu, struct mote_exit *exit)
 
     if (!exit)
         return err_set(EINVAL, "no place for the exit");
-    err = lib_own(vcpu, &lv);
+    err = lib_enter(vcpu, &lv);
     if (err)
         return err;
     lv->has_run = true;
-    do {
-        lib_enter(lv);
-        err = vcpu_run(lv->v, &e);
-        lib_leave(lv);
-    } while (!err && e.reason == VCPU_EXIT_NONE && !atomic_exchange(&lv->stop, false) &&
-             atomic_exchange(&lv->held, false));
+    lv->refused = 0;
+    err = result(lv, run(lv, &e));
     lv->open = VCPU_EXIT_NONE;
     if (!err) {
         convert(exit, &e);
         lv->open = e.reason;
     }
-    lib_release(lv);
+    lib_leave(lv);
     return err;
 }
 
@@ -132,30 +157,33 @@ int mote_vcpu_stop(struct mote_vcpu *vcpu)
     lv = object;
     atomic_store(&lv->stop, true);
     vcpu_kick(lv->v);
-    handle_unpin(vcpu);
+    handle_unpin(lv->handle);
     return 0;
 }
 
 /* ---- answers ---- */
 
-/* The program's code runs outside: it may change the machine. */
 static int call(struct lib_vcpu *lv,
                 int (*device)(struct mote_vcpu *, struct mote_access *, void *), uint64_t address,
                 unsigned size, bool write, uint64_t *data)
 {
     struct mote_access access = {.address = address, .size = (uint8_t)size, .write = write};
-    int err;
+    struct lib_call frame;
 
-    if (!device)
+    if (!device) {
+        lv->refused = -ENOTSUP;
         return -ENOTSUP;
+    }
     if (write)
         access.data = *data;
-    lib_leave(lv);
-    err = device((struct mote_vcpu *)lv->handle, &access, lv->callbacks.user);
-    lib_enter(lv);
+    lib_call_begin(&frame, lv->machine);
+    handle_leave(lv->handle);
+    lv->refused = device((struct mote_vcpu *)lv->handle, &access, lv->callbacks.user);
+    handle_enter(lv->handle);
+    lib_call_end(&frame);
     if (!write)
         *data = access.data;
-    return err;
+    return lv->refused;
 }
 
 static int on_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
@@ -172,45 +200,45 @@ static int on_memory(void *user, gpa_t gpa, unsigned size, bool write, uint64_t 
     return call(lv, lv->callbacks.memory, gpa.v, size, write, data);
 }
 
+static bool is_access(enum vcpu_exit_reason reason)
+{
+    return reason == VCPU_EXIT_IO || reason == VCPU_EXIT_MMIO || reason == VCPU_EXIT_MEM_FAULT;
+}
+
 int mote_vcpu_assist(struct mote_vcpu *vcpu)
 {
     struct lib_vcpu *lv;
-    int err = lib_own(vcpu, &lv);
+    int err = lib_enter(vcpu, &lv);
 
     if (err)
         return err;
-    if (lv->open != VCPU_EXIT_IO && lv->open != VCPU_EXIT_MMIO && lv->open != VCPU_EXIT_MEM_FAULT) {
+    if (!is_access(lv->open)) {
         err = err_set(EINVAL, "vCPU %u: no access to assist with", lv->v->id);
     } else {
-        pthread_mutex_lock(&lv->machine->lock);
         lv->callbacks = lv->machine->callbacks;
-        pthread_mutex_unlock(&lv->machine->lock);
-        lib_enter(lv);
-        err = vcpu_assist(lv->v, &(struct accel_bus_ops){on_io, on_memory, lv});
-        lib_leave(lv);
+        lv->refused = 0;
+        err = result(lv, vcpu_assist(lv->v, &(struct accel_bus_ops){on_io, on_memory, lv}));
         if (!err)
             lv->open = VCPU_EXIT_NONE;
     }
-    lib_release(lv);
+    lib_leave(lv);
     return err;
 }
 
 int mote_vcpu_complete_msr(struct mote_vcpu *vcpu, uint64_t value, bool fault)
 {
     struct lib_vcpu *lv;
-    int err = lib_own(vcpu, &lv);
+    int err = lib_enter(vcpu, &lv);
 
     if (err)
         return err;
     if (lv->open != VCPU_EXIT_RDMSR && lv->open != VCPU_EXIT_WRMSR) {
         err = err_set(EINVAL, "vCPU %u: no access to an MSR to complete", lv->v->id);
     } else {
-        lib_enter(lv);
         err = vcpu_complete_msr(lv->v, value, fault);
-        lib_leave(lv);
         if (!err)
             lv->open = VCPU_EXIT_NONE;
     }
-    lib_release(lv);
+    lib_leave(lv);
     return err;
 }

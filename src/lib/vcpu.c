@@ -7,19 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-int lib_own(struct mote_vcpu *vcpu, struct lib_vcpu **out)
+int lib_enter(struct mote_vcpu *vcpu, struct lib_vcpu **out)
 {
     void *object;
-    int err = handle_own(vcpu, HANDLE_VCPU, &object);
+    int err = handle_own(vcpu, HANDLE_VCPU, HANDLE_OWNED | HANDLE_INSIDE, &object);
 
     if (!err)
         *out = object;
     return err;
 }
 
-void lib_release(struct lib_vcpu *lv)
+void lib_leave(struct lib_vcpu *lv)
 {
-    handle_release(lv->handle);
+    handle_release(lv->handle, HANDLE_OWNED | HANDLE_INSIDE);
 }
 
 static int set_up(struct lib_vcpu *lv, unsigned id)
@@ -71,7 +71,7 @@ int mote_vcpu_create(struct mote_vcpu **vcpu, struct mote_machine *machine, unsi
     if (!vcpu)
         return err_set(EINVAL, "no place for the vCPU");
     *vcpu = NULL;
-    err = lib_lock(machine, &lm);
+    err = lib_change(machine, &lm);
     if (err)
         return err;
     err = create(lm, id, &lv);
@@ -93,16 +93,22 @@ int mote_vcpu_destroy(struct mote_vcpu *vcpu)
 {
     struct lib_machine *lm;
     struct lib_vcpu *lv;
-    int err = lib_own(vcpu, &lv);
+    void *object;
+    int err = handle_own(vcpu, HANDLE_VCPU, HANDLE_OWNED, &object);
 
     if (err)
         return err;
-    lm = lv->machine; /* stays, as it is not destroyed while somebody has a vCPU */
-    pthread_mutex_lock(&lm->lock);
+    lv = object;
+    /* The machine is there, as it is not destroyed while somebody has one of its vCPUs. */
+    err = lib_change((struct mote_machine *)lv->machine->handle, &lm);
+    if (err) {
+        handle_release(lv->handle, HANDLE_OWNED);
+        return err;
+    }
     lib_hold(lm);
     lib_vcpu_free(lv);
     lib_go(lm);
-    pthread_mutex_unlock(&lm->lock);
+    lib_unlock(lm);
     return 0;
 }
 
@@ -116,7 +122,7 @@ int mote_vcpu_get_cpuid(struct mote_vcpu *vcpu, struct mote_cpuid *leaves, unsig
 
     if (!count || (*count && !leaves))
         return err_set(EINVAL, "no place for CPUID leaves");
-    err = lib_own(vcpu, &lv);
+    err = lib_enter(vcpu, &lv);
     if (err)
         return err;
     room = *count;
@@ -129,7 +135,7 @@ int mote_vcpu_get_cpuid(struct mote_vcpu *vcpu, struct mote_cpuid *leaves, unsig
     }
     if (room < lv->cpuid.count)
         err = err_set(E2BIG, "%u CPUID leaves, there is room for %u", lv->cpuid.count, room);
-    lib_release(lv);
+    lib_leave(lv);
     return err;
 }
 
@@ -141,7 +147,7 @@ int mote_vcpu_set_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *leaves,
 
     if (count > MOTE_CPUID_MAX || (count && !leaves))
         return err_set(EINVAL, "%u CPUID leaves, expected at most %d", count, MOTE_CPUID_MAX);
-    err = lib_own(vcpu, &lv);
+    err = lib_enter(vcpu, &lv);
     if (err)
         return err;
     table.arch_capabilities = lv->cpuid.arch_capabilities;
@@ -151,15 +157,13 @@ int mote_vcpu_set_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *leaves,
         table.leaf[table.count++] = (struct x86_cpuid_leaf){
             l->leaf, l->subleaf, l->indexed != 0, l->eax, l->ebx, l->ecx, l->edx};
     }
-    lib_enter(lv);
     if (lv->has_run)
         err = err_set(EBUSY, "vCPU %u has run", lv->v->id);
     else
         err = vcpu_set_cpuid(lv->v, &table);
-    lib_leave(lv);
     if (!err)
         lv->cpuid = table;
-    lib_release(lv);
+    lib_leave(lv);
     return err;
 }
 
@@ -168,14 +172,16 @@ int mote_vcpu_set_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *leaves,
 struct mote_state *mote_vcpu_state(struct mote_vcpu *vcpu)
 {
     struct mote_state *state;
+    struct lib_vcpu *lv;
     void *object;
 
     if (handle_pin(vcpu, HANDLE_VCPU, &object)) {
         err_set(EINVAL, "no such vCPU, or it was destroyed");
         return NULL;
     }
-    state = ((struct lib_vcpu *)object)->v->state;
-    handle_unpin(vcpu);
+    lv = object;
+    state = lv->v->state;
+    handle_unpin(lv->handle);
     return state;
 }
 
@@ -191,13 +197,11 @@ int mote_vcpu_get(struct mote_vcpu *vcpu, unsigned groups)
     int err = check_groups(groups);
 
     if (!err)
-        err = lib_own(vcpu, &lv);
+        err = lib_enter(vcpu, &lv);
     if (err)
         return err;
-    lib_enter(lv);
     err = vcpu_get(lv->v, groups);
     lib_leave(lv);
-    lib_release(lv);
     return err;
 }
 
@@ -207,11 +211,11 @@ int mote_vcpu_set(struct mote_vcpu *vcpu, unsigned groups)
     int err = check_groups(groups);
 
     if (!err)
-        err = lib_own(vcpu, &lv);
+        err = lib_enter(vcpu, &lv);
     if (err)
         return err;
     err = vcpu_set(lv->v, groups);
-    lib_release(lv);
+    lib_leave(lv);
     return err;
 }
 
@@ -224,25 +228,23 @@ int mote_vcpu_inject(struct mote_vcpu *vcpu, const struct mote_event *event)
 
     if (!event || event->kind < MOTE_EVENT_INTR || event->kind > MOTE_EVENT_EXCEPTION)
         return err_set(EINVAL, "no event to inject");
-    err = lib_own(vcpu, &lv);
+    err = lib_enter(vcpu, &lv);
     if (err)
         return err;
-    lib_enter(lv);
     err = vcpu_inject(lv->v, event);
     lib_leave(lv);
-    lib_release(lv);
     return err;
 }
 
 int mote_vcpu_request_window(struct mote_vcpu *vcpu, bool intr, bool nmi)
 {
     struct lib_vcpu *lv;
-    int err = lib_own(vcpu, &lv);
+    int err = lib_enter(vcpu, &lv);
 
     if (err)
         return err;
     vcpu_request_window(lv->v, intr, nmi);
-    lib_release(lv);
+    lib_leave(lv);
     return 0;
 }
 
@@ -254,7 +256,7 @@ int mote_vcpu_set_debug(struct mote_vcpu *vcpu, const struct mote_vcpu_debug *de
 
     if (!debug)
         return err_set(EINVAL, "no debug settings");
-    err = lib_own(vcpu, &lv);
+    err = lib_enter(vcpu, &lv);
     if (err)
         return err;
     d.breakpoints = debug->int3;
@@ -262,9 +264,7 @@ int mote_vcpu_set_debug(struct mote_vcpu *vcpu, const struct mote_vcpu_debug *de
     for (unsigned i = 0; i < VCPU_WATCHES; i++)
         d.watch[i] =
             (struct vcpu_watch){debug->watch[i].gva, debug->watch[i].size, debug->watch[i].kind};
-    lib_enter(lv);
     err = vcpu_set_debug(lv->v, &d);
     lib_leave(lv);
-    lib_release(lv);
     return err;
 }

@@ -146,7 +146,21 @@ static int set_arch_capabilities(struct kvm_vcpu *k, const struct x86_cpuid *tab
     return 0;
 }
 
-int kvm_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
+static bool is_same(const struct x86_cpuid *a, const struct x86_cpuid *b)
+{
+    if (a->count != b->count || !a->count)
+        return false;
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct x86_cpuid_leaf *l = &a->leaf[i], *m = &b->leaf[i];
+
+        if (l->leaf != m->leaf || l->subleaf != m->subleaf || l->indexed != m->indexed ||
+            l->eax != m->eax || l->ebx != m->ebx || l->ecx != m->ecx || l->edx != m->edx)
+            return false;
+    }
+    return true;
+}
+
+static int set_table(struct vcpu *v, const struct x86_cpuid *table)
 {
     struct kvm_cpuid_table *k;
     int err;
@@ -172,7 +186,16 @@ int kvm_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
     }
     err = KVM_CALL(kvm_vcpu(v)->fd, KVM_SET_CPUID2, k);
     free(k);
+    return err;
+}
+
+int kvm_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
+{
+    struct kvm_parked *park = kvm_vcpu(v)->park;
+    int err = is_same(table, &park->cpuid) ? 0 : set_table(v, table);
+
     if (err >= 0) {
+        park->cpuid = *table;
         kvm_vcpu(v)->cpuid = *table;
         kvm_rescue_set_cpuid(kvm_vcpu(v));
         err = set_arch_capabilities(kvm_vcpu(v), table);

@@ -102,10 +102,16 @@ static void decode_io(struct kvm_vcpu *k, struct vcpu_exit *exit)
     exit->io.string = run->io.count != 1; /* KVM tells no more; an assist does either */
 }
 
+/* Devices know powers of two; what crosses a page may leave KVM others. */
+static unsigned mmio_piece(unsigned len)
+{
+    return len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : len;
+}
+
 static void decode_mmio(struct kvm_vcpu *k, struct vcpu_exit *exit)
 {
     exit->mem.gpa = GPA(k->run->mmio.phys_addr);
-    exit->mem.size = (uint8_t)k->run->mmio.len;
+    exit->mem.size = (uint8_t)mmio_piece(k->run->mmio.len);
     exit->mem.write = k->run->mmio.is_write;
 }
 
@@ -263,25 +269,35 @@ static int access_io(struct kvm_run *run, const struct accel_bus_ops *ops)
     return 0;
 }
 
+static int access_mmio(struct kvm_run *run, const struct accel_bus_ops *ops)
+{
+    unsigned len = MIN(run->mmio.len, 8), size;
+
+    for (unsigned at = 0; at < len; at += size) {
+        uint8_t *data = run->mmio.data + at;
+        uint64_t value;
+        int err = 0;
+
+        size = mmio_piece(len - at);
+        value = mask_bytes(size);
+        if (run->mmio.is_write) {
+            value = 0;
+            memcpy(&value, data, size);
+        }
+        if (ops)
+            err = ops->mmio(ops->user, GPA(run->mmio.phys_addr + at), size, run->mmio.is_write,
+                            &value);
+        if (err)
+            return err;
+        if (!run->mmio.is_write)
+            memcpy(data, &value, size);
+    }
+    return 0;
+}
+
 int kvm_access(struct kvm_run *run, const struct accel_bus_ops *ops)
 {
-    unsigned size;
-    uint64_t value;
-    int err = 0;
-
-    if (run->exit_reason == KVM_EXIT_IO)
-        return access_io(run, ops);
-    size = MIN(run->mmio.len, 8);
-    value = mask_bytes(size);
-    if (run->mmio.is_write) {
-        value = 0;
-        memcpy(&value, run->mmio.data, size);
-    }
-    if (ops)
-        err = ops->mmio(ops->user, GPA(run->mmio.phys_addr), size, run->mmio.is_write, &value);
-    if (!err && !run->mmio.is_write)
-        memcpy(run->mmio.data, &value, size);
-    return err;
+    return run->exit_reason == KVM_EXIT_IO ? access_io(run, ops) : access_mmio(run, ops);
 }
 
 static bool is_access(const struct kvm_run *run)

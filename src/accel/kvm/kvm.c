@@ -65,16 +65,18 @@ static int open_failed(const char *device, int err)
 
 static int check_device(const char *device, int fd)
 {
+    static atomic_bool complete; /* what the kernel has it keeps */
     int version = kvm_ioctl(fd, KVM_GET_API_VERSION, NULL);
 
     if (version == -ENOTTY || version == -EINVAL)
         return err_set(ENODEV, "%s: not a KVM device", device);
     if (version != KVM_API_VERSION)
         return err_set(ENODEV, "%s: API version %d, expected %d", device, version, KVM_API_VERSION);
-    for (unsigned i = 0; i < ARRAY_SIZE(required); i++) {
+    for (unsigned i = 0; i < ARRAY_SIZE(required) && !atomic_load(&complete); i++) {
         if (!kvm_cap(fd, required[i].cap))
             return err_set(ENODEV, "%s: this kernel lacks %s", device, required[i].name);
     }
+    atomic_store(&complete, true);
     return 0;
 }
 
@@ -112,6 +114,7 @@ static void kvm_probe(const char *device, struct accel_info *info)
 const struct accel accel_kvm = {
     .name = "kvm",
     .title = "Linux KVM",
+    .rights = MEM_WRITE, /* slots are executable whatever is said */
     .probe = kvm_probe,
     .machine_create = kvm_machine_create,
     .machine_destroy = kvm_machine_destroy,

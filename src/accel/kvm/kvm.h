@@ -40,6 +40,17 @@ struct kvm_route {
     uint32_t data;
 };
 
+/*
+ * A vCPU that was destroyed: KVM has it until the machine ends, and makes no other of that ID, so
+ * the next one is this one again, with its CPUID once it has run: KVM takes no other.
+ */
+struct kvm_parked {
+    struct kvm_parked *next;
+    unsigned id;
+    int fd;
+    struct x86_cpuid cpuid; /* that KVM has; no leaves: none */
+};
+
 struct kvm_machine {
     struct machine m;
     int dev; /* the device node: system ioctls */
@@ -57,6 +68,7 @@ struct kvm_machine {
     struct kvm_route route[MACHINE_GSIS];
     unsigned msr_count;
     uint8_t msr[KVM_MSRS]; /* the entries of x86_msr_list that this KVM has */
+    struct kvm_parked *parked;
 };
 
 /*
@@ -83,15 +95,16 @@ struct kvm_vcpu {
     atomic_int tid;           /* thread inside KVM_RUN, or 0 */
     atomic_bool kicked;
     struct vcpu_debug debug;
-    bool debugged;         /* anything of it is on */
-    bool debug_changed;    /* KVM does not know yet */
-    bool step_due;         /* the step is done, without an exit for it */
-    bool debug_told;       /* the last debug exit was at debug_rip */
-    bool passing;          /* going on from there by a step without its watch */
-    bool rf_lent;          /* since then RF was set to go on from there */
-    uint64_t debug_rip;    /* offset in CS */
-    uint64_t debug_linear; /* ditto, linear */
-    bool msrs_fresh;       /* msr_value is what KVM holds */
+    bool debugged;           /* anything of it is on */
+    bool debug_changed;      /* KVM does not know yet */
+    bool step_due;           /* the step is done, without an exit for it */
+    bool debug_told;         /* the last debug exit was at debug_rip */
+    bool passing;            /* going on from there by a step without its watch */
+    bool rf_lent;            /* since then RF was set to go on from there */
+    uint64_t debug_rip;      /* offset in CS */
+    uint64_t debug_linear;   /* ditto, linear */
+    struct kvm_parked *park; /* where it will be parked */
+    bool msrs_fresh;         /* msr_value is what KVM holds */
     uint64_t msr_value[KVM_MSRS];
     struct x86_cpuid cpuid;     /* the guest's, for the interpreter */
     struct kvm_rescue *rescuer; /* NULL: not needed so far */
@@ -177,6 +190,12 @@ int kvm_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 int kvm_complete_msr(struct vcpu *v, uint64_t value, bool fault);
 /* Perform the access in *run through ops; NULL: reads give all ones. */
 int kvm_access(struct kvm_run *run, const struct accel_bus_ops *ops);
+
+/* park.c: a vCPU's file descriptor, and its end, with debugging switched off and no instruction
+ * left half done. */
+int kvm_park_open(struct kvm_vcpu *k, unsigned id);
+void kvm_park(struct kvm_vcpu *k);
+void kvm_park_free(struct kvm_machine *m);
 
 /* debug.c */
 int kvm_set_debug(struct vcpu *v, const struct vcpu_debug *debug);

@@ -35,7 +35,8 @@ static bool has_all(int vm, const int *caps, unsigned count)
 
 static unsigned chips_offered(const struct kvm_machine *m, unsigned want)
 {
-    bool irqfd = HAS_ALL(m->vm, KVM_CAP_IRQFD, KVM_CAP_IRQFD_RESAMPLE) &&
+    bool irqfd = want & (ACCEL_CAP_IRQFD | ACCEL_CAP_IRQCHIP) &&
+                 HAS_ALL(m->vm, KVM_CAP_IRQFD, KVM_CAP_IRQFD_RESAMPLE) &&
                  kvm_cap(m->vm, KVM_CAP_IRQ_ROUTING) >= MACHINE_GSIS;
 
     if (!(want & ACCEL_CAP_LAPIC) || !HAS_ALL(m->vm, KVM_CAP_SIGNAL_MSI, KVM_CAP_IRQ_ROUTING))
@@ -52,11 +53,12 @@ void kvm_lapic_offer(struct kvm_machine *m, unsigned want)
 {
     unsigned caps = chips_offered(m, want);
 
-    if (kvm_cap(m->vm, KVM_CAP_ADJUST_CLOCK))
+    if ((want & ACCEL_CAP_CLOCK) && kvm_cap(m->vm, KVM_CAP_ADJUST_CLOCK))
         caps |= want & ACCEL_CAP_CLOCK;
     if ((caps & ACCEL_CAP_LAPIC) && kvm_cap(m->vm, KVM_CAP_TSC_DEADLINE_TIMER))
         caps |= want & ACCEL_CAP_TSC_DEADLINE;
-    if (HAS_ALL(m->vm, KVM_CAP_IOEVENTFD, KVM_CAP_IOEVENTFD_ANY_LENGTH))
+    if ((want & ACCEL_CAP_IOEVENTFD) &&
+        HAS_ALL(m->vm, KVM_CAP_IOEVENTFD, KVM_CAP_IOEVENTFD_ANY_LENGTH))
         caps |= want & ACCEL_CAP_IOEVENTFD;
     m->m.caps = caps;
 }

@@ -108,6 +108,7 @@ void kvm_machine_destroy(struct machine *m)
 {
     struct kvm_machine *k = kvm_machine(m);
 
+    kvm_park_free(k);
     if (k->vm >= 0)
         close(k->vm);
     if (k->dev >= 0)

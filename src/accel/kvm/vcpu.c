@@ -58,7 +58,7 @@ int kvm_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     k->v.machine = m;
     k->run = MAP_FAILED;
     k->fd = -1;
-    k->fd = err = step_done(STEP_VCPU, KVM_CALL(km->vm, KVM_CREATE_VCPU, (uintptr_t)id));
+    k->fd = err = step_done(STEP_VCPU, kvm_park_open(k, id));
     if (err < 0)
         goto fail;
     k->run = mmap(NULL, km->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, k->fd, 0);
@@ -67,6 +67,8 @@ int kvm_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
         goto fail;
     }
     step_end(STEP_RUN_PAGE);
+    k->run->immediate_exit = k->run->request_interrupt_window = 0; /* of one before it */
+    k->run->kvm_dirty_regs = 0;
     if (km->sync_regs)
         k->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
     err = km->msr_count ? 0 : step_done(STEP_MSRS, kvm_find_msrs(k, km));
@@ -87,10 +89,9 @@ void kvm_vcpu_destroy(struct vcpu *v)
 {
     struct kvm_vcpu *k = kvm_vcpu(v);
 
+    kvm_park(k);
     if (k->run != MAP_FAILED)
         munmap(k->run, kvm_machine(v->machine)->run_size);
-    if (k->fd >= 0)
-        close(k->fd);
     kvm_rescue_free(k);
     free(k);
 }

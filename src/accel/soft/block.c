@@ -536,22 +536,15 @@ bool block_refill(struct block_cache *b, struct emu_cpu *c, struct block *block)
 }
 
 /* Host address and gpa of the code at linear; false outside of RAM. Unwinds on a fault. */
-static bool code_place(struct emu_cpu *c, uint64_t linear, uint8_t **host, uint64_t *gpa)
+static bool code_place(const struct block_cache *b, struct emu_cpu *c, uint64_t linear,
+                       uint8_t **host, uint64_t *gpa)
 {
     uint8_t *p = emu_span(c, SEG_CS, linear, EMU_EXEC);
 
     if (!p)
         return false;
-    for (unsigned n = 0; n < c->mem->count; n++) {
-        const struct mem_slot *s = &c->mem->slot[n];
-
-        if ((uintptr_t)p - (uintptr_t)s->hva < s->size) {
-            *host = p;
-            *gpa = s->gpa.v + (uint64_t)(p - s->hva);
-            return true;
-        }
-    }
-    return false;
+    *host = p;
+    return code_map_find(b->peer->map, p, gpa);
 }
 
 /* ---- an instruction in two pages ------------------------------------------------------ */
@@ -629,7 +622,7 @@ static struct block *crossing_find(struct block_cache *b, struct emu_cpu *c, uin
     uint64_t bit, *word = linear_page(b, linear + at->avail, &bit);
     struct block *block;
 
-    if (!c->code64 || c->watch_exec || !code_place(c, linear + at->avail, &at->host2, &at->gpa2))
+    if (!c->code64 || c->watch_exec || !code_place(b, c, linear + at->avail, &at->host2, &at->gpa2))
         return NULL;
     *word |= bit; /* that this page is next is part of what is known of linear */
     block = crossing_built(b, at, key);
@@ -653,7 +646,7 @@ struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, uint64_t
     uint8_t *host;
 
     c->op = NULL;
-    if (!code_flat(c) || !code_place(c, linear, &host, &gpa)) {
+    if (!code_flat(c) || !code_place(b, c, linear, &host, &gpa)) {
         b->stats.uncached++;
         return NULL;
     }

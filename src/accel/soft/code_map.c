@@ -7,10 +7,25 @@
 
 /* ---- slots ----------------------------------------------------------------------- */
 
-int code_map_add(struct code_map *map, uint64_t gpa, uint64_t size)
+static bool is_aliased(const struct code_map *map)
+{
+    for (unsigned n = 0; n < map->count; n++) {
+        const struct code_map_slot *a = &map->slot[n];
+
+        for (unsigned i = 0; i < n; i++) {
+            const struct code_map_slot *b = &map->slot[i];
+
+            if (a->hva < b->hva + b->size && b->hva < a->hva + a->size)
+                return true;
+        }
+    }
+    return false;
+}
+
+int code_map_add(struct code_map *map, uint64_t gpa, uint64_t size, const uint8_t *hva)
 {
     size_t pages = size / PAGE_SIZE;
-    struct code_map_slot s = {gpa, size, calloc(pages, sizeof(*s.cachers)),
+    struct code_map_slot s = {gpa, size, hva, calloc(pages, sizeof(*s.cachers)),
                               calloc((pages + 63) / 64, sizeof(*s.settled))};
 
     if (!s.cachers || !s.settled || map->count == ARRAY_SIZE(map->slot)) {
@@ -19,6 +34,7 @@ int code_map_add(struct code_map *map, uint64_t gpa, uint64_t size)
         return -ENOMEM;
     }
     map->slot[map->count++] = s;
+    map->aliased = is_aliased(map);
     return 0;
 }
 
@@ -35,6 +51,7 @@ void code_map_remove(struct code_map *map, uint64_t gpa)
             continue;
         slot_free(&map->slot[n]);
         map->slot[n] = map->slot[--map->count];
+        map->aliased = is_aliased(map);
         return;
     }
 }
@@ -61,6 +78,32 @@ static const struct code_map_slot *page_of(const struct code_map *map, uint64_t 
     return NULL;
 }
 
+bool code_map_find(const struct code_map *map, const uint8_t *host, uint64_t *gpa)
+{
+    for (unsigned n = 0; n < map->count; n++) {
+        const struct code_map_slot *s = &map->slot[n];
+
+        if ((uintptr_t)host - (uintptr_t)s->hva < s->size) {
+            *gpa = s->gpa + (uint64_t)(host - s->hva);
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t code_map_home(const struct code_map *map, uint64_t gpa)
+{
+    const struct code_map_slot *s;
+    uint64_t page, home = gpa;
+
+    if (likely(!map->aliased))
+        return gpa;
+    s = page_of(map, gpa, &page);
+    if (s)
+        code_map_find(map, s->hva + (gpa - s->gpa), &home);
+    return home;
+}
+
 static uint64_t cachers_of(const struct code_map *map, uint64_t gpa)
 {
     uint64_t page;
@@ -71,7 +114,7 @@ static uint64_t cachers_of(const struct code_map *map, uint64_t gpa)
 
 bool code_map_test(const struct code_map *map, uint64_t gpa)
 {
-    return cachers_of(map, gpa);
+    return cachers_of(map, code_map_home(map, gpa));
 }
 
 /* ---- inboxes ---------------------------------------------------------------------- */
@@ -115,13 +158,35 @@ static void call(struct code_peer *p)
     atomic_fetch_or(p->attention, p->bit);
 }
 
+/* So much was written that page by page takes longer than to begin anew. */
+#define MUCH (1ULL << 30)
+
+static void drop_all(struct code_map *map, const struct code_peer *by)
+{
+    for (unsigned i = 0; i < CODE_PEERS; i++) {
+        struct code_peer *p = map->peer[i];
+
+        if (!p || p == by)
+            continue;
+        pthread_mutex_lock(&p->lock);
+        p->overflow = true;
+        pthread_mutex_unlock(&p->lock);
+        call(p);
+    }
+}
+
 /* The fence: either a page's new cacher reads the bytes that were written, or it is seen here. */
 void code_map_written(struct code_map *map, const struct code_peer *by, uint64_t gpa, uint64_t len)
 {
     host_fence();
+    if (len >= MUCH) {
+        drop_all(map, by);
+        return;
+    }
     for (uint64_t at = gpa, left = len, part; left; at += part, left -= part) {
-        uint64_t offset = at & PAGE_MASK, who = cachers_of(map, at);
-        struct code_request r = {.page = at - offset, .begin = (uint16_t)offset};
+        uint64_t offset = at & PAGE_MASK, home = code_map_home(map, at);
+        uint64_t who = cachers_of(map, home);
+        struct code_request r = {.page = home - offset, .begin = (uint16_t)offset};
 
         part = MIN(left, PAGE_SIZE - offset);
         r.end = (uint16_t)(offset + part);
@@ -175,7 +240,7 @@ unsigned code_peer_take(struct code_peer *p, struct code_request out[CODE_REQUES
 
     *all = false;
     *epoch = atomic_load(&p->map->epoch);
-    if (!atomic_load(&p->count))
+    if (!atomic_load(&p->count) && !atomic_load(&p->overflow))
         return 0;
     pthread_mutex_lock(&p->lock);
     count = atomic_load_explicit(&p->count, memory_order_relaxed);

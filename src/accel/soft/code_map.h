@@ -25,11 +25,17 @@
 
 struct code_peer;
 
-/* A machine's. Slots and peers change only while no vCPU runs. */
+/*
+ * A machine's. Slots and peers change only while no vCPU runs. A page of host memory may be in
+ * several slots; then its words are those of the first of them, its home, and that is where its
+ * code is said to be. A new slot is the last, so it changes no page's home.
+ */
 struct code_map {
     unsigned count;
+    bool aliased; /* some page is in several slots */
     struct code_map_slot {
         uint64_t gpa, size;
+        const uint8_t *hva;
         _Atomic uint64_t *cachers; /* by page: BIT(vCPU) */
         _Atomic uint64_t *settled; /* a bit a page */
     } slot[GUEST_MEM_SLOTS];
@@ -54,7 +60,7 @@ struct code_peer {
     _Atomic uint64_t seen; /* the last epoch whose requests were done; CODE_OUTSIDE */
     pthread_mutex_t lock;  /* of what follows */
     _Atomic unsigned count;
-    bool overflow; /* more was asked than there is room for */
+    _Atomic bool overflow; /* more was asked than there is room for */
     struct code_request inbox[CODE_REQUESTS];
 };
 
@@ -68,9 +74,15 @@ struct code_watch {
     uint64_t epoch;   /* ... as it has not seen this */
 };
 
-int code_map_add(struct code_map *map, uint64_t gpa, uint64_t size); /* -ENOMEM */
+int code_map_add(struct code_map *map, uint64_t gpa, uint64_t size,
+                 const uint8_t *hva); /* -ENOMEM */
+/* Pages may have new homes: no code is cached. */
 void code_map_remove(struct code_map *map, uint64_t gpa);
 void code_map_free(struct code_map *map);
+
+/* Where in its home is a byte of host memory, or what is at gpa? false, or gpa itself: no RAM. */
+bool code_map_find(const struct code_map *map, const uint8_t *host, uint64_t *gpa);
+uint64_t code_map_home(const struct code_map *map, uint64_t gpa);
 
 /* Does anyone cache code from the page? */
 bool code_map_test(const struct code_map *map, uint64_t gpa);

@@ -75,7 +75,7 @@ static int soft_map(struct machine *machine, const struct mem_slot *slot)
 {
     struct soft_machine *m = (struct soft_machine *)machine;
 
-    if (code_map_add(&m->code, slot->gpa.v, slot->size))
+    if (code_map_add(&m->code, slot->gpa.v, slot->size, slot->hva))
         return err_set(ENOMEM, "soft: out of memory for a slot");
     map_changed(m);
     return 0;
@@ -108,6 +108,8 @@ static int soft_default_cpuid(struct machine *m, const struct x86_cpuid_topology
 const struct accel accel_soft = {
     .name = "soft",
     .title = "mote's own engine",
+    .rights = MEM_WRITE | MEM_EXEC,
+    .hypercalls = true,
     .probe = soft_probe,
     .machine_create = soft_machine_create,
     .machine_destroy = soft_machine_destroy,

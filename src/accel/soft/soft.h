@@ -35,7 +35,8 @@ enum {
     SOFT_INTR_WINDOW = 2, /* leave as soon as an interrupt is accepted */
     SOFT_NMI_WINDOW = 4,  /* ... an NMI is */
     SOFT_INBOX = 8,       /* others' stores to code, or pages becoming code */
-    SOFT_ATTENTION = 15,  /* all of them */
+    SOFT_NMI = 16,        /* deliver the NMI that waits */
+    SOFT_ATTENTION = 31,  /* all of them */
 };
 
 struct soft_vcpu {
@@ -47,6 +48,9 @@ struct soft_vcpu {
     struct code_peer peer;
     struct block_cache blocks;
     struct assist assist;
+    bool fsgsbase;            /* the host lets programs change the GS base */
+    bool gs_taken;            /* it is the vCPU's */
+    uint64_t host_gs;         /* then: the program's */
     struct soft_check *check; /* NULL: nobody compares */
     struct soft_parts parts;  /* on: with machine_config.count */
     struct translator tr;

@@ -39,9 +39,9 @@ static void code_written(void *user, gpa_t gpa, uint64_t len)
     struct soft_vcpu *s = user;
     uint64_t first = MIN(len, PAGE_SIZE - (gpa.v & PAGE_MASK));
 
-    block_written(&s->blocks, &s->cpu, gpa.v, first);
+    block_written(&s->blocks, &s->cpu, code_map_home(code_map(s), gpa.v), first);
     if (first < len)
-        block_written(&s->blocks, &s->cpu, gpa.v + first, len - first);
+        block_written(&s->blocks, &s->cpu, code_map_home(code_map(s), gpa.v + first), len - first);
     code_map_written(code_map(s), &s->peer, gpa.v, len);
 }
 
@@ -159,6 +159,7 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
         munmap(s, sizeof(*s));
         return err_set(ENOMEM, "vCPU %u: out of memory for decoded code", id);
     }
+    s->fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
     s->blocks.dropped = block_dropped;
     s->blocks.flushed = blocks_flushed;
     emu_default_cpuid(&topology, &s->cpuid);
@@ -213,6 +214,15 @@ int soft_get(struct vcpu *v, unsigned groups)
     return 0;
 }
 
+static void nmi_waits(struct soft_vcpu *s, bool waits)
+{
+    s->cpu.intr.nmi_pending = waits;
+    if (waits)
+        atomic_fetch_or(&s->attention, SOFT_NMI);
+    else
+        atomic_fetch_and(&s->attention, ~(unsigned)SOFT_NMI);
+}
+
 int soft_set(struct vcpu *v, unsigned groups)
 {
     uint64_t offset = soft(v)->cpu.msr.tsc, tsc = v->state->msr.tsc;
@@ -222,6 +232,8 @@ int soft_set(struct vcpu *v, unsigned groups)
         soft(v)->cpu.msr.tsc = offset;
     if (groups & X86_GPRS)
         soft(v)->assist.unanswered = false; /* rip may be elsewhere now */
+    if (groups & X86_INTR)
+        nmi_waits(soft(v), soft(v)->cpu.intr.nmi_pending);
     check_state_changed(soft(v)->check);
     tell_tsc_offset(soft(v));
     return 0;
@@ -241,12 +253,16 @@ int soft_inject(struct vcpu *v, const struct mote_event *event)
     struct emu_cpu *c = &s->cpu;
 
     state_flush(v);
+    if (event->kind == X86_EVENT_NMI &&
+        (c->intr.pending.kind != X86_EVENT_NONE || c->intr.nmi_masked || c->intr.shadow)) {
+        nmi_waits(s, true); /* one is kept, as in hardware */
+        v->valid &= ~(unsigned)X86_INTR;
+        return 0;
+    }
     if (c->intr.pending.kind != X86_EVENT_NONE)
         return err_set(EAGAIN, "vCPU %u: an event is already pending", v->id);
     if (event->kind == X86_EVENT_INTR && (!(c->rflags & FLAG_IF) || c->intr.shadow))
         return err_set(EAGAIN, "vCPU %u: interrupts are masked", v->id);
-    if (event->kind == X86_EVENT_NMI && (c->intr.nmi_masked || c->intr.shadow))
-        return err_set(EAGAIN, "vCPU %u: NMIs are masked", v->id);
     c->intr.pending = *event;
     check_state_changed(s->check);
     v->valid &= ~(unsigned)X86_INTR;
@@ -350,6 +366,21 @@ static void leave(struct soft_vcpu *s)
     code_peer_leave(&s->peer);
 }
 
+/* Deliver what the board injected. */
+static bool inject_pending(struct soft_vcpu *s)
+{
+    struct mote_event event = s->cpu.intr.pending;
+    bool again;
+
+    if (unlikely(s->parts.on))
+        part(s, PART_EVENT);
+    if (unlikely(s->check != NULL))
+        check_begin(s, CHECK_INJECT, NULL, &event);
+    s->cpu.intr.pending.kind = X86_EVENT_NONE;
+    emu_inject(&s->cpu, &event);
+    return likely(!s->check) || check_end(s, 0, &again);
+}
+
 /* Between two blocks, something wants to be looked at. True: leave, exit.reason is set. */
 static bool attend(struct soft_vcpu *s)
 {
@@ -367,6 +398,11 @@ static bool attend(struct soft_vcpu *s)
     }
     if (c->intr.pending.kind != X86_EVENT_NONE) /* waits until a debugger was told of a step */
         return false;
+    if ((why & SOFT_NMI) && !c->intr.nmi_masked && !c->intr.shadow && !emu_debug_due(c)) {
+        nmi_waits(s, false);
+        c->intr.pending = (struct mote_event){.kind = X86_EVENT_NMI, .vector = EXC_NMI};
+        return !inject_pending(s);
+    }
     if ((why & SOFT_INTR_WINDOW) && (c->rflags & FLAG_IF) && !c->intr.shadow) {
         soft_request_window(&s->vcpu, false, why & SOFT_NMI_WINDOW);
         c->exit.reason = VCPU_EXIT_INTR_WINDOW;
@@ -414,6 +450,36 @@ static bool own_msr(struct soft_vcpu *s)
     return soft_complete_msr(&s->vcpu, value, false) == 0;
 }
 
+/*
+ * Translated code finds the vCPU by the GS base, which the host's programs hardly use: it is the
+ * vCPU's from its first translated code in a run to the end of that run.
+ */
+static void gs_set(const struct soft_vcpu *s, uint64_t base)
+{
+    if (likely(s->fsgsbase))
+        __asm__ volatile("wrgsbase %0" : : "r"(base));
+    else
+        syscall(SYS_arch_prctl, ARCH_SET_GS, base);
+}
+
+static __attribute__((noinline)) void gs_take(struct soft_vcpu *s)
+{
+    if (likely(s->fsgsbase))
+        __asm__ volatile("rdgsbase %0" : "=r"(s->host_gs));
+    else
+        syscall(SYS_arch_prctl, ARCH_GET_GS, &s->host_gs);
+    gs_set(s, (uintptr_t)s);
+    s->gs_taken = true;
+}
+
+static void gs_give_back(struct soft_vcpu *s)
+{
+    if (!s->gs_taken)
+        return;
+    gs_set(s, s->host_gs);
+    s->gs_taken = false;
+}
+
 /* By translated code, if there is any or it is time for it; false: there is not. */
 static inline bool run_translated(struct soft_vcpu *s, struct block *b)
 {
@@ -438,6 +504,8 @@ static inline bool run_translated(struct soft_vcpu *s, struct block *b)
     }
     if (unlikely(s->parts.on))
         part(s, PART_CODE);
+    if (unlikely(!s->gs_taken))
+        gs_take(s);
     translate_run(s, b);
     return true;
 }
@@ -538,21 +606,6 @@ static bool unwound(struct soft_vcpu *s, int code)
     return check_end(s, 0, &again) && on;
 }
 
-/* Deliver what the board injected. */
-static bool inject_pending(struct soft_vcpu *s)
-{
-    struct mote_event event = s->cpu.intr.pending;
-    bool again;
-
-    if (unlikely(s->parts.on))
-        part(s, PART_EVENT);
-    if (unlikely(s->check != NULL))
-        check_begin(s, CHECK_INJECT, NULL, &event);
-    s->cpu.intr.pending.kind = X86_EVENT_NONE;
-    emu_inject(&s->cpu, &event);
-    return likely(!s->check) || check_end(s, 0, &again);
-}
-
 /* The point that handlers unwind to. It keeps nothing in registers: the loop is elsewhere. */
 static void run_loop(struct soft_vcpu *s)
 {
@@ -571,27 +624,9 @@ static void run_loop(struct soft_vcpu *s)
         run_uncounted(s);
 }
 
-/*
- * Translated code finds the vCPU by the GS base, which the host's programs hardly use: it is the
- * vCPU's during a run.
- */
-static uint64_t gs_swap(uint64_t base)
-{
-    uint64_t old = 0;
-
-    if (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE) {
-        __asm__ volatile("rdgsbase %0\n\twrgsbase %1" : "=&r"(old) : "r"(base));
-    } else {
-        syscall(SYS_arch_prctl, ARCH_GET_GS, &old);
-        syscall(SYS_arch_prctl, ARCH_SET_GS, base);
-    }
-    return old;
-}
-
 int soft_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct soft_vcpu *s = soft(v);
-    uint64_t gs;
     int err;
 
     err = s->check ? check_ready(s->check) : 0;
@@ -610,9 +645,8 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     step_end(STEP_START);
     if (unlikely(s->parts.on))
         parts_begin(&s->parts, s->cpu.retired);
-    gs = gs_swap((uintptr_t)s);
     run_loop(s);
-    gs_swap(gs);
+    gs_give_back(s);
     if (unlikely(s->parts.on))
         parts_end(&s->parts, s->cpu.retired);
     leave(s);
@@ -645,12 +679,47 @@ static int checked_access(struct soft_vcpu *s, const struct accel_bus_ops *ops)
     return err;
 }
 
+/*
+ * IN or OUT of a register, as the exit left it: its checks are done, nothing of it touches memory,
+ * and all that is left of it is known. Not when somebody wants to see what the instruction does.
+ */
+static bool is_port_only(const struct soft_vcpu *s)
+{
+    const struct emu_cpu *c = &s->cpu;
+
+    return s->assist.unanswered && c->exit.reason == VCPU_EXIT_IO && !c->exit.io.string &&
+           !s->vcpu.dirty && !s->check && !c->debug_step && !c->hit && !(c->rflags & FLAG_TF);
+}
+
+static int port_assist(struct soft_vcpu *s, const struct accel_bus_ops *ops)
+{
+    struct emu_cpu *c = &s->cpu;
+    unsigned size = c->exit.io.size;
+    bool in = c->exit.io.in;
+    uint64_t value = in ? 0 : c->r[RAX] & mask_bytes(size);
+    int err = ops->io(ops->user, c->exit.io.port, size, !in, &value);
+
+    if (err)
+        return err;
+    if (in && size == 1)
+        c->r[RAX] = (c->r[RAX] & ~UINT64_C(0xff)) | (uint8_t)value;
+    else if (in)
+        emu_set_reg(c, RAX, size, value & mask_bytes(size));
+    emu_skip(c);
+    c->retired++;
+    s->assist.unanswered = false;
+    s->vcpu.valid &= ~(unsigned)(X86_GPRS | X86_INTR);
+    return 0;
+}
+
 int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
 {
     struct soft_vcpu *s = soft(v);
     bool open = s->assist.unanswered;
     int err;
 
+    if (likely(is_port_only(s)))
+        return port_assist(s, ops);
     state_flush(v);
     v->valid = 0;
     s->assist.unanswered = open;

@@ -207,3 +207,51 @@ struct tr_effects tr_effects(const struct emu_op *op)
     default: return unknown;
     }
 }
+
+#define ZSAP ((uint16_t)(FLAG_ZF | FLAG_SF | FLAG_AF | FLAG_PF))
+
+/*
+ * What the instruction leaves undefined (SDM Vol. 1 appendix A). A processor may leave such a
+ * flag as it was, which is not the same in the two, as the translator gives up flags that the
+ * instruction is said to write.
+ */
+uint16_t tr_undefined(const struct x86_insn *i)
+{
+    unsigned op = i->opcode, group = i->modrm >> 3 & 7;
+
+    if (i->map == X86_MAP_1B && !(i->flags & X86_VEX)) {
+        switch (op) {
+        case 0x69:
+        case 0x6b: return ZSAP;
+        case 0xc0:
+        case 0xc1:
+        case 0xd0 ... 0xd3: return group < 4 ? FLAG_OF : FLAG_OF | FLAG_AF | FLAG_CF;
+        case 0xf6:
+        case 0xf7: return group >= 6 ? FLAG_STATUS : group >= 4 ? ZSAP : 0;
+        default: return 0;
+        }
+    }
+    if (i->map != X86_MAP_0F)
+        return i->flags & X86_VEX ? FLAG_AF | FLAG_PF | FLAG_SF : 0; /* BMI */
+    switch (op) {
+    case 0xa3:
+    case 0xab:
+    case 0xb3:
+    case 0xba:
+    case 0xbb: return (uint16_t)(FLAG_OF | (ZSAP & ~FLAG_ZF));
+    case 0xa4:
+    case 0xa5:
+    case 0xac:
+    case 0xad: return FLAG_STATUS;
+    case 0xaf: return ZSAP;
+    case 0xbc:
+    case 0xbd: return FLAG_STATUS;
+    default: return 0;
+    }
+}
+
+bool tr_is_jcc(const struct x86_insn *i)
+{
+    return (i->map == X86_MAP_1B && (i->opcode & 0xf0) == 0x70) ||
+           (i->map == X86_MAP_0F && (i->opcode & 0xf0) == 0x80 && !(i->flags & X86_VEX));
+}

@@ -11,12 +11,6 @@
 #define LOOK_INSNS 10
 #define LOOK_FORKS 2
 
-static bool is_jcc(const struct x86_insn *i)
-{
-    return (i->map == X86_MAP_1B && (i->opcode & 0xf0) == 0x70) ||
-           (i->map == X86_MAP_0F && (i->opcode & 0xf0) == 0x80 && !(i->flags & X86_VEX));
-}
-
 /* JMP and CALL with a displacement. */
 static bool is_direct(const struct x86_insn *i)
 {
@@ -26,7 +20,7 @@ static bool is_direct(const struct x86_insn *i)
 
 bool tr_jumps(const struct emu_op *op)
 {
-    return is_jcc(&op->i) || (is_direct(&op->i) && op->i.opcode != 0xe8);
+    return tr_is_jcc(&op->i) || (is_direct(&op->i) && op->i.opcode != 0xe8);
 }
 
 /* Flags needed before op, when `after` are behind it. Signed comparisons need TR_FLAG_LT. */
@@ -92,7 +86,7 @@ static unsigned look(struct tr *tr, int64_t target, unsigned insns, unsigned for
         needed |= reads & undecided;
         split = split || !tr_keeps_flags(&op);
         target = op.next;
-        if (is_jcc(&op.i)) {
+        if (tr_is_jcc(&op.i)) {
             if (!forks)
                 break;
             needed |= look(tr, target + (int64_t)op.i.imm, insns, --forks, split) & undecided;
@@ -133,7 +127,7 @@ void tr_liveness(struct tr *tr)
         const struct emu_op *op = &b->op[n];
         unsigned live = before(op, tr->live[n + 1]);
 
-        if (is_jcc(&op->i))
+        if (tr_is_jcc(&op->i))
             live |= look(tr, op->next + (int64_t)op->i.imm, LOOK_INSNS, LOOK_FORKS, false);
         tr->live[n] = (uint16_t)live;
     }

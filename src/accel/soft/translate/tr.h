@@ -151,6 +151,8 @@ void tr_put(struct tr *tr, unsigned n, uint8_t from);
 struct tr_effects tr_effects(const struct emu_op *op);
 /* Its part for what tr_vector knows; false: that does not know op. */
 bool tr_vector_effects(const struct emu_op *op, struct tr_effects *e);
+uint16_t tr_undefined(const struct x86_insn *i); /* flags that it leaves undefined */
+bool tr_is_jcc(const struct x86_insn *i);
 bool tr_vector_writes(const struct emu_op *op, uint32_t *writes);
 
 /* Does it keep all status flags, and which general registers may it write? (writes.c) */
