@@ -16,6 +16,9 @@
 #define COUNT  (TABLES * EACH)
 #define SUM    (COUNT / PAGES * (PAGES * (PAGES + 1) / 2))
 #define ROUNDS 4
+/* A slot that misses often is the interpreter's once, and then given up; where misses take so long
+ * that they do not count as often, once in 64 of them. */
+#define SELDOM (ROUNDS * COUNT / 64 + 64)
 
 #define PTE_A 0x20
 #define PTE_D 0x40
@@ -90,10 +93,9 @@ static uint64_t walked(enum hot_mode mode, const uint8_t *code, const uint8_t *e
     hot_set_gpr(&s, RAX, 0);
     hot_set_gpr(&s, R13, 0);
     assert_true(hot_end(&s) == rax);
-    /* A slot that misses often is the interpreter's once, and then given up. */
-    assert_true(interpreted(&s) - before < 8);
+    assert_true(interpreted(&s) - before < SELDOM);
     assert_true(smp_stat(&s, 0, "pages looked up from translated code") - filled >=
-                ROUNDS * COUNT - 8);
+                ROUNDS * COUNT - SELDOM);
     if (code == g_registers)
         assert_int_equal(hot_gpr(&s, R13), ROUNDS * COUNT * (1 + 2 + 3 + 4 + 5 + 6 + 7));
     smp_destroy(&s);
@@ -155,11 +157,11 @@ static void fault_at(enum hot_mode mode, uint64_t bits, const uint8_t *code, con
     assert_int_equal(hot_gpr(&s, RBX), AT + n * 0x1000);
     assert_int_equal(hot_gpr(&s, RAX), error & 2 ? n : sum);
     assert_int_equal(le64_get(s.ram + SMP_ENTRY(AT + n * 0x1000)) & (PTE_A | PTE_D), 0);
-    assert_true(interpreted(&s) - before < 8);
+    assert_true(interpreted(&s) - before < SELDOM);
 
     smp_entry(&s, AT + n * 0x1000, entry(n));
     assert_true(hot_end(&s) == rax);
-    assert_true(interpreted(&s) - before < 16);
+    assert_true(interpreted(&s) - before < 2 * SELDOM);
     smp_destroy(&s);
 }
 
