@@ -366,7 +366,7 @@ static bool ring_grow(struct block_cache *b)
     bool more = b->segments < BLOCK_SEGMENTS_MAX && b->turn_back > b->turn_built / 3 * 2;
 
     if (more)
-        b->segments += BLOCK_SEGMENTS;
+        b->segments = MIN(b->segments + BLOCK_SEGMENTS, BLOCK_SEGMENTS_MAX);
     b->turn_built = b->turn_back = 0;
     return more;
 }

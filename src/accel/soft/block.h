@@ -71,7 +71,7 @@ struct block_jump {
 #define BLOCK_LINEAR_PAGES 4096         /* bits of a filter */
 #define BLOCK_ARENA        (24u << 20)  /* bytes of what stays; full: start anew */
 #define BLOCK_SEGMENT      (256u << 10) /* bytes of the ring, which has so many of them ... */
-#define BLOCK_SEGMENTS     8            /* ... when hot blocks are translated ... */
+#define BLOCK_SEGMENTS     24           /* ... when hot blocks are translated ... */
 #define BLOCK_SEGMENTS_MAX 32           /* ... and come back soon ... */
 #define BLOCK_SEGMENTS_ALL 192          /* ... or run from there */
 

@@ -12,7 +12,7 @@
 #define DATA     (SMP_DATA + 0x40)
 #define COLD     0x110000u /* cells of code, each a block that leads to the next one */
 #define CELL     8u
-#define CELLS    32768u
+#define CELLS    98304u
 #define VALUE(n) ((n)*2654435761u >> 8)
 
 /* R8 times. */
@@ -109,7 +109,7 @@ static void written_by_the_host(void **state)
 /* ... and by the guest: every 128th is the next number. */
 GUEST(writes, 64,
       "1: call *%rdi\n"
-      "leaq 1(%rdi), %rbx\nmovl $256, %ecx\n"
+      "leaq 1(%rdi), %rbx\nmovl $768, %ecx\n"
       "2: incl (%rbx)\naddq $1024, %rbx\ndecl %ecx\njnz 2b\n"
       "decl %r8d\njnz 1b\nint3")
 
@@ -119,7 +119,7 @@ static void written_by_the_guest(void **state)
     uint32_t sum = start(&s);
 
     SMP_CODE(&s, HOT_CODE, writes);
-    assert_int_equal(call(&s, COLD, 10), 10 * sum + 256 * (10 * 9 / 2));
+    assert_int_equal(call(&s, COLD, 10), 10 * sum + 768 * (10 * 9 / 2));
     assert_true(smp_stat(&s, 0, "blocks dropped by writes to code") > 0);
     smp_destroy(&s);
 }
