@@ -28,11 +28,6 @@ static bool look_up(struct soft_vcpu *s, uint64_t linear, uint32_t how)
                         linear);
 }
 
-static uint8_t *rw(const struct tr *tr, const uint8_t *rx)
-{
-    return tr->t->code.rw + (rx - tr->t->code.rx);
-}
-
 static bool invalidate(struct soft_vcpu *s, uint64_t linear, uint32_t how)
 {
     emu_tlb_flush_page(&s->cpu, linear);
@@ -62,10 +57,10 @@ static const uint8_t *stub_call(struct tr *tr, uintptr_t fn, bool keep)
         asm_push(&tr->a, callers[n]);
     asm_cmp_imm8(&tr->a, mem_gs(GS_TR(vectors_absent)), 0);
     absent = asm_jcc(&tr->a, CC_NE);
-    asm_call_to(&tr->a, rw(tr, tr->t->vectors_out));
+    asm_call_to(&tr->a, tr_rw(tr, tr->t->vectors_out));
     call_c(tr, fn);
     if (keep)
-        asm_call_to(&tr->a, rw(tr, tr->t->vectors_in));
+        asm_call_to(&tr->a, tr_rw(tr, tr->t->vectors_in));
     done = asm_jmp(&tr->a);
     asm_land(&tr->a, absent);
     call_c(tr, fn);
@@ -87,7 +82,7 @@ static void stub_check(struct tr *tr, enum emu_access access, bool keep)
     asm_rm(&tr->a, true, 0x33, S0,
            (struct host_mem){.base = S1, .index = HOST_NONE, .gs = true, .disp = tag});
     asm_mov_imm(&tr->a, S1, tr_fill_how(tr->mmu, access));
-    asm_jmp_to(&tr->a, rw(tr, tr->t->fill_call[keep]));
+    asm_jmp_to(&tr->a, tr_rw(tr, tr->t->fill_call[keep]));
 }
 
 void fill_stubs(struct tr *tr)
@@ -111,7 +106,7 @@ uint32_t tr_fill_how(unsigned mmu, enum emu_access access)
 
 void tr_fill_call(struct tr *tr, bool keep)
 {
-    asm_call_to(&tr->a, rw(tr, tr->t->fill_call[keep]));
+    asm_call_to(&tr->a, tr_rw(tr, tr->t->fill_call[keep]));
 }
 
 void tr_fill_push(struct tr *tr, unsigned size, unsigned align)
@@ -129,12 +124,12 @@ void tr_fill(struct tr *tr, const struct tr_cold *c)
     if (!c->check)
         return;
     tr_fill_push(tr, c->size, c->align);
-    asm_call_to(&tr->a, rw(tr, tr->t->fill[c->mmu][c->access][c->vectors]));
+    asm_call_to(&tr->a, tr_rw(tr, tr->t->fill[c->mmu][c->access][c->vectors]));
     asm_jcc_to(&tr->a, CC_NE, c->check);
 }
 
 void tr_invalidate(struct tr *tr)
 {
     tr_fill_push(tr, 0, 0);
-    asm_call_to(&tr->a, rw(tr, tr->t->invalidate[tr->vectors]));
+    asm_call_to(&tr->a, tr_rw(tr, tr->t->invalidate[tr->vectors]));
 }

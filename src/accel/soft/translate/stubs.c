@@ -11,11 +11,6 @@ static const uint8_t *here(const struct tr *tr)
     return code_mem_rx(&tr->t->code, tr->a.p);
 }
 
-static uint8_t *rw(const struct tr *tr, const uint8_t *rx)
-{
-    return tr->t->code.rw + (rx - tr->t->code.rx);
-}
-
 /* MXCSR: LDMXCSR is 2, STMXCSR 3. */
 static void mxcsr(struct tr *tr, unsigned op, int32_t gs)
 {
@@ -142,7 +137,7 @@ static void save(struct tr *tr)
     asm_store32(&tr->a, mem_gs(GS_TR(flags_ax)), RAX);
     asm_cmp_imm8(&tr->a, mem_gs(GS_TR(vectors_absent)), 0);
     absent = asm_jcc(&tr->a, CC_NE);
-    asm_call_to(&tr->a, rw(tr, tr->t->vectors_out));
+    asm_call_to(&tr->a, tr_rw(tr, tr->t->vectors_out));
     asm_land(&tr->a, absent);
 }
 
@@ -195,9 +190,9 @@ static void stub_interpret(struct tr *tr, bool keep)
     *(keep ? &tr->t->interpret_keep : &tr->t->interpret) = here(tr);
     call_c(tr, (uintptr_t)tr_interpret);
     ASM(&tr->a, 0x84, 0xc0); /* test %al, %al */
-    asm_aim(asm_jcc(&tr->a, CC_NE), rw(tr, tr->t->leave));
+    asm_aim(asm_jcc(&tr->a, CC_NE), tr_rw(tr, tr->t->leave));
     if (keep)
-        asm_call_to(&tr->a, rw(tr, tr->t->vectors_in));
+        asm_call_to(&tr->a, tr_rw(tr, tr->t->vectors_in));
     restore(tr);
     ASM(&tr->a, 0xc3);
 }
@@ -209,7 +204,7 @@ static void stub_interpret_end(struct tr *tr)
     ASM(&tr->a, 0x50); /* push %rax: the stack is aligned */
     call_c(tr, (uintptr_t)tr_interpret_end);
     ASM(&tr->a, 0x48, 0x85, 0xc0); /* test %rax, %rax */
-    asm_aim(asm_jcc(&tr->a, CC_E), rw(tr, tr->t->leave));
+    asm_aim(asm_jcc(&tr->a, CC_E), tr_rw(tr, tr->t->leave));
     asm_mov(&tr->a, S0, RAX);
     restore(tr);
     asm_lea(&tr->a, RSP, mem_at(RSP, 8));
@@ -234,7 +229,7 @@ static void stub_jump(struct tr *tr, bool far)
         asm_insn(&tr->a,
                  &(struct host_insn){
                      .opcode = 0xc7, .is_mem = true, .mem = mem_gs(GS_TR(link)), .imm_size = 4});
-        asm_jmp_to(&tr->a, rw(tr, tr->t->leave_at));
+        asm_jmp_to(&tr->a, tr_rw(tr, tr->t->leave_at));
         asm_land_short(&tr->a, quiet);
         _Static_assert(sizeof(struct translate_jump) == 24, "scale");
         asm_insn(&tr->a,
@@ -314,7 +309,7 @@ static void stub_away(struct tr *tr)
     asm_insn(&tr->a,
              &(struct host_insn){
                  .opcode = 0xc7, .is_mem = true, .mem = mem_gs(GS_TR(link)), .imm_size = 4});
-    asm_jmp_to(&tr->a, rw(tr, tr->t->leave_at));
+    asm_jmp_to(&tr->a, tr_rw(tr, tr->t->leave_at));
 }
 
 int tr_stubs(struct soft_vcpu *s)

@@ -15,11 +15,6 @@ bool tr_is_system_call(const struct emu_op *op)
            (i->opcode == 0x05 || (i->opcode == 0x07 && i->osize == 8));
 }
 
-static uint8_t *rw(const struct tr *tr, const uint8_t *rx)
-{
-    return tr->t->code.rw + (rx - tr->t->code.rx);
-}
-
 static void restore_rax(struct tr *tr)
 {
     asm_load32(&tr->a, RAX, mem_gs(GS_TR(flags_ax)));
@@ -41,7 +36,7 @@ void system_call_stub(struct tr *tr)
         asm_push(&tr->a, callers[n]);
     asm_cmp_imm8(&tr->a, mem_gs(GS_TR(vectors_absent)), 0);
     absent = asm_jcc(&tr->a, CC_NE);
-    asm_call_to(&tr->a, rw(tr, tr->t->vectors_out));
+    asm_call_to(&tr->a, tr_rw(tr, tr->t->vectors_out));
     asm_land(&tr->a, absent);
     asm_mov_imm(&tr->a, RDI, (uintptr_t)tr->s);
     asm_rr(&tr->a, false, 0x8b, RSI, S0);
@@ -60,10 +55,10 @@ void system_call_stub(struct tr *tr)
     asm_land(&tr->a, leave);
     restore_rax(tr);
     asm_load(&tr->a, S1, mem_gs(GS_REG(X86_RIP_SLOT)));
-    asm_jmp_to(&tr->a, rw(tr, tr->t->leave_at));
+    asm_jmp_to(&tr->a, tr_rw(tr, tr->t->leave_at));
 
     asm_land(&tr->a, refused);
     restore_rax(tr);
     asm_load32(&tr->a, S0, mem_gs(GS_TR(calling)));
-    asm_jmp_to(&tr->a, rw(tr, tr->t->interpret_end));
+    asm_jmp_to(&tr->a, tr_rw(tr, tr->t->interpret_end));
 }

@@ -318,6 +318,12 @@ void tr_shadow_end(struct tr *tr);
 
 int tr_stubs(struct soft_vcpu *s);
 
+/* Where code at rx is written, and so what code that is being written jumps to. */
+static inline uint8_t *tr_rw(const struct tr *tr, const uint8_t *rx)
+{
+    return tr->t->code.rw + (rx - tr->t->code.rx);
+}
+
 /* Called when S0, a linear address XORed with the tag of the slot at offset S1, is not in its page,
  * with what tr_fill_push pushes: S0 = offset in the page that the slot has now, or something
  * greater. (slots.c) */

@@ -520,11 +520,6 @@ void tr_go_kept(struct tr *tr)
 
 /* ---- the interpreter, for one instruction ----------------------------------------------- */
 
-static uint8_t *stub(const struct tr *tr, const uint8_t *rx)
-{
-    return tr->t->code.rw + (rx - tr->t->code.rx);
-}
-
 /* S0 = op's copy, which code may call for as long as it lasts. */
 static void load_op(struct tr *tr, const struct emu_op *op)
 {
@@ -541,12 +536,12 @@ static void interpret(struct tr *tr)
     if (tr->op->ends) {
         tr_count(tr, tr->op);
         load_op(tr, tr->op);
-        asm_jmp_to(&tr->a,
-                   stub(tr, tr_is_system_call(tr->op) ? tr->t->system_call : tr->t->interpret_end));
+        asm_jmp_to(&tr->a, tr_rw(tr, tr_is_system_call(tr->op) ? tr->t->system_call
+                                                               : tr->t->interpret_end));
         tr->ended = true;
     } else {
         load_op(tr, tr->op);
-        asm_call_to(&tr->a, stub(tr, tr->t->interpret));
+        asm_call_to(&tr->a, tr_rw(tr, tr->t->interpret));
     }
     tr->vectors = false;
 }
@@ -561,7 +556,7 @@ static void call_missed(struct tr *tr, const struct emu_op *op, bool vectors)
                                              .imm = 1,
                                              .imm_size = 4});
     load_op(tr, op);
-    asm_call_to(&tr->a, stub(tr, vectors ? tr->t->interpret_keep : tr->t->interpret));
+    asm_call_to(&tr->a, tr_rw(tr, vectors ? tr->t->interpret_keep : tr->t->interpret));
 }
 
 /* A jump that is done, but leaves translated code; unless its target is bad. */
@@ -569,7 +564,7 @@ static void go_away(struct tr *tr, const struct tr_cold *c)
 {
     uint8_t *good, *bad;
 
-    asm_call_to(&tr->a, stub(tr, tr->t->jump_away[c->mmu]));
+    asm_call_to(&tr->a, tr_rw(tr, tr->t->jump_away[c->mmu]));
     good = asm_jrcxz(&tr->a);
     bad = asm_jmp(&tr->a);
     asm_land_short(&tr->a, good);
@@ -658,7 +653,7 @@ static void cold_slot(struct tr *tr, struct tr_cold *c)
     asm_land(&tr->a, c->from);
     asm_mov_imm(&tr->a, S1, c->slot);
     tr_fill_push(tr, c->size, c->align);
-    asm_call_to(&tr->a, stub(tr, tr->t->slot_miss[c->access][c->vectors]));
+    asm_call_to(&tr->a, tr_rw(tr, tr->t->slot_miss[c->access][c->vectors]));
     asm_alu_imm(&tr->a, true, 7, S0, (int32_t)(PAGE_SIZE - c->size));
     asm_aim(asm_jcc(&tr->a, CC_BE), c->resume);
     c[1].from = asm_jmp(&tr->a);
@@ -668,7 +663,7 @@ static void cold_vectors(struct tr *tr, const struct tr_cold *c)
 {
     asm_land(&tr->a, c->from);
     asm_mov(&tr->a, S1, RCX);
-    asm_call_to(&tr->a, stub(tr, tr->t->vectors_in));
+    asm_call_to(&tr->a, tr_rw(tr, tr->t->vectors_in));
     asm_mov(&tr->a, RCX, S1);
     asm_jmp_to(&tr->a, c->resume);
 }
@@ -696,7 +691,7 @@ static uint8_t *tell_missed(struct tr *tr, const struct tr_cold *c)
     tr->saved = c->saved;
     tr_flags_restore(tr);
     load_op(tr, c->op);
-    asm_call_to(&tr->a, stub(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
+    asm_call_to(&tr->a, tr_rw(tr, c->vectors ? tr->t->interpret_keep : tr->t->interpret));
     done = asm_jmp(&tr->a);
     asm_land(&tr->a, seldom);
     return done;
