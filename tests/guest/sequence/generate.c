@@ -16,7 +16,7 @@ static const struct {
 } topics[] = {
     {gen_alu, 24},     {gen_shift, 9}, {gen_bits, 8},   {gen_move, 20}, {gen_multiply, 5},
     {gen_exchange, 6}, {gen_stack, 6}, {gen_string, 2}, {gen_jump, 10}, {gen_flags, 3},
-    {gen_vector, 12},  {gen_x87, 2},   {gen_odd, 4},
+    {gen_vector, 12},  {gen_x87, 2},   {gen_odd, 4},    {gen_walk, 1},
 };
 
 void gen_things(struct gen *g, unsigned n)

@@ -101,6 +101,7 @@ void gen_exchange(struct gen *g);
 void gen_stack(struct gen *g);
 void gen_string(struct gen *g);
 void gen_jump(struct gen *g);
+void gen_walk(struct gen *g);
 void gen_flags(struct gen *g);
 void gen_fault(struct gen *g);
 void gen_vector(struct gen *g);
