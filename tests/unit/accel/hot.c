@@ -6,6 +6,7 @@
 #include "x86/state.h"
 
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define GDT       HOT_TABLES
@@ -151,6 +152,27 @@ uint64_t hot_end(struct smp *s)
         fail_msg("%s(%x) at %#lx, CR2 %#lx", x86_exception_name(t.vector), t.error,
                  (unsigned long)t.frame.rip, (unsigned long)t.cr2);
     return s->v[0]->state->gpr[RAX];
+}
+
+static void *kick(void *vcpu)
+{
+    const struct timespec while_it_runs = {.tv_nsec = 50 * 1000 * 1000};
+
+    nanosleep(&while_it_runs, NULL);
+    vcpu_kick(vcpu);
+    return NULL;
+}
+
+void hot_kicked(struct smp *s)
+{
+    struct vcpu_exit exit;
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, kick, s->v[0]), 0);
+    must(vcpu_run(s->v[0], &exit), "vcpu_run");
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(exit.reason, VCPU_EXIT_NONE);
+    must(vcpu_get(s->v[0], X86_GPRS), "vcpu_get");
 }
 
 void hot_set_frame(struct smp *s, const struct hot_frame *frame)

@@ -1,13 +1,13 @@
 /*
  * Hot loops that lie in two pages, and then the second page is another one, or has other code, or
- * the loop is executed elsewhere: branches between pages must notice at once.
+ * may not be executed, or the loop is executed elsewhere: branches between pages must notice at
+ * once.
  */
 #include "hot.h"
 
 #include "base/bits.h"
 
 #include <string.h>
-#include <time.h>
 
 #define LINEAR HOT_ALIAS /* of two pages */
 #define TWIN   (HOT_ALIAS + 0x8000u)
@@ -47,7 +47,8 @@ static uint32_t second_page(struct smp *s)
     return 0;
 }
 
-static uint32_t start(struct smp *s, enum hot_mode mode, const uint8_t *code, const uint8_t *end)
+static uint32_t start_at(struct smp *s, enum hot_mode mode, uint64_t linear, const uint8_t *code,
+                         const uint8_t *end)
 {
     uint32_t add;
 
@@ -58,14 +59,19 @@ static uint32_t start(struct smp *s, enum hot_mode mode, const uint8_t *code, co
     add = second_page(s);
     memcpy(s->ram + OTHER, s->ram + SECOND, 0x1000);
     s->ram[OTHER + add + ADDEND] = 5;
-    smp_entry(s, LINEAR, FIRST | 7);
-    smp_entry(s, LINEAR + 0x1000, SECOND | 7);
+    smp_entry(s, (uint32_t)linear, FIRST | 7);
+    smp_entry(s, (uint32_t)linear + 0x1000, SECOND | 7);
     smp_entry(s, TWIN, FIRST | 7);
     smp_entry(s, TWIN + 0x1000, OTHER | 7);
-    hot_at(s, mode, LINEAR + BEGIN);
+    hot_at(s, mode, linear + BEGIN);
     hot_set_gpr(s, R8, 0);
     hot_set_gpr(s, R9, 0);
     return add;
+}
+
+static uint32_t start(struct smp *s, enum hot_mode mode, const uint8_t *code, const uint8_t *end)
+{
+    return start_at(s, mode, LINEAR, code, end);
 }
 
 /* ---- another page is next --------------------------------------------------------------- */
@@ -130,46 +136,193 @@ static void patched(void **state)
     smp_destroy(&s);
 }
 
+/* ---- it may not be executed ------------------------------------------------------------------ */
+
+/* The handler changes the page's entry; the loop's next round ends in its second page. */
+static void revoked_by(const uint8_t *handler, uint64_t bits, uint32_t error)
+{
+    struct hot_trap t;
+    struct smp s;
+
+    start(&s, HOT_USER, g_remaps, g_remaps_end);
+    hot_gate(&s, 0x40, FIRST + BEGIN + (uint64_t)(handler - g_remaps));
+    hot_set_gpr(&s, RSI, SECOND | bits);
+    hot_set_gpr(&s, R11, SMP_ENTRY(LINEAR + 0x1000));
+    hot_set_gpr(&s, R12, LINEAR + 0x1000);
+    hot_set_gpr(&s, R15, ROUNDS);
+    t = hot_run(&s);
+    assert_int_equal(t.vector, EXC_PF);
+    assert_int_equal(t.error, error);
+    assert_int_equal(t.cr2 & ~UINT64_C(0xfff), LINEAR + 0x1000);
+    assert_int_equal(hot_gpr(&s, R9), HOT * ADDEND);
+    smp_destroy(&s);
+}
+
+static void revoked(void **state)
+{
+    const uint64_t no_execution = UINT64_C(1) << 63;
+    const uint8_t *const by[] = {by_invlpg, by_cr3};
+
+    for (unsigned n = 0; n < 2; n++) {
+        revoked_by(by[n], 6, 0x14);
+        revoked_by(by[n], 3, 0x15);
+        revoked_by(by[n], 7 | no_execution, 0x15);
+    }
+}
+
+/* Vector registers are switched off, so the second page's instruction on them is another one. */
+GUEST(switches, 64,
+      "3: movl $3000, %ecx\n"
+      "1: incq %r8\njmp 2f\n.skip 64\n"
+      "2: addq $3, %r9\npaddd %xmm0, %xmm1\ndecl %ecx\njnz 1b\n"
+      "int $0x40\ndecl %r15d\njnz 3b\nint3\n.balign 16\n"
+      ".globl h_switches\nh_switches: movq %cr0, %rax\norq $8, %rax\nmovq %rax, %cr0\niretq")
+extern const uint8_t h_switches[];
+
+static void switched_off(void **state)
+{
+    struct hot_trap t;
+    struct smp s;
+
+    start(&s, HOT_USER, g_switches, g_switches_end);
+    hot_gate(&s, 0x40, FIRST + BEGIN + (uint64_t)(h_switches - g_switches));
+    hot_set_gpr(&s, R15, ROUNDS);
+    t = hot_run(&s);
+    assert_int_equal(t.vector, EXC_NM);
+    assert_int_equal(hot_gpr(&s, R8), HOT + 1);
+    assert_int_equal(hot_gpr(&s, R9), (HOT + 1) * ADDEND);
+    smp_destroy(&s);
+}
+
+/* ---- from address 0 ------------------------------------------------------------------------- */
+
+/* Where nothing is known must not look as if page 0 led somewhere. */
+static void from_page_0(void **state)
+{
+    struct hot_trap t;
+    struct smp s;
+
+    start_at(&s, HOT_USER, 0, g_remaps, g_remaps_end);
+    hot_set_gpr(&s, R15, 1);
+    t = hot_run(&s);
+    assert_int_equal(t.vector, 0x40);
+    assert_int_equal(hot_gpr(&s, R9), HOT * ADDEND);
+    smp_destroy(&s);
+}
+
+/* ---- more than are remembered -------------------------------------------------------------- */
+
+#define STAIRS      24u  /* pages, each with */
+#define STEPS       700u /* jumps to the next one, the last one's to the first's next step */
+#define STAIRS_AT   FIRST
+#define STAIRS_TWIN 0x60000u /* of one of them */
+#define STEP(m, n)  (STAIRS_AT + (m)*0x1000u + (n)*5u)
+
+/* Behind the last step: all again. Then what misses its place in the TLB in each round. */
+GUEST(steps, 64,
+      "decl %ecx\njz 1f\nmovl $0x30000, %eax\njmp *%rax\n"
+      "1: movl $3000, %ecx\n2: addq (%rsi), %rdx\nxorl $0x1000, %esi\ndecl %ecx\njnz 2b\nint3")
+
+static void put_steps(struct smp *s)
+{
+    for (unsigned n = 0; n < STEPS; n++) {
+        for (unsigned m = 0; m < STAIRS; m++) {
+            uint32_t at = STEP(m, n), to = m + 1 < STAIRS ? STEP(m + 1, n) : STEP(0, n + 1);
+            uint8_t *jump = s->ram + at;
+
+            jump[0] = 0xe9;
+            le32_put(jump + 1, to - (at + 5));
+        }
+    }
+    smp_code(s, STEP(0, STEPS), g_steps, g_steps_end);
+}
+
+/* One of the pages is another one, with an INT3. */
+static void elsewhere(struct smp *s)
+{
+    const uint32_t page = 5 * 0x1000, at = STEP(0, 100) - STAIRS_AT;
+    struct hot_trap t;
+
+    memcpy(s->ram + STAIRS_TWIN, s->ram + STAIRS_AT + page, 0x1000);
+    s->ram[STAIRS_TWIN + at] = 0xcc;
+    smp_entry(s, STAIRS_AT + page, STAIRS_TWIN | 7);
+    hot_flush(s);
+    hot_at(s, HOT_USER, STAIRS_AT);
+    t = hot_run(s);
+    assert_int_equal(t.vector, EXC_BP);
+    assert_int_equal(t.frame.rip, STAIRS_AT + page + at + 1);
+}
+
+static void many(void **state)
+{
+    struct smp s;
+
+    hot_create(&s, 1);
+    for (uint32_t page = HOT_CODE; page < SMP_PAGES; page += 0x1000)
+        smp_entry(&s, page, page | 7);
+    put_steps(&s);
+    le64_put(s.ram + SMP_DATA, 1);
+    le64_put(s.ram + SMP_DATA + 0x1000, 2);
+    for (unsigned n = 0; n < 4; n++) {
+        hot_flush(&s); /* all are forgotten, and remembered once more */
+        hot_at(&s, HOT_USER, STAIRS_AT);
+        hot_set_gpr(&s, RCX, n ? 3 : 40);
+        hot_set_gpr(&s, RDX, 0);
+        hot_set_gpr(&s, RSI, SMP_DATA);
+        hot_end(&s);
+        assert_int_equal(hot_gpr(&s, RDX), HOT / 2 * (1 + 2));
+    }
+    elsewhere(&s);
+    smp_destroy(&s);
+}
+
 /* ---- without end ----------------------------------------------------------------------------- */
 
 GUEST(endless, 64, "1: incq %r8\njmp 2f\n.skip 64\n2: addq $3, %r9\njmp 1b")
 
-static void *kick(void *vcpu)
-{
-    const struct timespec while_it_runs = {.tv_nsec = 50 * 1000 * 1000};
-
-    nanosleep(&while_it_runs, NULL);
-    vcpu_kick(vcpu);
-    return NULL;
-}
-
 static void kicked(void **state)
 {
-    struct vcpu_exit exit;
-    pthread_t thread;
-    struct smp s;
+    for (enum hot_mode mode = HOT_KERNEL; mode <= HOT_USER; mode++) {
+        struct smp s;
 
-    start(&s, HOT_USER, g_endless, g_endless_end);
-    for (unsigned n = 0; n < 3; n++) {
-        uint64_t before = hot_gpr(&s, R8);
+        start(&s, mode, g_endless, g_endless_end);
+        for (unsigned n = 0; n < 3; n++) {
+            uint64_t before = hot_gpr(&s, R8);
 
-        assert_int_equal(pthread_create(&thread, NULL, kick, s.v[0]), 0);
-        must(vcpu_run(s.v[0], &exit), "vcpu_run");
-        assert_int_equal(pthread_join(thread, NULL), 0);
-        assert_int_equal(exit.reason, VCPU_EXIT_NONE);
-        assert_true(hot_gpr(&s, R8) > before + HOT);
+            hot_kicked(&s);
+            assert_true(hot_gpr(&s, R8) > before + HOT);
+        }
+        smp_destroy(&s);
     }
-    smp_destroy(&s);
+}
+
+/* Nothing but one jump, to itself, in two pages. */
+static void kicked_between(void **state)
+{
+    static const uint8_t jump[] = {0xe9, 0xfb, 0xff, 0xff, 0xff};
+    const uint32_t at = 0xffe;
+
+    for (enum hot_mode mode = HOT_KERNEL; mode <= HOT_USER; mode++) {
+        struct smp s;
+
+        start(&s, mode, g_remaps, g_remaps_end);
+        smp_code(&s, FIRST + at, jump, jump + sizeof(jump));
+        hot_at(&s, mode, LINEAR + at);
+        for (unsigned n = 0; n < 3; n++) {
+            hot_kicked(&s);
+            assert_int_equal(s.v[0]->state->rip, LINEAR + at);
+        }
+        smp_destroy(&s);
+    }
 }
 
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
     const struct CMUnitTest tests[] = {
-        TEST(remapped),
-        TEST(in_two_places),
-        TEST(patched),
-        TEST(kicked),
+        TEST(remapped), TEST(in_two_places), TEST(patched),
+        TEST(revoked),  TEST(switched_off),  TEST(from_page_0),
+        TEST(many),     TEST(kicked),        TEST(kicked_between),
     };
 
     return cmocka_run_group_tests_name("soft, branches between pages", tests, NULL, NULL);

@@ -8,7 +8,6 @@
 #include "base/bits.h"
 
 #include <string.h>
-#include <time.h>
 
 #define PAGES  16
 #define DATA   0x30000u  /* pages of memory, PAGES of them, and as many again */
@@ -415,20 +414,9 @@ static void executed_elsewhere(void **state)
 
 GUEST(endless, 64, "1: addb (%rsi), %al\nincq %rsi\njmp 1b")
 
-static void *kick(void *vcpu)
-{
-    const struct timespec while_it_runs = {.tv_nsec = 100 * 1000 * 1000};
-
-    nanosleep(&while_it_runs, NULL);
-    vcpu_kick(vcpu);
-    return NULL;
-}
-
 /* 256 TiB of linear addresses less the code's are the same 2 MiB. */
 static void kicked(void **state)
 {
-    struct vcpu_exit exit;
-    pthread_t thread;
     struct smp s;
 
     hot_create(&s, 1);
@@ -444,10 +432,7 @@ static void kicked(void **state)
     for (unsigned n = 0; n < 3; n++) {
         uint64_t before = hot_gpr(&s, RSI);
 
-        assert_int_equal(pthread_create(&thread, NULL, kick, s.v[0]), 0);
-        must(vcpu_run(s.v[0], &exit), "vcpu_run");
-        assert_int_equal(pthread_join(thread, NULL), 0);
-        assert_int_equal(exit.reason, VCPU_EXIT_NONE);
+        hot_kicked(&s);
         assert_true(hot_gpr(&s, RSI) > before);
     }
     assert_true(smp_stat(&s, 0, COUNTS) > 0);
