@@ -14,7 +14,7 @@
 struct stream {
     struct mem m;
     int by;       /* bytes it moves in a round */
-    bool moves;   /* its own base; else with the loop's index, which is scaled */
+    bool moves;   /* its own base; else it has the loop's index, which is scaled; or both */
     bool aligned; /* in all rounds, if nothing else moves it */
     bool code;    /* over the sequence's code, which stays as it is */
 };
@@ -85,6 +85,7 @@ static bool make_stream(struct gen *g, struct walk *w)
         s->m.index = (uint8_t)w->index;
         s->m.scale = (uint8_t)gen_below(g, 4);
         s->by = w->step * (1 << s->m.scale);
+        s->moves = gen_one_in(g, 12);
     }
     if (__builtin_popcount(w->data) < 3)
         return false;
@@ -102,7 +103,7 @@ static bool make_stream(struct gen *g, struct walk *w)
     return true;
 }
 
-/* The places of a stream's operands differ a little. */
+/* A stream's operands are not far from one another; or are they of another one? */
 static struct mem operand(struct gen *g, const struct stream *s)
 {
     struct mem m = s->m;
@@ -110,6 +111,14 @@ static struct mem operand(struct gen *g, const struct stream *s)
     if (!gen_one_in(g, 3))
         m.disp += (int32_t)gen_below(g, gen_one_in(g, 3) ? 160 : 24) - 8;
     m.a32 = gen_one_in(g, 24) && !m.seg;
+    if (s->code)
+        return m;
+    if (gen_one_in(g, 24))
+        m.disp += (int32_t)gen_below(g, 0x1800) - 0xc00;
+    if (m.seg && gen_one_in(g, 4)) /* FS, GS */
+        m.seg ^= 1;
+    if (m.index != X86_NONE_SLOT && gen_one_in(g, 12))
+        m.scale = (uint8_t)gen_below(g, 4);
     return m;
 }
 
