@@ -7,6 +7,7 @@
 #include "hot.h"
 
 #include "base/bits.h"
+#include "x86/regs.h"
 
 #include <string.h>
 
@@ -129,13 +130,18 @@ extern const uint8_t h_users[];
 
 static void of_kernel(struct smp *s, unsigned n)
 {
+    struct mote_state *st = s->v[0]->state;
+    bool its = n % 3 == 1;
+
     hot_gate(s, 0x40, HOT_LABEL(HOT_CODE, users, h_users));
-    smp_entry(s, AT + 0x2000, place(2) | (n % 3 == 1 ? 3 : 7));
-    hot_flush(s);
+    smp_entry(s, AT + 0x2000, place(2) | (its ? 3 : 7));
+    must(vcpu_get(s->v[0], X86_CRS), "vcpu_get");
+    st->cr4 = n / 3 % 2 ? st->cr4 | CR4_SMAP : st->cr4 & ~(uint64_t)CR4_SMAP;
+    must(vcpu_set(s->v[0], X86_CRS), "vcpu_set");
     hot_at(s, HOT_USER, HOT_CODE);
     hot_set_gpr(s, RSI, AT);
     hot_set_gpr(s, R8, 0);
-    hot_set_gpr(s, R13, AT + 0x2000);
+    hot_set_gpr(s, R13, its ? AT + 0x2000 : HOT_TABLES);
 }
 
 static void kernels(void **state)
@@ -143,13 +149,13 @@ static void kernels(void **state)
     struct hot_trap t;
     struct smp s;
 
-    SAME(users, of_kernel, 9, true);
+    SAME(users, of_kernel, 12, true);
     create(&s, g_users, g_users_end, false);
-    for (unsigned n = 0; n < 2; n++) {
+    for (unsigned n = 0; n < 5; n++) {
         of_kernel(&s, n);
         t = hot_run(&s);
+        assert_int_equal(t.vector, n % 3 == 1 ? EXC_PF : EXC_BP);
     }
-    assert_int_equal(t.vector, EXC_PF);
     assert_int_equal(t.error, 5);
     assert_int_equal(t.cr2, AT + 0x2000);
     assert_int_equal(hot_gpr(&s, RCX), 0x2000);

@@ -6,6 +6,7 @@
 #include "hot.h"
 
 #include "base/bits.h"
+#include "x86/regs.h"
 
 #include <string.h>
 
@@ -210,30 +211,77 @@ static void from_page_0(void **state)
     smp_destroy(&s);
 }
 
+/* ---- by the kernel, too --------------------------------------------------------------------- */
+
+/* The kernel may not look at a user's page, which user code at the same addresses does. */
+GUEST(looks, 64,
+      "movl $3000, %ecx\n"
+      "1: incq %r8\njmp 2f\n.skip 64\n2: addq $3, %r9\nmovq (%rsi), %rax\ndecl %ecx\njnz 1b\nint3")
+
+static struct hot_trap look(struct smp *s, enum hot_mode mode, uint64_t at)
+{
+    hot_at(s, mode, LINEAR + BEGIN);
+    hot_set_gpr(s, RSI, at);
+    hot_set_gpr(s, R8, 0);
+    return hot_run(s);
+}
+
+static void by_kernel(void **state)
+{
+    struct hot_trap t;
+    struct smp s;
+
+    start(&s, HOT_USER, g_looks, g_looks_end);
+    must(vcpu_get(s.v[0], X86_CRS), "vcpu_get");
+    s.v[0]->state->cr4 |= CR4_SMAP;
+    must(vcpu_set(s.v[0], X86_CRS), "vcpu_set");
+    smp_entry(&s, TWIN + 0x2000, SMP_DATA | 3);
+    for (unsigned n = 0; n < 3; n++) {
+        assert_int_equal(look(&s, HOT_USER, SMP_DATA).vector, EXC_BP);
+        assert_int_equal(look(&s, HOT_KERNEL, TWIN + 0x2000).vector, EXC_BP);
+    }
+    t = look(&s, HOT_KERNEL, SMP_DATA);
+    assert_int_equal(t.vector, EXC_PF);
+    assert_int_equal(t.error, 1);
+    assert_int_equal(t.cr2, SMP_DATA);
+    assert_int_equal(hot_gpr(&s, R8), 1);
+    smp_destroy(&s);
+}
+
 /* ---- more than are remembered -------------------------------------------------------------- */
 
-#define STAIRS      24u  /* pages, each with */
-#define STEPS       700u /* jumps to the next one, the last one's to the first's next step */
+#define STAIRS      32u  /* pages, each with */
+#define STEPS       520u /* jumps to the next one, the last one's to the first's next step */
 #define STAIRS_AT   FIRST
 #define STAIRS_TWIN 0x60000u /* of one of them */
 #define STEP(m, n)  (STAIRS_AT + (m)*0x1000u + (n)*5u)
+
+/* One of the last goes by way of code that counts. */
+#define COUNTED    516u
+#define COUNTER_AT (STEP(1, 0) + 0xf00u)
 
 /* Behind the last step: all again. Then what misses its place in the TLB in each round. */
 GUEST(steps, 64,
       "decl %ecx\njz 1f\nmovl $0x30000, %eax\njmp *%rax\n"
       "1: movl $3000, %ecx\n2: addq (%rsi), %rdx\nxorl $0x1000, %esi\ndecl %ecx\njnz 2b\nint3")
 
+static void put_jump(struct smp *s, uint32_t at, uint32_t to)
+{
+    s->ram[at] = 0xe9;
+    le32_put(s->ram + at + 1, to - (at + 5));
+}
+
 static void put_steps(struct smp *s)
 {
-    for (unsigned n = 0; n < STEPS; n++) {
-        for (unsigned m = 0; m < STAIRS; m++) {
-            uint32_t at = STEP(m, n), to = m + 1 < STAIRS ? STEP(m + 1, n) : STEP(0, n + 1);
-            uint8_t *jump = s->ram + at;
+    static const uint8_t count[] = {0x49, 0xff, 0xc0}; /* inc %r8 */
 
-            jump[0] = 0xe9;
-            le32_put(jump + 1, to - (at + 5));
-        }
+    for (unsigned n = 0; n < STEPS; n++) {
+        for (unsigned m = 0; m < STAIRS; m++)
+            put_jump(s, STEP(m, n), m + 1 < STAIRS ? STEP(m + 1, n) : STEP(0, n + 1));
     }
+    put_jump(s, STEP(0, COUNTED), COUNTER_AT);
+    memcpy(s->ram + COUNTER_AT, count, sizeof(count));
+    put_jump(s, COUNTER_AT + sizeof(count), STEP(1, COUNTED));
     smp_code(s, STEP(0, STEPS), g_steps, g_steps_end);
 }
 
@@ -267,10 +315,12 @@ static void many(void **state)
         hot_flush(&s); /* all are forgotten, and remembered once more */
         hot_at(&s, HOT_USER, STAIRS_AT);
         hot_set_gpr(&s, RCX, n ? 3 : 40);
+        hot_set_gpr(&s, R8, 0);
         hot_set_gpr(&s, RDX, 0);
         hot_set_gpr(&s, RSI, SMP_DATA);
         hot_end(&s);
         assert_int_equal(hot_gpr(&s, RDX), HOT / 2 * (1 + 2));
+        assert_int_equal(hot_gpr(&s, R8), n ? 3 : 40);
     }
     elsewhere(&s);
     smp_destroy(&s);
@@ -320,9 +370,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
     const struct CMUnitTest tests[] = {
-        TEST(remapped), TEST(in_two_places), TEST(patched),
-        TEST(revoked),  TEST(switched_off),  TEST(from_page_0),
-        TEST(many),     TEST(kicked),        TEST(kicked_between),
+        TEST(remapped),    TEST(in_two_places), TEST(patched), TEST(revoked), TEST(switched_off),
+        TEST(from_page_0), TEST(by_kernel),     TEST(many),    TEST(kicked),  TEST(kicked_between),
     };
 
     return cmocka_run_group_tests_name("soft, branches between pages", tests, NULL, NULL);
