@@ -114,7 +114,7 @@ static struct mem operand(struct gen *g, const struct stream *s)
     if (s->code)
         return m;
     if (gen_one_in(g, 24))
-        m.disp += (int32_t)gen_below(g, 0x1800) - 0xc00;
+        m.disp += (int32_t)gen_below(g, 0x2800) - 0x1400;
     if (m.seg && gen_one_in(g, 4)) /* FS, GS */
         m.seg ^= 1;
     if (m.index != X86_NONE_SLOT && gen_one_in(g, 12))
