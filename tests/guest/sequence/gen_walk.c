@@ -224,6 +224,15 @@ static void registers(struct gen *g, const struct walk *w)
     if (gen_one_in(g, 4)) { /* bswap */
         in = (struct insn){.map = X86_MAP_0F, .opcode = 0xc8, .size = 8, .plus = true};
         in.rm = (uint8_t)value(g, w, true);
+    } else if (gen_one_in(g, 3)) { /* lea */
+        in.opcode = 0x8d;
+        in.mem = true;
+        in.m = (struct mem){.base = (uint8_t)value(g, w, false), .index = X86_NONE_SLOT};
+        if (!gen_one_in(g, 4)) {
+            in.m.index = (uint8_t)gen_pick(g, ANY_REGS & ~(1u << RSP));
+            in.m.scale = (uint8_t)gen_below(g, 4);
+        }
+        in.m.disp = (int8_t)gen_imm(g);
     }
     gen_put(g, &in);
 }

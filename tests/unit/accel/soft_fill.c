@@ -68,6 +68,8 @@ GUEST(reads, 64, WALK("addq (%rbx), %rax"))
 GUEST(carries, 64, WALK("adcq (%rbx), %rax\nbtq $1, %rax"))
 GUEST(writes, 64, WALK("movq %rax, 16(%rbx)\nincq %rax"))
 GUEST(groups, 64, WALK("addq (%rbx), %rax\naddq 8(%rbx), %rax\nmovq %rax, 16(%rbx)"))
+/* So far apart that the size of the group does not fit into a signed byte. */
+GUEST(spread, 64, WALK("addq (%rbx), %rax\naddq 160(%rbx), %rax"))
 GUEST(pushes, 64,
       "movq %rsp, %rbp\n" WALK("leaq 32(%rbx), %rsp\npushq %r14\npopq %rcx\naddq %rcx, %rax") "\n")
 GUEST(vectors, 64, "movq %rax, %xmm0\n" WALK("paddq (%rbx), %xmm0\nmovq %xmm0, %rax"))
@@ -123,9 +125,41 @@ static void there(void **state)
         assert_int_equal(WALKED(mode, carries), carried());
         assert_int_equal(WALKED(mode, writes), ROUNDS * COUNT);
         assert_int_equal(WALKED(mode, groups), ROUNDS * SUM * 2);
+        assert_int_equal(WALKED(mode, spread), ROUNDS * SUM);
         assert_int_equal(WALKED(mode, pushes), ROUNDS * (UINT64_C(8192) * 8193 / 2));
         assert_int_equal(WALKED(mode, vectors), ROUNDS * SUM);
         assert_int_equal(WALKED(mode, registers), ROUNDS * SUM);
+    }
+}
+
+/* ---- beyond 4 GiB -------------------------------------------------------------------------- */
+
+#define FAR_AWAY (UINT64_C(64) << 30)
+
+/* The same pages, but there is nothing at the lower half of the address. */
+static void far_away(void **state)
+{
+    for (enum hot_mode mode = HOT_KERNEL; mode <= HOT_USER; mode++) {
+        const uint32_t far = HOT_CODE + 0x10000, directory = SMP_PAGES + 0x2000;
+        uint64_t before;
+        struct smp s;
+
+        start(&s, mode);
+        memset(s.ram + far, 0, 0x1000);
+        memcpy(s.ram + far + 8, s.ram + directory + 8, TABLES * 8);
+        memset(s.ram + directory + 8, 0, TABLES * 8);
+        le64_put(s.ram + SMP_PAGES + 0x1000 + 64 * 8, far | 7);
+        SMP_CODE(&s, HOT_CODE, reads);
+        for (unsigned n = 0; n < 2; n++) {
+            before = interpreted(&s);
+            hot_at(&s, mode, HOT_CODE);
+            hot_set_gpr(&s, RDI, FAR_AWAY + AT);
+            hot_set_gpr(&s, R15, ROUNDS);
+            hot_set_gpr(&s, RAX, 0);
+            assert_int_equal(hot_end(&s), ROUNDS * SUM);
+        }
+        assert_true(interpreted(&s) - before < SELDOM);
+        smp_destroy(&s);
     }
 }
 
@@ -218,7 +252,8 @@ static void not_done(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
-    const struct CMUnitTest tests[] = {TEST(there), TEST(not_there), TEST(not_done)};
+    const struct CMUnitTest tests[] = {TEST(there), TEST(far_away), TEST(not_there),
+                                       TEST(not_done)};
 
     return cmocka_run_group_tests_name("soft, pages looked up", tests, NULL, NULL);
 }
