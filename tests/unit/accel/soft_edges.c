@@ -119,6 +119,16 @@ static void strides(void **state)
     SAME(back_by_257, downwards, 1, true);
 }
 
+/* Not by 8, which is all that the instruction says. */
+GUEST(by_two, 64,
+      "movl $300, %ecx\nmovl $8, %r12d\n"
+      "1: addq (%rdi), %r8\nrolq $3, %r8\nleaq 8(%rdi,%r12), %rdi\ndecl %ecx\njnz 1b\nint3")
+
+static void sums(void **state)
+{
+    SAME(by_two, upwards, 4, false);
+}
+
 /* ---- the kernel's pages -------------------------------------------------------------------- */
 
 /* The kernel, which INT 40h calls, looks at the page at R13; then the loop comes to it. */
@@ -272,8 +282,8 @@ static void ends(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
-    const struct CMUnitTest tests[] = {TEST(strides), TEST(kernels), TEST(displacements),
-                                       TEST(ends)};
+    const struct CMUnitTest tests[] = {TEST(strides), TEST(sums), TEST(kernels),
+                                       TEST(displacements), TEST(ends)};
 
     return cmocka_run_group_tests_name("soft, edges of loops by pages", tests, NULL, NULL);
 }
