@@ -14,7 +14,7 @@
 struct stream {
     struct mem m;
     int by;       /* bytes it moves in a round */
-    bool moves;   /* its own base; else it has the loop's index, which is scaled; or both */
+    bool moves;   /* its own base; else there may be the loop's index, which is scaled; or both */
     bool aligned; /* in all rounds, if nothing else moves it */
     bool code;    /* over the sequence's code, which stays as it is */
 };
@@ -86,6 +86,9 @@ static bool make_stream(struct gen *g, struct walk *w)
         s->m.scale = (uint8_t)gen_below(g, 4);
         s->by = w->step * (1 << s->m.scale);
         s->moves = gen_one_in(g, 12);
+    } else if (gen_one_in(g, 6)) { /* it stays */
+        s->moves = false;
+        s->by = 0;
     }
     if (__builtin_popcount(w->data) < 3)
         return false;
@@ -301,7 +304,7 @@ static void round_of(struct gen *g, const struct walk *w)
         if (gen_one_in(g, 3))
             registers(g, w);
         access(g, w, s);
-        if (s->moves && gen_one_in(g, 6)) { /* there and back */
+        if (gen_one_in(g, s->by ? 6 : 2)) { /* there and back */
             move(g, s->m.base, 24);
             access(g, w, s);
             move(g, s->m.base, -24);
