@@ -172,15 +172,17 @@ static void revoked(void **state)
 }
 
 /*
- * Vector registers are switched off, so the second page's instruction on them is another one: it
- * was passed over until then, in code that is hot with them and in code that is hot without.
+ * Vector registers are switched off, so the second page's instruction on them is another one. It
+ * is passed over but for the end, in code that is hot with them and then in code that is hot
+ * without, and neither may lead to the other.
  */
+#define PASSED_OVER "cmpl $1000, %ecx\ncmovel %r14d, %ebx\ntestl %ebx, %ebx\njz 4f\n"
 GUEST(switches, 64,
       "3: movl $3000, %ecx\n"
       "1: incq %r8\njmp 2f\n.skip 64\n"
-      "2: addq $3, %r9\ntestl %ebx, %ebx\njz 4f\npaddd %xmm0, %xmm1\n4: decl %ecx\njnz 1b\n"
+      "2: addq $3, %r9\n" PASSED_OVER "paddd %xmm0, %xmm1\n4: decl %ecx\njnz 1b\n"
       "int $0x40\njmp 3b\n.balign 16\n"
-      ".globl h_switches\nh_switches: movl %r14d, %ebx\nmovl $1, %r14d\n"
+      ".globl h_switches\nh_switches: movl $1, %r14d\n"
       "movq %cr0, %rax\norq $8, %rax\nmovq %rax, %cr0\niretq")
 extern const uint8_t h_switches[];
 
@@ -195,8 +197,9 @@ static void switched_off(void **state)
     hot_set_gpr(&s, R14, 0);
     t = hot_run(&s);
     assert_int_equal(t.vector, EXC_NM);
-    assert_int_equal(hot_gpr(&s, R8), 2 * HOT + 1);
-    assert_int_equal(hot_gpr(&s, R9), (2 * HOT + 1) * ADDEND);
+    assert_int_equal(hot_gpr(&s, RCX), 1000);
+    assert_int_equal(hot_gpr(&s, R8), HOT + HOT - 999);
+    assert_int_equal(hot_gpr(&s, R9), (HOT + HOT - 999) * ADDEND);
     smp_destroy(&s);
 }
 
@@ -216,7 +219,11 @@ static void from_page_0(void **state)
     smp_destroy(&s);
 }
 
-GUEST(leaps, 64, "incq %r8\ndecl %ecx\njz 1f\nxorl %eax, %eax\njmp *%rax\n1: int3")
+/* Who leaps is hot first. */
+GUEST(leaps, 64,
+      "jmp 2f\n.globl leaps_begin\n"
+      "leaps_begin: 2: incq %r8\ndecl %ecx\njz 1f\nxorl %eax, %eax\njmp *%rax\n1: int3")
+extern const uint8_t leaps_begin[];
 
 static void to_address_0(void **state)
 {
@@ -227,7 +234,7 @@ static void to_address_0(void **state)
         SMP_CODE(&s, FIRST, leaps);
         for (unsigned n = 0; n < 2; n++) {
             hot_flush(&s);
-            hot_at(&s, mode, 0);
+            hot_at(&s, mode, HOT_LABEL(0, leaps, leaps_begin));
             hot_set_gpr(&s, R8, 0);
             hot_set_gpr(&s, RCX, HOT);
             hot_end(&s);
@@ -241,14 +248,15 @@ static void to_address_0(void **state)
 
 /*
  * The kernel may not look at a user's page, which user code at the same addresses does: a loop is
- * the user's, then, by INT 40h, the kernel's with its own page, and then the kernel's with the
- * user's page. Nobody forgets any address in between.
+ * the user's and then, by INT 40h, the kernel's. Nobody forgets any address in between, and the
+ * kernel looks when its loop is hot.
  */
 GUEST(looks, 64,
-      "1: incq %r8\njmp 2f\n.skip 64\n2: addq $3, %r9\nmovq (%rsi), %rax\ndecl %ecx\njnz 1b\n"
-      "movl $3000, %ecx\nxorl %r8d, %r8d\nincl %r15d\ncmpl $1, %r15d\nje 3f\n"
-      "movq %r14, %rsi\ncmpl $2, %r15d\nje 1b\nint3\n3: int $0x40\n.balign 16\n"
-      ".globl h_looks\nh_looks: movq %r13, %rsi\njmp 1b")
+      "1: incq %r8\njmp 2f\n.skip 64\n"
+      "2: addq $3, %r9\n" PASSED_OVER "movq (%rsi), %rax\n4: decl %ecx\njnz 1b\n"
+      "int $0x40\n.balign 16\n"
+      ".globl h_looks\n"
+      "h_looks: xorl %ebx, %ebx\nmovl $1, %r14d\nmovl $3000, %ecx\njmp 1b")
 extern const uint8_t h_looks[];
 
 static void by_kernel(void **state)
@@ -260,19 +268,17 @@ static void by_kernel(void **state)
     must(vcpu_get(s.v[0], X86_CRS), "vcpu_get");
     s.v[0]->state->cr4 |= CR4_SMAP;
     must(vcpu_set(s.v[0], X86_CRS), "vcpu_set");
-    smp_entry(&s, TWIN + 0x2000, SMP_DATA | 3);
     hot_gate(&s, 0x40, HOT_LABEL(LINEAR + BEGIN, looks, h_looks));
+    hot_set_gpr(&s, RBX, 1);
+    hot_set_gpr(&s, R14, 1);
     hot_set_gpr(&s, RCX, HOT);
     hot_set_gpr(&s, RSI, SMP_DATA);
-    hot_set_gpr(&s, R13, TWIN + 0x2000);
-    hot_set_gpr(&s, R14, SMP_DATA);
-    hot_set_gpr(&s, R15, 0);
     t = hot_run(&s);
     assert_int_equal(t.vector, EXC_PF);
     assert_int_equal(t.error, 1);
     assert_int_equal(t.cr2, SMP_DATA);
-    assert_int_equal(hot_gpr(&s, R15), 2);
-    assert_int_equal(hot_gpr(&s, R8), 1);
+    assert_int_equal(hot_gpr(&s, RCX), 1000);
+    assert_int_equal(hot_gpr(&s, R8), HOT + HOT - 999);
     smp_destroy(&s);
 }
 
@@ -282,7 +288,8 @@ static void by_kernel(void **state)
 #define STEPS       520u /* jumps to the next one, the last one's to the first's next step */
 #define STAIRS_AT   FIRST
 #define STAIRS_TWIN 0x60000u /* of one of them */
-#define STEP(m, n)  (STAIRS_AT + (m)*0x1000u + (n)*5u)
+/* No two have the same low 16 bits: they would be in each other's way in the jump cache. */
+#define STEP(m, n) (STAIRS_AT + (m)*0x1000u + (n)*5u + (m) / 16 * 2u)
 
 /* One of the last goes by way of code that counts. */
 #define COUNTED    516u
@@ -313,20 +320,21 @@ static void put_steps(struct smp *s)
     smp_code(s, STEP(0, STEPS), g_steps, g_steps_end);
 }
 
-/* One of the pages is another one, with an INT3. */
+/* The page of what counts is another one, with an INT3. */
 static void elsewhere(struct smp *s)
 {
-    const uint32_t page = 5 * 0x1000, at = STEP(0, 400) - STAIRS_AT;
+    const uint32_t page = align_down(COUNTER_AT, 0x1000);
     struct hot_trap t;
 
-    memcpy(s->ram + STAIRS_TWIN, s->ram + STAIRS_AT + page, 0x1000);
-    s->ram[STAIRS_TWIN + at] = 0xcc;
-    smp_entry(s, STAIRS_AT + page, STAIRS_TWIN | 7);
+    memcpy(s->ram + STAIRS_TWIN, s->ram + page, 0x1000);
+    s->ram[STAIRS_TWIN + COUNTER_AT - page] = 0xcc;
+    smp_entry(s, page, STAIRS_TWIN | 7);
     hot_flush(s);
     hot_at(s, HOT_USER, STAIRS_AT);
+    hot_set_gpr(s, RCX, 1);
     t = hot_run(s);
     assert_int_equal(t.vector, EXC_BP);
-    assert_int_equal(t.frame.rip, STAIRS_AT + page + at + 1);
+    assert_int_equal(t.frame.rip, COUNTER_AT + 1);
 }
 
 static void many(void **state)
