@@ -137,6 +137,38 @@ static void patched(void **state)
     smp_destroy(&s);
 }
 
+/* ---- all translations are dropped ---------------------------------------------------------- */
+
+/* Takes their place. */
+GUEST(others, 64,
+      "movl $3000, %ecx\n1:\n.rept 30\naddq (%rsi), %rdx\nrolq $3, %rdx\n.endr\n"
+      "decl %ecx\njnz 1b\nint3")
+
+static void dropped(void **state)
+{
+    static struct x86_cpuid cpuid;
+    const struct x86_cpuid_topology topology = {.vcpus = 1};
+    struct smp s;
+
+    start(&s, HOT_USER, g_remaps, g_remaps_end);
+    SMP_CODE(&s, HOT_CODE, others);
+    must(machine_default_cpuid(s.m, &topology, &cpuid), "machine_default_cpuid");
+    for (unsigned n = 0; n < 2; n++) {
+        hot_at(&s, HOT_USER, LINEAR + BEGIN);
+        hot_set_gpr(&s, R8, 0);
+        hot_set_gpr(&s, R9, 0);
+        hot_set_gpr(&s, R15, 1);
+        assert_int_equal(hot_run(&s).vector, 0x40);
+        assert_int_equal(hot_gpr(&s, R8), HOT);
+        assert_int_equal(hot_gpr(&s, R9), HOT * ADDEND);
+        must(vcpu_set_cpuid(s.v[0], &cpuid), "vcpu_set_cpuid");
+        hot_at(&s, HOT_USER, HOT_CODE);
+        hot_set_gpr(&s, RSI, SMP_DATA);
+        hot_end(&s);
+    }
+    smp_destroy(&s);
+}
+
 /* ---- it may not be executed ------------------------------------------------------------------ */
 
 /* The handler changes the page's entry; the loop's next round ends in its second page. */
@@ -406,9 +438,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
     const struct CMUnitTest tests[] = {
-        TEST(remapped),     TEST(in_two_places), TEST(patched),        TEST(revoked),
-        TEST(switched_off), TEST(from_page_0),   TEST(to_address_0),   TEST(by_kernel),
-        TEST(many),         TEST(kicked),        TEST(kicked_between),
+        TEST(remapped),  TEST(in_two_places), TEST(patched),     TEST(dropped),
+        TEST(revoked),   TEST(switched_off),  TEST(from_page_0), TEST(to_address_0),
+        TEST(by_kernel), TEST(many),          TEST(kicked),      TEST(kicked_between),
     };
 
     return cmocka_run_group_tests_name("soft, branches between pages", tests, NULL, NULL);
