@@ -124,9 +124,22 @@ GUEST(by_two, 64,
       "movl $300, %ecx\nmovl $8, %r12d\n"
       "1: addq (%rdi), %r8\nrolq $3, %r8\nleaq 8(%rdi,%r12), %rdi\ndecl %ecx\njnz 1b\nint3")
 
+/* The stack pointer that is popped has nothing to do with the one that it was popped by. */
+GUEST(pops, 64,
+      "movl $300, %ecx\n"
+      "1: movq %rbp, %rsp\nmovq %rdi, (%rsp)\npopq %rsp\naddq 8(%rsp), %r8\nrolq $3, %r8\n"
+      "addq $8, %rdi\ndecl %ecx\njnz 1b\nint3")
+
+static void onto_stack(struct smp *s, unsigned n)
+{
+    upwards(s, n);
+    hot_set_gpr(s, RBP, SMP_DATA);
+}
+
 static void sums(void **state)
 {
     SAME(by_two, upwards, 4, false);
+    SAME(pops, onto_stack, 4, false);
 }
 
 /* ---- the kernel's pages -------------------------------------------------------------------- */
