@@ -278,19 +278,25 @@ static int vmsetreg(void *vmi, int vcpu, int num, uint64_t val)
     return -mote_vcpu_set(v, group);
 }
 
-static int vmgetdesc(void *vmi, int vcpu, int num, struct seg_desc *desc)
+/* A segment or else a table, got with all of its group. */
+static int find_desc(void *vmi, int vcpu, int num, struct mote_seg **seg, struct mote_table **table)
 {
     struct mote_vcpu *v = cpu_of(vmi, vcpu)->vcpu;
     struct mote_state *s = mote_vcpu_state(v);
-    struct mote_seg *seg = s ? find_segment(s, num) : NULL;
-    struct mote_table *table = s ? find_table(s, num) : NULL;
-    int err;
 
-    if (!seg && !table)
-        return EINVAL;
-    err = mote_vcpu_get(v, MOTE_SEGS);
+    *seg = s ? find_segment(s, num) : NULL;
+    *table = s ? find_table(s, num) : NULL;
+    return *seg || *table ? -mote_vcpu_get(v, MOTE_SEGS) : EINVAL;
+}
+
+static int vmgetdesc(void *vmi, int vcpu, int num, struct seg_desc *desc)
+{
+    struct mote_seg *seg;
+    struct mote_table *table;
+    int err = find_desc(vmi, vcpu, num, &seg, &table);
+
     if (err)
-        return -err;
+        return err;
     if (seg)
         *desc = (struct seg_desc){seg->base, seg->limit, seg->attrib};
     else
@@ -300,17 +306,12 @@ static int vmgetdesc(void *vmi, int vcpu, int num, struct seg_desc *desc)
 
 static int vmsetdesc(void *vmi, int vcpu, int num, const struct seg_desc *desc)
 {
-    struct mote_vcpu *v = cpu_of(vmi, vcpu)->vcpu;
-    struct mote_state *s = mote_vcpu_state(v);
-    struct mote_seg *seg = s ? find_segment(s, num) : NULL;
-    struct mote_table *table = s ? find_table(s, num) : NULL;
-    int err;
+    struct mote_seg *seg;
+    struct mote_table *table;
+    int err = find_desc(vmi, vcpu, num, &seg, &table);
 
-    if (!seg && !table)
-        return EINVAL;
-    err = mote_vcpu_get(v, MOTE_SEGS);
     if (err)
-        return -err;
+        return err;
     if (seg) {
         seg->base = desc->base;
         seg->limit = desc->limit;
@@ -319,7 +320,7 @@ static int vmsetdesc(void *vmi, int vcpu, int num, const struct seg_desc *desc)
         table->base = desc->base;
         table->limit = (uint16_t)desc->limit;
     }
-    return -mote_vcpu_set(v, MOTE_SEGS);
+    return -mote_vcpu_set(cpu_of(vmi, vcpu)->vcpu, MOTE_SEGS);
 }
 
 /* ---- capabilities ---- */

@@ -1,6 +1,6 @@
 /*
  * Saved state of the interrupt chips and timers, fixed-width and the same
- * whether the chip lives in the kernel or in mote. Conversions to linux/kvm.h's
+ * whether the chip lives in the kernel or in mote. Conversions to the kernel's
  * structures are in src/accel/kvm.
  */
 #ifndef MOTE_X86_IRQCHIP_H

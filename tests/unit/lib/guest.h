@@ -32,6 +32,13 @@ void must(int err, const char *what);
 /* Skips the test on an accelerator that is not usable here; a guest that hangs ends it. */
 const char *accel_of(void **state);
 
+/* Rows of a test table: the test on one accelerator, and on all. */
+#define ON(test, accel)                                                                            \
+    {                                                                                              \
+#test "_" accel, test, NULL, NULL, (void *)accel                                           \
+    }
+#define ON_ALL(test) ON(test, "soft"), ON(test, "kvm")
+
 /* A machine with registered RAM_SIZE bytes of memory that are nowhere, and vCPU 0. */
 void guest_create(struct guest *g, const char *accel, unsigned vcpus);
 void guest_destroy(struct guest *g);

@@ -433,12 +433,6 @@ static void test_last_page(void **state)
     guest_destroy(&g);
 }
 
-#define ON(test, accel)                                                                            \
-    {                                                                                              \
-#test "_" accel, test, NULL, NULL, (void *)accel                                           \
-    }
-#define ON_ALL(test) ON(test, "soft"), ON(test, "kvm")
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

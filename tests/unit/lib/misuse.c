@@ -417,12 +417,6 @@ static void test_unmapped_memory(void **state)
     end(&g);
 }
 
-#define ON(test, accel)                                                                            \
-    {                                                                                              \
-#test "_" accel, test, NULL, NULL, (void *)accel                                           \
-    }
-#define ON_ALL(test) ON(test, "soft"), ON(test, "kvm")
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
