@@ -136,10 +136,28 @@ static void onto_stack(struct smp *s, unsigned n)
     hot_set_gpr(s, RBP, SMP_DATA);
 }
 
+/* Without their bases, these operands are there, too. */
+GUEST(segments, 64,
+      "movl $3000, %ecx\n"
+      "1: addq %fs:(%rdi), %r8\nrolq $3, %r8\naddq %gs:(%rdi), %r8\naddq (%rdi), %r8\n"
+      "addq $8, %rdi\ndecl %ecx\njnz 1b\nint3")
+
+static void in_segments(struct smp *s, unsigned n)
+{
+    struct mote_state *st = s->v[0]->state;
+
+    upwards(s, n);
+    must(vcpu_get(s->v[0], X86_SEGS), "vcpu_get");
+    st->seg[SEG_FS].base = 0x1000;
+    st->seg[SEG_GS].base = 0x2000 + 24;
+    must(vcpu_set(s->v[0], X86_SEGS), "vcpu_set");
+}
+
 static void sums(void **state)
 {
     SAME(by_two, upwards, 4, false);
     SAME(pops, onto_stack, 4, false);
+    SAME(segments, in_segments, 4, true);
 }
 
 /* ---- the kernel's pages -------------------------------------------------------------------- */
