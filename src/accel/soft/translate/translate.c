@@ -826,6 +826,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
                              .p = t->code.rw + begin,
                              .end = t->code.rw + begin + BLOCK_CODE};
     emit(&tr);
+    block_looked(&s->blocks, b);
     if (tr.a.full) {
         t->link_count = links;
         return false;
