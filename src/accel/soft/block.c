@@ -1,5 +1,6 @@
 #include "accel/soft/block.h"
 
+#include "base/ahead.h"
 #include "emu/access.h"
 #include "emu/bind.h"
 #include "emu/emu.h"
@@ -58,6 +59,7 @@ static void *arena_take(struct block_cache *b, size_t size)
     if (!range_in(b->used, size, BLOCK_ARENA))
         return NULL;
     b->used += size;
+    take_ahead(b->arena, BLOCK_ARENA, b->used, &b->arena_ahead);
     b->stats.arena = MAX(b->stats.arena, b->used);
     return p;
 }
@@ -102,7 +104,7 @@ void block_flush(struct block_cache *b)
     memset(b->pages, 0, PAGES_SIZE);
     memset(b->filled, 0, sizeof(b->filled));
     madvise(b->arena, align_up(b->used, PAGE_SIZE), MADV_DONTNEED);
-    b->used = 0;
+    b->used = b->arena_ahead = 0;
     b->free = NULL;
     if (b->flushed)
         b->flushed(b);
@@ -411,6 +413,8 @@ static struct block_ops *ring_room(struct block_cache *b)
         if (++b->segment == b->segments && !ring_grow(b))
             b->segment = 0;
         segment_empty(b, b->segment);
+        take_ahead(b->ring, RING_SIZE, (b->segment + 1) * (size_t)BLOCK_SEGMENT - 1,
+                   &b->ring_ahead);
     }
     return ring_at(b, b->segment, b->filled[b->segment]);
 }

@@ -108,11 +108,12 @@ struct block_cache {
     struct block **hash;       /* by (gpa, key) */
     struct block_page **pages; /* by page number */
     uint8_t *arena;
-    size_t used;
+    size_t used, arena_ahead;
     struct block *free; /* heads, by hash_next */
     uint8_t *ring;
-    unsigned segments;                   /* of the ring, at most BLOCK_SEGMENTS_ALL */
-    unsigned segment;                    /* being filled */
+    unsigned segments; /* of the ring, at most BLOCK_SEGMENTS_ALL */
+    unsigned segment;  /* being filled */
+    size_t ring_ahead;
     uint32_t filled[BLOCK_SEGMENTS_ALL]; /* bytes of each that are in use */
     unsigned turn_built, turn_back;      /* in this turn of the ring; of them, evicted before */
     struct block_heat heat[1 << BLOCK_HEAT_BITS]; /* of blocks that were evicted, by (gpa, key) */

@@ -1,5 +1,6 @@
 /* Blocks into host code: the driver, the ways out of a block, links between blocks. */
 #include "accel/soft/translate/tr.h"
+#include "base/ahead.h"
 #include "base/err.h"
 #include "emu/bind.h"
 #include "emu/fpu.h"
@@ -834,6 +835,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
     b->kept = true;
     b->code[s->cpu.mmu] = (uint32_t)begin;
     t->code.used = (size_t)(tr.a.p - t->code.rw);
+    take_ahead(t->code.rw, t->code.size, t->code.used, &t->code.ahead);
     t->stats.translated++;
     t->stats.bytes += t->code.used - begin;
     return true;
