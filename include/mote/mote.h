@@ -190,7 +190,9 @@ int mote_vcpu_set_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *leaves,
  * The page that state is exchanged in; it lives as long as the vCPU. NULL: no such vCPU.
  * mote_vcpu_get makes groups (enum mote_state_groups) of it current; those that still are cost
  * nothing. After changes to the page mote_vcpu_set says which groups; they reach the engine at
- * the next run. Change only groups that were got or are written whole.
+ * the next run. Change only groups that were got or are written whole. It is one thread's at a
+ * time: while one changes it, no other calls mote_vcpu_get, _set, _run or mote_gva_to_gpa with
+ * this vCPU, which use it too.
  */
 struct mote_state *mote_vcpu_state(struct mote_vcpu *vcpu);
 int mote_vcpu_get(struct mote_vcpu *vcpu, unsigned groups); /* -EINVAL: unknown group; -EBUSY */

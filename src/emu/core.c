@@ -92,6 +92,16 @@ void emu_leave(struct emu_cpu *c, enum vcpu_exit_reason reason)
     longjmp(c->unwind, EMU_UNWIND_EXIT);
 }
 
+void emu_leave_last(struct emu_cpu *c, enum vcpu_exit_reason reason)
+{
+    if (!c->returns || c->op == &c->scratch)
+        emu_leave(c, reason);
+    emu_undo(c);
+    c->exit.reason = reason;
+    c->hit |= EMU_HIT_EXIT;
+    c->end = NULL;
+}
+
 void emu_leave_after(struct emu_cpu *c, enum vcpu_exit_reason reason)
 {
     c->retired += !c->first; /* emu_one's instruction */

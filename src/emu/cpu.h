@@ -101,6 +101,7 @@ enum {
     EMU_HIT_TRACE = DR6_BS,  /* the guest's single step; ditto */
     EMU_HIT_DEBUGGER = 0xf0, /* BIT(n): watch n; an exit */
     EMU_HIT_STEP = 0x100,    /* the debugger's step is done; ditto */
+    EMU_HIT_EXIT = 0x200,    /* emu_leave_last: the run is over */
 };
 
 /*
@@ -182,6 +183,7 @@ struct emu_cpu {
     uint8_t vectors; /* EMU_VECTORS_*: CR0, CR4 and XCR0 allow them */
     bool singly;     /* no blocks: the guest has breakpoints, or a debugger steps */
     uint16_t hit;    /* EMU_HIT_* */
+    bool returns;    /* whoever runs blocks looks for EMU_HIT_EXIT after each */
 
     struct emu_tlb_entry tlb[EMU_MMU_COUNT][EMU_TLB_SIZE];
     /* Entries filled since the last flush; those of global pages in the upper half are no matter
@@ -260,6 +262,10 @@ _Noreturn void emu_raise_pf(struct emu_cpu *c, uint64_t linear, uint32_t error);
  * back to this instruction's start, nothing of it has happened. */
 void emu_undo(struct emu_cpu *c); /* the half of it that returns */
 _Noreturn void emu_leave(struct emu_cpu *c, enum vcpu_exit_reason reason);
+
+/* ditto, but within blocks of who knows of it this returns, and the handler does so, too: behind a
+ * longjmp the processor mispredicts each return to the program. */
+void emu_leave_last(struct emu_cpu *c, enum vcpu_exit_reason reason);
 
 /* ditto, but the instruction is complete: rip stays behind it. */
 _Noreturn void emu_leave_after(struct emu_cpu *c, enum vcpu_exit_reason reason);

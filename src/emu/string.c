@@ -236,17 +236,18 @@ REPEATED(scas, scas_one, NO_SPAN, WHILE_ZF)
 
 /* ---- ports ---------------------------------------------------------------------------- */
 
-/* One port access by whoever runs the interpreter; without one, an exit. */
-static uint64_t port_access(struct emu_cpu *c, uint16_t port, unsigned size, bool write,
-                            uint64_t value, bool string)
+static void port_exit(struct emu_cpu *c, uint16_t port, unsigned size, bool write, bool string)
 {
-    if (!c->bus) {
-        c->exit.io.port = port;
-        c->exit.io.size = (uint8_t)size;
-        c->exit.io.in = !write;
-        c->exit.io.string = string;
-        emu_leave(c, VCPU_EXIT_IO);
-    }
+    c->exit.io.port = port;
+    c->exit.io.size = (uint8_t)size;
+    c->exit.io.in = !write;
+    c->exit.io.string = string;
+}
+
+/* One port access by whoever runs the interpreter. */
+static uint64_t port_access(struct emu_cpu *c, uint16_t port, unsigned size, bool write,
+                            uint64_t value)
+{
     value &= mask_bytes(size);
     if (c->bus->io(c->bus->user, port, size, write, &value)) {
         c->exit.fail.why = "a port access was given up by its caller";
@@ -271,9 +272,24 @@ static void op_in_out(struct emu_cpu *c, const struct emu_op *op)
     uint64_t v;
 
     emu_check_io(c, port, size);
-    v = port_access(c, port, size, write, c->r[RAX], false);
+    if (!c->bus) {
+        port_exit(c, port, size, write, false);
+        emu_leave_last(c, VCPU_EXIT_IO);
+        return;
+    }
+    v = port_access(c, port, size, write, c->r[RAX]);
     if (!write)
         set_reg(c, i, RAX, size, v);
+}
+
+static uint64_t string_access(struct emu_cpu *c, uint16_t port, unsigned size, bool write,
+                              uint64_t value)
+{
+    if (!c->bus) {
+        port_exit(c, port, size, write, true);
+        emu_leave(c, VCPU_EXIT_IO);
+    }
+    return port_access(c, port, size, write, value);
 }
 
 static void ins_outs_one(struct emu_cpu *c, const struct x86_insn *i, unsigned size)
@@ -285,12 +301,11 @@ static void ins_outs_one(struct emu_cpu *c, const struct x86_insn *i, unsigned s
     if (i->opcode & 2) {
         uint64_t v = emu_load(c, i->seg, index_get(c, i, RSI), size);
 
-        port_access(c, port, size, true, v, true);
+        string_access(c, port, size, true, v);
         index_add(c, i, RSI, step);
     } else {
         emu_probe_write(c, SEG_ES, index_get(c, i, RDI), size); /* the port is read once */
-        emu_store(c, SEG_ES, index_get(c, i, RDI), size,
-                  port_access(c, port, size, false, 0, true));
+        emu_store(c, SEG_ES, index_get(c, i, RDI), size, string_access(c, port, size, false, 0));
         index_add(c, i, RDI, step);
     }
 }

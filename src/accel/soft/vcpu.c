@@ -170,6 +170,7 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     s->assist = (struct assist){&s->vcpu, &s->cpu, false};
     ((struct soft_machine *)m)->vcpu[id] = s;
     err = engine_start(s, ((struct soft_machine *)m)->engine);
+    s->cpu.returns = !s->check; /* whose witness unwinds, as all must then */
     if (!s->tr.on)
         s->blocks.segments = BLOCK_SEGMENTS_ALL;
     if (err) {
@@ -430,6 +431,8 @@ static inline void block_run(struct emu_cpu *c, const struct block *b)
         op++;
     } while (op < c->end);
     c->r[X86_RIP_SLOT] &= c->rip_mask;
+    if (unlikely(!c->first)) /* emu_leave_last */
+        return;
     c->retired += (uint64_t)(op - b->op);
     c->first = NULL;
 }
@@ -520,7 +523,17 @@ static struct block *find_counted(struct soft_vcpu *s)
     return b;
 }
 
-/* Block after block, until something unwinds or attend() says to leave. counted: s->parts.on */
+/* Has the last block ended with an exit? */
+static inline bool exited(struct emu_cpu *c)
+{
+    if (likely(!(c->hit & EMU_HIT_EXIT)))
+        return false;
+    c->hit &= (uint16_t)~EMU_HIT_EXIT;
+    return true;
+}
+
+/* Block after block, until something unwinds, exits, or attend() says to leave. counted:
+ * s->parts.on */
 static inline __attribute__((always_inline)) void run_blocks(struct soft_vcpu *s, bool counted)
 {
     struct emu_cpu *c = &s->cpu;
@@ -530,6 +543,8 @@ static inline __attribute__((always_inline)) void run_blocks(struct soft_vcpu *s
 
         if (counted)
             part(s, PART_LOOP);
+        if (exited(c))
+            return;
         if (unlikely(atomic_load_explicit(&s->attention, memory_order_relaxed)) && attend(s))
             return;
         if (unlikely((c->rflags & FLAG_TF) | c->intr.shadow | c->singly | c->hit)) {

@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #define VECTOR 0x40
@@ -296,6 +297,82 @@ static void sti_hlt(void **state)
     smp_destroy(&s);
 }
 
+/* ---- exits in the midst of all that --------------------------------------------------------- */
+
+GUEST(outs, 64, "1: incl %eax\nnop\noutl %eax, $0x80\nincl %ebx\njmp 1b")
+
+static int count_outs(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
+{
+    uint32_t *count = user;
+
+    assert_int_equal(port, 0x80);
+    assert_true(write && size == 4);
+    assert_int_equal(*data, ++*count);
+    return 0;
+}
+
+struct asked {
+    struct vcpu *v;
+    atomic_bool kick, stop;
+};
+
+static void *kick_when_asked(void *arg)
+{
+    struct asked *a = arg;
+
+    while (!atomic_load(&a->stop)) {
+        if (atomic_exchange(&a->kick, false))
+            vcpu_kick(a->v);
+        else
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* The kick, or an OUT, which is answered. */
+static enum vcpu_exit_reason run_outs(struct smp *s, uint32_t *count)
+{
+    const struct accel_bus_ops bus = {.io = count_outs, .user = count};
+    struct vcpu_exit exit;
+
+    if (run(s, &exit) == VCPU_EXIT_NONE)
+        return exit.reason;
+    assert_int_equal(exit.reason, VCPU_EXIT_IO);
+    must(vcpu_get(s->v[0], X86_GPRS), "vcpu_get");
+    assert_int_equal(s->v[0]->state->rip, HOT_CODE + 3);
+    assert_int_equal(s->v[0]->state->gpr[RBX], *count);
+    must(vcpu_assist(s->v[0], &bus), "vcpu_assist");
+    return exit.reason;
+}
+
+/* Each kick is one exit and each OUT is one, at the instruction, though both come at once. */
+static void exits_and_kicks(void **state)
+{
+    struct asked a = {0};
+    uint32_t count = 0;
+    pthread_t thread;
+    struct smp s;
+
+    start_shadow(&s, g_outs, g_outs_end);
+    SMP_CODE(&s, HANDLER, irets);
+    hot_gate(&s, EXC_NMI, HANDLER);
+    hot_set_gpr(&s, RAX, 0);
+    hot_set_gpr(&s, RBX, 0);
+    a.v = s.v[0];
+    assert_int_equal(pthread_create(&thread, NULL, kick_when_asked, &a), 0);
+    for (unsigned round = 0; round < 1000; round++) {
+        atomic_store(&a.kick, true);
+        while (run_outs(&s, &count) == VCPU_EXIT_IO)
+            ;
+        inject(&s, X86_EVENT_NMI, EXC_NMI);
+        for (unsigned n = 0; n < 10; n++)
+            assert_int_equal(run_outs(&s, &count), VCPU_EXIT_IO);
+    }
+    atomic_store(&a.stop, true);
+    pthread_join(thread, NULL);
+    smp_destroy(&s);
+}
+
 /* ---- a pause for the registers
  * -------------------------------------------------------------------- */
 
@@ -346,7 +423,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(every_loop_is_left),          TEST(interrupts_respect_shadows),
         TEST(window_that_never_opens),     TEST(sti_hlt),
-        TEST(kicked_between_instructions),
+        TEST(kicked_between_instructions), TEST(exits_and_kicks),
     };
 
     return cmocka_run_group_tests_name("soft, interrupts of hot loops", tests, NULL, NULL);

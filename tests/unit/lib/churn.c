@@ -49,7 +49,8 @@ struct place {
     pthread_rwlock_t lock; /* read: state pages and handles stay; write: they go */
     struct mote_machine *machine;
     struct mote_vcpu *vcpu[VCPUS];
-    atomic_bool taken[VCPUS]; /* by a pair */
+    atomic_bool taken[VCPUS];     /* by a pair */
+    pthread_mutex_t state[VCPUS]; /* whose is the page of the vCPU's state, when it is outside */
     uint8_t *ram;
 };
 
@@ -119,6 +120,8 @@ static void put_u64(uint8_t *at, uint64_t value)
 static void place_init(struct place *p)
 {
     pthread_rwlock_init(&p->lock, NULL);
+    for (unsigned i = 0; i < VCPUS; i++)
+        pthread_mutex_init(&p->state[i], NULL);
     p->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p->ram == MAP_FAILED)
         fail("memory", -errno);
@@ -209,8 +212,10 @@ static void *runner(void *arg)
             continue;
         pthread_rwlock_rdlock(&p->lock);
         pair->vcpu = p->vcpu[i];
+        pthread_mutex_lock(&p->state[i]);
         if (pair->vcpu)
             ready = start(pair->vcpu, r & 0x10000 ? CODE : ALIAS + CODE);
+        pthread_mutex_unlock(&p->state[i]);
         pthread_rwlock_unlock(&p->lock);
         if (ready) {
             mine = pair->vcpu;
@@ -318,8 +323,10 @@ static void look(struct place *p, unsigned i)
     expect("capabilities", mote_machine_capabilities(p->machine, &caps), 0);
     expect("look-up", mote_gpa_to_hva(p->machine, CODE, &hva, NULL), -ENOENT);
     if (p->vcpu[i]) {
+        pthread_mutex_lock(&p->state[i]);
         expect("get", mote_vcpu_get(p->vcpu[i], MOTE_ALL), 0);
         expect("walk", mote_gva_to_gpa(p->vcpu[i], CODE, NULL, NULL), -EFAULT);
+        pthread_mutex_unlock(&p->state[i]);
         expect("window", mote_vcpu_request_window(p->vcpu[i], false, false), 0);
     }
 }

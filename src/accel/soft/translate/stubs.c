@@ -184,13 +184,20 @@ static void call_c(struct tr *tr, uintptr_t fn)
     ASM(&tr->a, 0xff, 0xd0); /* call *%rax */
 }
 
-/* S0: the op. Called. keep: vector registers are loaded afterwards, as they were before. */
+/* S0: the op. Called. keep: vector registers are loaded afterwards, as they were before. It leaves
+ * by a return, too, or the processor would mispredict each return to the program. */
 static void stub_interpret(struct tr *tr, bool keep)
 {
+    uint8_t *on;
+
     *(keep ? &tr->t->interpret_keep : &tr->t->interpret) = here(tr);
     call_c(tr, (uintptr_t)tr_interpret);
     ASM(&tr->a, 0x84, 0xc0); /* test %al, %al */
-    asm_aim(asm_jcc(&tr->a, CC_NE), tr_rw(tr, tr->t->leave));
+    on = asm_jcc(&tr->a, CC_E);
+    asm_mov_imm(&tr->a, RAX, (uintptr_t)tr->t->leave);
+    asm_store(&tr->a, mem_at(RSP, 0), RAX);
+    ASM(&tr->a, 0xc3);
+    asm_land(&tr->a, on);
     if (keep)
         asm_call_to(&tr->a, tr_rw(tr, tr->t->vectors_in));
     restore(tr);

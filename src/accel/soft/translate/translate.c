@@ -924,7 +924,7 @@ static void interpret_op(struct soft_vcpu *s, const struct emu_op *op)
     if (t->counts)
         parts_switch(&s->parts, PART_CODE, c->retired);
     t->interpreting = NULL;
-    if (unlikely(shadow))
+    if (unlikely(shadow) && !(c->hit & EMU_HIT_EXIT))
         c->intr.shadow = 0;
     c->op = NULL;
 }
