@@ -1,5 +1,6 @@
 #include "board/ram.h"
 
+#include "base/ahead.h"
 #include "base/bits.h"
 #include "base/err.h"
 #include "host/hostinfo.h"
@@ -15,10 +16,6 @@
 #include <unistd.h>
 
 #define HUGE_2M UINT64_C(0x200000)
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 static unsigned long long mib(uint64_t bytes)
 {

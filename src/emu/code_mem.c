@@ -35,7 +35,7 @@ int code_mem_init(struct code_mem *m, size_t size)
             munmap(rx, size);
         return err;
     }
-    *m = (struct code_mem){rw, rx, size, 0};
+    *m = (struct code_mem){rw, rx, size, 0, 0};
     return 0;
 }
 
@@ -55,4 +55,5 @@ void code_mem_reset(struct code_mem *m, size_t keep)
     if (m->used > from)
         madvise(m->rw + from, m->size - from, MADV_REMOVE);
     m->used = keep;
+    m->ahead = 0;
 }

@@ -11,6 +11,7 @@ struct code_mem {
     uint8_t *rw;       /* NULL: there is none */
     const uint8_t *rx; /* the same bytes, to be executed */
     size_t size, used;
+    size_t ahead; /* see take_ahead */
 };
 
 /* -ENOMEM, -EACCES and others: the host gives no such memory. */

@@ -192,6 +192,8 @@ struct emu_cpu {
     unsigned tlb_fills;
     bool tlb_globals; /* there are some */
     uint64_t tlb_global[EMU_MMU_COUNT][EMU_TLB_SIZE / 64];
+    /* Entries with a tag for writing: at least them, so that a scan needs not look at all. */
+    uint64_t tlb_write[EMU_MMU_COUNT][EMU_TLB_SIZE / 64];
     /* Host pages this CPU may write to without asking for cached code again: at least them.
      * Other threads read it. */
     uint64_t writable[EMU_WRITABLE_BITS / 64];

@@ -168,22 +168,39 @@ static bool one_of(const uint8_t *page, const uint8_t *const pages[], unsigned c
     return false;
 }
 
+/* Of 64 entries those that are for writes, after pages[] are not: the bits. Their pages: may[]. */
+static uint64_t drop_word(struct emu_tlb_entry *e, unsigned index, uint64_t bits,
+                          const uint8_t *const pages[], unsigned count, uint64_t *may)
+{
+    uint64_t left = 0;
+
+    for (; bits; bits &= bits - 1) {
+        unsigned n = (unsigned)__builtin_ctzll(bits);
+        unsigned long bit = host_page_bit(e[n].host);
+
+        if (e[n].tag[EMU_WRITE] == empty_tag(index + n))
+            continue;
+        if (one_of(e[n].host, pages, count)) {
+            e[n].tag[EMU_WRITE] = empty_tag(index + n);
+        } else {
+            may[bit / 64] |= BIT(bit % 64);
+            left |= BIT(n);
+        }
+    }
+    return left;
+}
+
 /* The scan finds out anew which bits are needed, so that they stay few. */
 void emu_tlb_drop_writes(struct emu_cpu *c, const uint8_t *const pages[], unsigned count)
 {
     uint64_t writable[ARRAY_SIZE(c->writable)] = {0};
 
     for (unsigned mmu = 0; mmu < EMU_MMU_COUNT; mmu++) {
-        for (unsigned index = 0; index < EMU_TLB_SIZE; index++) {
-            struct emu_tlb_entry *e = &c->tlb[mmu][index];
-            unsigned long bit = host_page_bit(e->host);
+        for (unsigned n = 0; n < EMU_TLB_SIZE / 64; n++) {
+            uint64_t *bits = &c->tlb_write[mmu][n];
 
-            if (e->tag[EMU_WRITE] == empty_tag(index))
-                continue;
-            if (one_of(e->host, pages, count))
-                e->tag[EMU_WRITE] = empty_tag(index);
-            else
-                writable[bit / 64] |= BIT(bit % 64);
+            if (*bits)
+                *bits = drop_word(&c->tlb[mmu][n * 64], n * 64, *bits, pages, count, writable);
         }
     }
     if (c->ops->writes_dropped)
@@ -216,6 +233,8 @@ static void tlb_fill(struct emu_cpu *c, unsigned mmu, uint64_t linear, unsigned 
     uint64_t page = align_down(linear, PAGE_SIZE);
 
     fill_note(c, mmu, index, global && emu_half(linear));
+    if (rights & MEM_WRITE)
+        c->tlb_write[mmu][index / 64] |= BIT(index % 64);
     e->host = host_page;
     e->tag[EMU_READ] = rights & MEM_READ ? page : empty_tag(index);
     e->tag[EMU_WRITE] = rights & MEM_WRITE ? page : empty_tag(index);

@@ -1,5 +1,6 @@
 #include "accel/soft/block.h"
 
+#include "base/ahead.h"
 #include "emu/access.h"
 #include "emu/bind.h"
 #include "emu/emu.h"
@@ -58,6 +59,7 @@ static void *arena_take(struct block_cache *b, size_t size)
     if (!range_in(b->used, size, BLOCK_ARENA))
         return NULL;
     b->used += size;
+    take_ahead(b->arena, BLOCK_ARENA, b->used, &b->arena_ahead);
     b->stats.arena = MAX(b->stats.arena, b->used);
     return p;
 }
@@ -102,7 +104,7 @@ void block_flush(struct block_cache *b)
     memset(b->pages, 0, PAGES_SIZE);
     memset(b->filled, 0, sizeof(b->filled));
     madvise(b->arena, align_up(b->used, PAGE_SIZE), MADV_DONTNEED);
-    b->used = 0;
+    b->used = b->arena_ahead = 0;
     b->free = NULL;
     if (b->flushed)
         b->flushed(b);
@@ -141,11 +143,15 @@ static void jump_fill(struct block_cache *b, const struct emu_cpu *c, uint64_t l
                       struct block *block)
 {
     uint64_t bit, *word = linear_page(b, linear, &bit);
+    struct block_jump *j = block_jump(b, linear);
+    uint16_t n = (uint16_t)(j - b->jump + 1);
 
     *word |= bit;
     if (emu_half(linear) && !emu_tlb_is_kept(c, linear))
         b->local = true;
-    *block_jump(b, linear) = (struct block_jump){linear, b->generation[emu_half(linear)], block};
+    *j = (struct block_jump){linear, b->generation[emu_half(linear)], block};
+    if (block->jump != n)
+        block->jump = block->jump ? BLOCK_JUMPS : n;
 }
 
 static uint64_t hash_of(uint64_t gpa, uint32_t key, unsigned bits)
@@ -226,6 +232,22 @@ static void drop(struct block_cache *b, struct emu_cpu *c, struct block *block)
     c->end = NULL; /* it may be the block under way */
 }
 
+/* Bits of block_page.covered. */
+static uint64_t lines(uint64_t begin, uint64_t end)
+{
+    return begin < end ? UINT64_MAX << begin / 64 & UINT64_MAX >> (63 - (end - 1) / 64) : 0;
+}
+
+static uint64_t lines_of(const struct block *block)
+{
+    return lines(block->look_begin, block->look_end);
+}
+
+void block_looked(struct block_cache *b, const struct block *block)
+{
+    page_find(b, block->gpa >> PAGE_SHIFT)->covered |= lines_of(block);
+}
+
 static bool overlaps(const struct block *block, uint64_t begin, uint64_t len)
 {
     return block->look_begin < begin + len && begin < block->look_end;
@@ -251,14 +273,17 @@ void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint6
 {
     struct block_page *p = page_find(b, gpa >> PAGE_SHIFT);
     struct block **at, *guarded = NULL;
+    uint64_t begin = gpa & PAGE_MASK;
 
-    if (!p || !p->blocks)
+    if (!p || !p->blocks || !(p->covered & lines(begin, begin + len)))
         return;
+    p->covered = 0;
     at = &p->blocks;
     while (*at) {
         struct block *block = *at;
 
-        if (!overlaps(block, gpa & PAGE_MASK, len)) {
+        if (!overlaps(block, begin, len)) {
+            p->covered |= lines_of(block);
             at = &block->page_next;
             continue;
         }
@@ -304,9 +329,19 @@ static void page_sweep(struct block_cache *b, uint64_t gpa)
         code_page_unwatch(b->peer, &p->watch, gpa);
 }
 
-/* No entry of the jump cache leads to a block that is dead: its head may be another's next. */
-static void jumps_sweep(struct block_cache *b)
+/* No entry of the jump cache leads to these, which are dead: their heads may be others' next. */
+static void jumps_sweep(struct block_cache *b, const struct block *gone)
 {
+    bool all = false;
+
+    for (; gone; gone = gone->hash_next) {
+        if (gone->jump == BLOCK_JUMPS)
+            all = true;
+        else if (gone->jump && b->jump[gone->jump - 1].block == gone)
+            b->jump[gone->jump - 1].generation = 0;
+    }
+    if (!all)
+        return;
     for (unsigned n = 0; n < ARRAY_SIZE(b->jump); n++) {
         struct block_jump *j = &b->jump[n];
 
@@ -352,7 +387,7 @@ static void segment_empty(struct block_cache *b, unsigned segment)
             page_sweep(b, block->gpa);
         end = &block->hash_next;
     }
-    jumps_sweep(b);
+    jumps_sweep(b, gone);
     *end = b->free;
     b->free = gone;
 }
@@ -378,6 +413,8 @@ static struct block_ops *ring_room(struct block_cache *b)
         if (++b->segment == b->segments && !ring_grow(b))
             b->segment = 0;
         segment_empty(b, b->segment);
+        take_ahead(b->ring, RING_SIZE, (b->segment + 1) * (size_t)BLOCK_SEGMENT - 1,
+                   &b->ring_ahead);
     }
     return ring_at(b, b->segment, b->filled[b->segment]);
 }
@@ -474,6 +511,7 @@ static void page_add(struct block_page *page, struct block *block)
 {
     block->page_next = page->blocks;
     page->blocks = block;
+    page->covered |= lines_of(block);
 }
 
 static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint64_t gpa,
@@ -611,6 +649,7 @@ static struct block *crossing_build(struct block_cache *b, struct emu_cpu *c,
     }
     block->bytes = block->op[0].i.len;
     guard->look_end = (uint16_t)(block->bytes - at->avail);
+    page2->covered |= lines_of(guard);
     b->stats.built++;
     return block;
 }

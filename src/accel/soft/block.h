@@ -26,27 +26,31 @@
 #define BLOCK_DEAD UINT32_MAX /* key of a block whose bytes changed */
 
 struct block {
+    /* What is looked at again and again comes first, in one line of the host's cache or two. */
     uint64_t gpa; /* of its first byte */
     uint32_t key;
     uint16_t count; /* instructions */
     uint16_t bytes;
+    struct block *hash_next;
+    struct emu_op *op; /* NULL: the ring has others in their place, see block_ready */
     /* Offsets in the page: what it depends on, its bytes and those behind its ways out that a
      * translation looked at. */
     uint16_t look_begin, look_end;
     uint16_t heat;                   /* how often it was interpreted */
     uint16_t rounds;                 /* ... and followed itself */
+    struct block *page_next;         /* other blocks of the same page */
+    uint32_t code[EMU_MMU_USER + 1]; /* translations: offsets in code memory, 0: none */
+    uint16_t jump;                   /* index + 1 of its entry in the jump cache, or BLOCK_JUMPS */
     bool crosses;                    /* into the next page */
     bool kept;                       /* it stays without its instructions: code was made of it */
-    uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */
-    uint32_t code[EMU_MMU_USER + 1]; /* translations: offsets in code memory, 0: none */
-    uint32_t gone[EMU_MMU_USER + 1]; /* ditto, where one leads to when the block is dropped */
+    uint32_t gone[EMU_MMU_USER + 1]; /* of code[], where one leads to when the block is dropped */
     uint32_t links;                  /* to it, index + 1 of the first */
-    struct block *hash_next;
-    struct block *page_next; /* other blocks of the same page */
-    uint64_t gpa2;           /* of its bytes in the next page, if it crosses */
-    struct block *guards;    /* it stands in the next page for one that crosses; no instructions */
-    struct emu_op *op;       /* NULL: the ring has others in their place, see block_ready */
+    uint64_t no_slot;                /* BIT(op): its accesses are better off without (slots.h) */
+    uint64_t gpa2;                   /* of its bytes in the next page, if it crosses */
+    struct block *guards; /* it stands in the next page for one that crosses; no instructions */
 };
+
+#define BLOCK_JUMPS UINT16_MAX /* of a block that has had several entries in the jump cache */
 
 /* A block's instructions in the ring. */
 struct block_ops {
@@ -84,6 +88,7 @@ struct block_heat {
 struct block_page {
     uint64_t page; /* guest-physical page number */
     struct code_watch watch;
+    uint64_t covered; /* lines of 64 bytes that blocks depend on: at least them */
     struct block *blocks;
     struct block_page *next;
 };
@@ -103,11 +108,12 @@ struct block_cache {
     struct block **hash;       /* by (gpa, key) */
     struct block_page **pages; /* by page number */
     uint8_t *arena;
-    size_t used;
+    size_t used, arena_ahead;
     struct block *free; /* heads, by hash_next */
     uint8_t *ring;
-    unsigned segments;                   /* of the ring, at most BLOCK_SEGMENTS_ALL */
-    unsigned segment;                    /* being filled */
+    unsigned segments; /* of the ring, at most BLOCK_SEGMENTS_ALL */
+    unsigned segment;  /* being filled */
+    size_t ring_ahead;
     uint32_t filled[BLOCK_SEGMENTS_ALL]; /* bytes of each that are in use */
     unsigned turn_built, turn_back;      /* in this turn of the ring; of them, evicted before */
     struct block_heat heat[1 << BLOCK_HEAT_BITS]; /* of blocks that were evicted, by (gpa, key) */
@@ -195,6 +201,9 @@ unsigned block_forget(struct block_cache *b, enum emu_flush what, uint64_t linea
 /* [gpa, gpa+len), within one page, was written: drop the blocks it overlaps. The block
  * under way stays in memory; c->end = NULL makes the CPU leave it after this instruction. */
 void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint64_t len);
+
+/* A translation has widened what the block depends on. */
+void block_looked(struct block_cache *b, const struct block *block);
 
 /* Drop everything. */
 void block_flush(struct block_cache *b);

@@ -424,14 +424,53 @@ static void flags_needed_after_all(void **state)
     smp_destroy(&s);
 }
 
+/* The same where the jump is not taken, so what is behind it was never executed. */
+GUEST(not_taken, 64,
+      "1: addl %r14d, %eax\nmovl %ecx, (%rbx)\njz 2f\n"
+      "subl $1, %r15d\njnz 1b\nint3\n"
+      ".skip 256\n"
+      ".global needs_carry\nneeds_carry: 2: testl %eax, %eax\n"
+      "setc %cl\nmovzbl %cl, %eax\nint3")
+extern const uint8_t needs_carry[];
+
+static void flags_needed_by_new_code(void **state)
+{
+    static const uint8_t nop[] = {0x66, 0x90};
+    struct smp s;
+
+    hot_create(&s, 1);
+    HOT_CODE_AT(&s, not_taken);
+    hot_set_gpr(&s, RAX, 1);
+    hot_set_gpr(&s, R14, 0);
+    hot_set_gpr(&s, RBX, SMP_DATA);
+    hot_set_gpr(&s, R15, HOT);
+    assert_int_equal(hot_end(&s), 1);
+    must(guest_mem_write(&s.m->mem, GPA(HOT_LABEL(HOT_CODE, not_taken, needs_carry)), nop, 2),
+         "nop");
+    hot_at(&s, HOT_KERNEL, HOT_CODE);
+    hot_set_gpr(&s, RAX, UINT32_MAX);
+    hot_set_gpr(&s, R14, 1);
+    assert_int_equal(hot_end(&s), 1); /* the carry */
+    smp_destroy(&s);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_prestate(name, (void *)accel_find("soft"))
     const struct CMUnitTest tests[] = {
-        TEST(ahead_in_the_block), TEST(ahead_in_the_next_block), TEST(ahead_in_another_page),
-        TEST(behind_a_return),    TEST(half_an_immediate),       TEST(own_immediate),
-        TEST(own_beginning),      TEST(every_kind_of_store),     TEST(through_an_alias),
-        TEST(by_a_device),        TEST(code_without_end),        TEST(flags_needed_after_all),
+        TEST(ahead_in_the_block),
+        TEST(ahead_in_the_next_block),
+        TEST(ahead_in_another_page),
+        TEST(behind_a_return),
+        TEST(half_an_immediate),
+        TEST(own_immediate),
+        TEST(own_beginning),
+        TEST(every_kind_of_store),
+        TEST(through_an_alias),
+        TEST(by_a_device),
+        TEST(code_without_end),
+        TEST(flags_needed_after_all),
+        TEST(flags_needed_by_new_code),
     };
 
     return cmocka_run_group_tests_name("soft, code that changes itself", tests, NULL, NULL);

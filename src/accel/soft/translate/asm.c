@@ -2,31 +2,21 @@
 
 #include "x86/decode.h"
 
-void asm_bytes(struct host_asm *a, const void *bytes, unsigned len)
-{
-    if (a->end - a->p < (ptrdiff_t)len) {
-        a->full = true;
-        return;
-    }
-    memcpy(a->p, bytes, len);
-    a->p += len;
-}
-
-/* An instruction under construction. */
+/* An instruction under construction, where it is to be: there is room. */
 struct encoding {
-    uint8_t b[HOST_INSN_MAX];
-    unsigned n;
+    uint8_t *p;
 };
 
 static void put(struct encoding *e, unsigned byte)
 {
-    e->b[e->n++] = (uint8_t)byte;
+    *e->p++ = (uint8_t)byte;
 }
 
+/* Writes 8 bytes, of which `size` count. */
 static void put_le(struct encoding *e, uint64_t v, unsigned size)
 {
-    for (unsigned n = 0; n < size; n++)
-        put(e, (unsigned)(v >> 8 * n) & 0xff);
+    memcpy(e->p, &v, sizeof(v));
+    e->p += size;
 }
 
 static unsigned bit3(const struct host_insn *h, bool of_index)
@@ -91,8 +81,12 @@ static void put_mem(struct encoding *e, unsigned reg, const struct host_mem *m)
 
 void asm_insn(struct host_asm *a, const struct host_insn *h)
 {
-    struct encoding e = {.n = 0};
+    struct encoding e = {a->p};
 
+    if (a->end - a->p < HOST_INSN_MAX) {
+        a->full = true;
+        return;
+    }
     if (h->lock)
         put(&e, 0xf0);
     if (h->is_mem && h->mem.gs)
@@ -111,7 +105,7 @@ void asm_insn(struct host_asm *a, const struct host_insn *h)
     else
         put(&e, 0xc0 | (h->reg & 7u) << 3 | (h->rm & 7u));
     put_le(&e, h->imm, h->imm_size);
-    asm_bytes(a, e.b, e.n);
+    a->p = e.p;
 }
 
 void asm_rr(struct host_asm *a, bool w, uint8_t opcode, uint8_t reg, uint8_t rm)

@@ -32,17 +32,28 @@ struct host_insn {
     uint64_t imm;
 };
 
-/* Code grows from p to end; in a buffer that is full, what follows is lost and `full` says so. */
+/* Code grows from p to end; in a buffer that is full, what follows is lost and `full` says so.
+ * Bytes behind p may be written to. */
 struct host_asm {
     uint8_t *start, *p, *end;
     bool full;
 };
 
-/* Room for n more bytes of code, at least one instruction's or jump's. */
-#define HOST_INSN_MAX 24
+/* More than any instruction takes, and than is written of one. */
+#define HOST_INSN_MAX 32
 
 void asm_insn(struct host_asm *a, const struct host_insn *h);
-void asm_bytes(struct host_asm *a, const void *bytes, unsigned len);
+
+/* Inline: mostly len is a constant. */
+static inline void asm_bytes(struct host_asm *a, const void *bytes, unsigned len)
+{
+    if (a->end - a->p < (ptrdiff_t)len) {
+        a->full = true;
+        return;
+    }
+    memcpy(a->p, bytes, len);
+    a->p += len;
+}
 
 #define ASM(a, ...)                                                                                \
     asm_bytes((a), (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))

@@ -22,9 +22,11 @@ void jumps_empty(struct translator *t)
 
 static void jumps_clear(struct translator *t, unsigned half)
 {
-    for (unsigned n = 0; n < t->jump_fills[half]; n++)
-        for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++)
-            t->jumps[mmu][t->jump_log[half][n]].minus = 0;
+    for (unsigned n = 0; n < t->jump_fills[half]; n++) {
+        uint32_t at = t->jump_log[half][n];
+
+        jump_of(t, at >> TRANSLATE_JUMP_BITS, at)->minus = 0;
+    }
     t->jump_fills[half] = 0;
 }
 
@@ -56,7 +58,7 @@ void jump_fill(struct translator *t, unsigned mmu, uint64_t linear, const uint8_
     if (j->minus == -linear && j->code == code)
         return;
     if (t->jump_fills[half] < TRANSLATE_JUMP_LOG)
-        t->jump_log[half][t->jump_fills[half]] = (uint16_t)linear;
+        t->jump_log[half][t->jump_fills[half]] = mmu << TRANSLATE_JUMP_BITS | (uint16_t)linear;
     t->jump_fills[half] += t->jump_fills[half] <= TRANSLATE_JUMP_LOG;
     *j = (struct translate_jump){-linear, code, align_down(linear, PAGE_SIZE)};
 }

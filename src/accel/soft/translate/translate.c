@@ -1,5 +1,6 @@
 /* Blocks into host code: the driver, the ways out of a block, links between blocks. */
 #include "accel/soft/translate/tr.h"
+#include "base/ahead.h"
 #include "base/err.h"
 #include "emu/bind.h"
 #include "emu/fpu.h"
@@ -826,6 +827,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
                              .p = t->code.rw + begin,
                              .end = t->code.rw + begin + BLOCK_CODE};
     emit(&tr);
+    block_looked(&s->blocks, b);
     if (tr.a.full) {
         t->link_count = links;
         return false;
@@ -833,6 +835,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
     b->kept = true;
     b->code[s->cpu.mmu] = (uint32_t)begin;
     t->code.used = (size_t)(tr.a.p - t->code.rw);
+    take_ahead(t->code.rw, t->code.size, t->code.used, &t->code.ahead);
     t->stats.translated++;
     t->stats.bytes += t->code.used - begin;
     return true;

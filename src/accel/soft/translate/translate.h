@@ -87,7 +87,8 @@ struct translator {
     struct code_mem code;
     struct translate_link *links;
     uint32_t link_count;
-    uint16_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG]; /* set indices filled, of any mmu */
+    /* Entries that were filled: mmu << TRANSLATE_JUMP_BITS | set. */
+    uint32_t jump_log[EMU_HALVES][TRANSLATE_JUMP_LOG];
     uint32_t jump_fills[EMU_HALVES];
     struct translate_run run;
     const struct block *cold; /* the interpreter did it last; NULL: translated code ran since */
