@@ -193,8 +193,14 @@ void hot_set_gpr(struct smp *s, unsigned reg, uint64_t value)
     must(vcpu_set(s->v[0], X86_GPRS), "vcpu_set");
 }
 
-void hot_flush(struct smp *s)
+void hot_set_cr4(struct smp *s, uint64_t clear, uint64_t set)
 {
     must(vcpu_get(s->v[0], X86_CRS), "vcpu_get");
+    s->v[0]->state->cr4 = (s->v[0]->state->cr4 & ~clear) | set;
     must(vcpu_set(s->v[0], X86_CRS), "vcpu_set");
+}
+
+void hot_flush(struct smp *s)
+{
+    hot_set_cr4(s, 0, 0);
 }

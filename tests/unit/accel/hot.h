@@ -76,6 +76,9 @@ void hot_set_gpr(struct smp *s, unsigned reg, uint64_t value);
 /* This vector's handler is the guest's own, on the interrupted stack or ring 0's. */
 void hot_gate(struct smp *s, unsigned vector, uint64_t handler);
 
+/* Bits of vCPU 0's CR4. */
+void hot_set_cr4(struct smp *s, uint64_t clear, uint64_t set);
+
 /* vCPU 0 again sees its page tables as they are, as after a load of CR3. */
 void hot_flush(struct smp *s);
 

@@ -297,9 +297,7 @@ static void by_kernel(void **state)
     struct smp s;
 
     start(&s, HOT_USER, g_looks, g_looks_end);
-    must(vcpu_get(s.v[0], X86_CRS), "vcpu_get");
-    s.v[0]->state->cr4 |= CR4_SMAP;
-    must(vcpu_set(s.v[0], X86_CRS), "vcpu_set");
+    hot_set_cr4(&s, 0, CR4_SMAP);
     hot_gate(&s, 0x40, HOT_LABEL(LINEAR + BEGIN, looks, h_looks));
     hot_set_gpr(&s, RBX, 1);
     hot_set_gpr(&s, R14, 1);

@@ -10,13 +10,6 @@
 #define HIGH UINT64_C(0xffffff8000000000) /* the same memory in the upper half */
 #define G    0x100u
 
-static void set_cr4(struct smp *s, uint64_t clear, uint64_t set)
-{
-    must(vcpu_get(s->v[0], X86_CRS), "vcpu_get");
-    s->v[0]->state->cr4 = (s->v[0]->state->cr4 & ~clear) | set;
-    must(vcpu_set(s->v[0], X86_CRS), "vcpu_set");
-}
-
 /* ---- flags -------------------------------------------------------------------------------- */
 
 /* Load flags R14, do it, compare flags with R12; R15 times. RAX: the wrong ones. */
@@ -55,7 +48,7 @@ static void flags_are_right(void **state)
     SMP_CODE(&s, HOT_CODE, name);                                                                  \
     flags_of(&s, clear, set)
     for (unsigned smap = 0; smap < 2; smap++) {
-        set_cr4(&s, CR4_SMAP, smap ? CR4_SMAP : 0);
+        hot_set_cr4(&s, CR4_SMAP, smap ? CR4_SMAP : 0);
         CASE(cli, FLAG_IF, 0);
         CASE(sti, 0, FLAG_IF);
         CASE(sti_call, 0, FLAG_IF);
@@ -79,7 +72,7 @@ static void smap_stops_behind_clac(void **state)
     struct smp s;
 
     hot_create(&s, 1);
-    set_cr4(&s, 0, CR4_SMAP);
+    hot_set_cr4(&s, 0, CR4_SMAP);
     smp_entry(&s, AT, 0x90000 | 7);
     le64_put(s.ram + 0x90000, 3);
     HOT_CODE_AT(&s, user_copy);
@@ -93,7 +86,7 @@ static void smap_stops_behind_clac(void **state)
     assert_int_equal(t.frame.rflags & FLAG_AC, 0);
     assert_int_equal(hot_gpr(&s, RBX), 3 * HOT);
     assert_int_equal(le32_get(s.ram + 0x90004), HOT);
-    set_cr4(&s, CR4_SMAP, 0); /* the same code without it */
+    hot_set_cr4(&s, CR4_SMAP, 0); /* the same code without it */
     hot_at(&s, HOT_KERNEL, HOT_CODE);
     hot_set_gpr(&s, R15, HOT);
     hot_end(&s);
@@ -191,7 +184,7 @@ static void bases_of_segments(void **state)
         uint64_t before;
         struct hot_trap t;
 
-        set_cr4(&s, 0, CR4_FSGSBASE);
+        hot_set_cr4(&s, 0, CR4_FSGSBASE);
         le64_put(s.ram + SMP_DATA, 3);
         le64_put(s.ram + SMP_DATA + 8, 4);
         before = smp_stat(&s, 0, "instructions interpreted from translated code");
@@ -206,7 +199,7 @@ static void bases_of_segments(void **state)
             assert_int_equal(t.frame.rip, HOT_LABEL(HOT_CODE, bases, at_wrfsbase));
             assert_int_equal(hot_gpr(&s, R15), 500);
         }
-        set_cr4(&s, CR4_FSGSBASE, 0);
+        hot_set_cr4(&s, CR4_FSGSBASE, 0);
         t = run_bases(&s, mode, SMP_DATA);
         assert_int_equal(t.vector, EXC_UD);
         assert_int_equal(t.frame.rip, HOT_LABEL(HOT_CODE, bases, at_wrfsbase));
@@ -270,7 +263,7 @@ static void tsc_and_who_may_read_it(void **state)
         hot_set_gpr(&s, R15, HOT);
         assert_int_equal(hot_end(&s), 0);
     }
-    set_cr4(&s, 0, CR4_TSD);
+    hot_set_cr4(&s, 0, CR4_TSD);
     hot_at(&s, HOT_KERNEL, HOT_CODE);
     hot_set_gpr(&s, R15, HOT);
     assert_int_equal(hot_end(&s), 0);
@@ -307,7 +300,7 @@ GUEST(gives_b, 64, "movl $0xb, %eax\nret")
 static void start_spaces(struct smp *s)
 {
     hot_create(s, 1);
-    set_cr4(s, 0, CR4_PGE);
+    hot_set_cr4(s, 0, CR4_PGE);
     le64_put(s->ram + SMP_PAGES + 511 * 8, le64_get(s->ram + SMP_PAGES));
     SMP_CODE(s, 0x30000, gives_a);
     SMP_CODE(s, 0x31000, gives_b);
@@ -362,7 +355,7 @@ static void what_is_kept(void **state)
     SMP_CODE(&s, HOT_CODE, by_cr3);
     set_remap(&s, HIGH, G, 0xa);
     assert_int_equal(hot_end(&s), 0);
-    set_cr4(&s, CR4_PGE, 0); /* without it there are none */
+    hot_set_cr4(&s, CR4_PGE, 0); /* without it there are none */
     set_remap(&s, HIGH, G, 0xb);
     assert_int_equal(hot_end(&s), 0);
     smp_destroy(&s);
