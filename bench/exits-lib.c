@@ -247,6 +247,7 @@ static void take(struct figure *f, void (*what)(void), unsigned times, unsigned 
 
 static void measure(const char *name, const struct subject *s, unsigned times)
 {
+    const unsigned each = times < ROUNDS ? 1 : times / ROUNDS;
     struct figure create = {.ns = 1e18}, exits, reads, destroy = {.ns = 1e18};
     unsigned long before;
 
@@ -263,9 +264,9 @@ static void measure(const char *name, const struct subject *s, unsigned times)
     s->create();
     take(&exits, s->exit, times / 10, 1); /* warm */
     before = answered;
-    take(&exits, s->exit, times / ROUNDS, ROUNDS);
-    take(&reads, s->read, times / ROUNDS, ROUNDS);
-    if (answered - before < 2ul * (times / ROUNDS * ROUNDS) - 1)
+    take(&exits, s->exit, each, ROUNDS);
+    take(&reads, s->read, each, ROUNDS);
+    if (answered - before < 2ul * each * ROUNDS - 1)
         fail(name, "exits were not answered");
     s->destroy();
     printf("%-10s %10.0f %7.0f %10.0f %10.1f %7.2f %10.1f %7.2f\n", name, create.ns, create.ioctls,
