@@ -93,6 +93,12 @@ def run_linux(kernel, initrd, *args, cmdline="", **keys):
                "--timeout", BOOT_SECONDS - 10, *args, **keys)
 
 
+# For scripts: tools/init listens to the power button, by dd.
+BUTTON_IS_HEARD = """
+until ls -l "/proc/$(pidof dd)/fd" | grep -q /dev/input; do sleep 0.1; done 2>/dev/null
+"""
+
+
 def make_initramfs(path, *args):
     execute([TREE / "tools/initramfs", path, *args], check=True)
     return path
