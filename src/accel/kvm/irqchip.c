@@ -4,7 +4,6 @@
 #include "base/bits.h"
 #include "base/clock.h"
 
-
 #define PIT_IDLE UINT64_MAX /* dev/chip/pit.h */
 
 /* A counter that was never programmed: KVM's mode, and the one that mote's chip shows. */

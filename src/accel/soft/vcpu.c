@@ -264,6 +264,8 @@ int soft_inject(struct vcpu *v, const struct mote_event *event)
         return err_set(EAGAIN, "vCPU %u: an event is already pending", v->id);
     if (event->kind == X86_EVENT_INTR && (!(c->rflags & FLAG_IF) || c->intr.shadow))
         return err_set(EAGAIN, "vCPU %u: interrupts are masked", v->id);
+    if (event->kind == X86_EVENT_INTR)
+        steal_interrupted(s);
     c->intr.pending = *event;
     check_state_changed(s->check);
     v->valid &= ~(unsigned)X86_INTR;
@@ -444,10 +446,12 @@ static bool own_msr(struct soft_vcpu *s)
     uint64_t value = 0;
 
     if (c->exit.reason == VCPU_EXIT_WRMSR) {
-        if (!soft_pvclock_write(s, c->exit.msr.index, c->exit.msr.value))
+        if (!soft_pvclock_write(s, c->exit.msr.index, c->exit.msr.value) &&
+            !steal_write(s, c->exit.msr.index, c->exit.msr.value))
             return false;
     } else if (c->exit.reason != VCPU_EXIT_RDMSR ||
-               !soft_pvclock_read(s, c->exit.msr.index, &value)) {
+               (!soft_pvclock_read(s, c->exit.msr.index, &value) &&
+                !steal_read(s, c->exit.msr.index, &value))) {
         return false;
     }
     return soft_complete_msr(&s->vcpu, value, false) == 0;
@@ -649,6 +653,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
         return err;
     state_flush(v); /* first: a new rip makes the old access void */
     step_end(STEP_REGISTERS);
+    steal_run(s);
     enter(s);
     check_state_changed(s->assist.unanswered ? s->check : NULL);
     err = assist_unanswered(&s->assist);
@@ -665,6 +670,8 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     if (unlikely(s->parts.on))
         parts_end(&s->parts, s->cpu.retired);
     leave(s);
+    if (s->cpu.exit.reason == VCPU_EXIT_HALT)
+        steal_halted(s);
     emu_debug_moved(&s->cpu);
     v->valid = 0;
     s->cpu.op = NULL;
