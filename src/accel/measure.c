@@ -7,6 +7,7 @@
 #include "accel/measure.h"
 
 #include "base/bits.h"
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <errno.h>
@@ -61,10 +62,7 @@ struct limit {
 
 static double seconds(clockid_t clock)
 {
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+    return (double)clock_ns(clock) * 1e-9;
 }
 
 /* The guest's time too, with KVM. What other processes take does not count. */

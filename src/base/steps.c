@@ -1,13 +1,13 @@
 #include "base/steps.h"
 
 #include "base/bits.h"
+#include "base/clock.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 const char *const step_name[STEP_COUNT] = {
@@ -30,14 +30,6 @@ static struct {
     struct step_row row[STEP_COUNT];
     struct step_event event[STEPS_EVENTS];
 } rec = {.lock = PTHREAD_MUTEX_INITIALIZER, .statm = -1};
-
-static uint64_t clock_ns(clockid_t id)
-{
-    struct timespec ts;
-
-    clock_gettime(id, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static uint64_t host_now(void)
 {

@@ -1,12 +1,12 @@
 #include "base/tsc.h"
 
 #include "base/bootcache.h"
+#include "base/clock.h"
 
 #include <cpuid.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <time.h>
 #include <x86intrin.h>
 
 #define MEASURE_NS 2000000
@@ -16,14 +16,6 @@
 
 #define CACHE_NAME "tsc"
 #define CACHE_KEY  "1" /* of its format */
-
-static uint64_t clock_ns(clockid_t id)
-{
-    struct timespec ts;
-
-    clock_gettime(id, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 /* Leaf 0x15: TSC = crystal (ECX, Hz) * EBX / EAX; many CPUs leave ECX 0. */
 static uint32_t khz_of_crystal(void)

@@ -7,8 +7,8 @@
 
 /*
  * The state after INIT: as after RESET, but MSRs, x87 and vector state, and the caches'
- * bits of CR0 stay (SDM Vol. 3A table 9-1); EFER goes with the modes. kvmclock is off
- * until the guest's next start asks for it, as its page may be another's then.
+ * bits of CR0 stay (SDM Vol. 3A table 9-1); EFER goes with the modes. kvmclock and steal time are
+ * off until the guest's next start asks for them, as their pages may be others' then.
  */
 static int init(struct cpu *cpu)
 {
@@ -22,7 +22,7 @@ static int init(struct cpu *cpu)
     x86_state_reset(&fresh);
     fresh.msr = s->msr;
     fresh.msr.efer = 0;
-    fresh.msr.kvm_system_time = fresh.msr.kvm_wall_clock = 0;
+    fresh.msr.kvm_system_time = fresh.msr.kvm_wall_clock = fresh.msr.kvm_steal_time = 0;
     fresh.xcr0 = s->xcr0;
     fresh.cr0 = (fresh.cr0 & ~kept) | (s->cr0 & kept);
     memcpy(fresh.xsave, s->xsave, sizeof(fresh.xsave));

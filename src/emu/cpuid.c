@@ -55,9 +55,10 @@ static const uint8_t always[] = {
     F(XSAVEERPTR),            /* XSAVE keeps the FPU's pointers */
 };
 
-/* KVM's (Linux Documentation/virt/kvm/x86/cpuid.rst): a clock, and the board's hypercalls. */
-static const uint8_t paravirtual[] = {F(KVM_NOP_IO_DELAY), F(KVM_CLOCK),  F(KVM_CLOCK_STABLE),
-                                      F(KVM_PV_UNHALT),    F(KVM_PV_IPI), F(KVM_PV_SCHED_YIELD)};
+/* KVM's (Linux Documentation/virt/kvm/x86/cpuid.rst): clocks, and the board's hypercalls. */
+static const uint8_t paravirtual[] = {F(KVM_NOP_IO_DELAY),  F(KVM_CLOCK),     F(KVM_CLOCK_STABLE),
+                                      F(KVM_STEAL_TIME),    F(KVM_PV_UNHALT), F(KVM_PV_IPI),
+                                      F(KVM_PV_SCHED_YIELD)};
 
 /* Executed on the host: there if the host has them. */
 static const uint8_t executed[] = {F(SSE3), F(PCLMUL), F(SSSE3), F(SSE41), F(SSE42), F(POPCNT),

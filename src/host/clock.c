@@ -1,11 +1,8 @@
 #include "host/clock.h"
 
-#include <time.h>
+#include "base/clock.h"
 
 uint64_t host_now_ns(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+    return clock_ns(CLOCK_MONOTONIC);
 }

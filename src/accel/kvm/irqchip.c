@@ -2,8 +2,7 @@
 #include "accel/kvm/kvm.h"
 
 #include "base/bits.h"
-
-#include <time.h>
+#include "base/clock.h"
 
 #define PIT_IDLE UINT64_MAX /* dev/chip/pit.h */
 
@@ -74,14 +73,6 @@ static void ioapic_to(struct kvm_ioapic_state *out, const struct ioapic_state *i
 
 /* ---- PIT ---- */
 
-static uint64_t monotonic_now(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 /* Of a counter, what both have by the same name and in the same sense. */
 /* clang-format off */
 #define PIT_FIELDS(X)                                                                              \
@@ -99,7 +90,7 @@ static bool is_held(uint8_t mode, uint8_t gate)
 static void counter_from(struct pit_channel_state *out, const struct kvm_pit_channel_state *in,
                          uint64_t now)
 {
-    uint64_t age = monotonic_now() - (uint64_t)in->count_load_time;
+    uint64_t age = clock_ns(CLOCK_MONOTONIC) - (uint64_t)in->count_load_time;
 
     *out = (struct pit_channel_state){
         .count = in->count ? in->count : 0x10000, .mode = in->mode, PIT_FIELDS(X)};
@@ -126,7 +117,7 @@ static void counter_to(struct kvm_pit_channel_state *out, const struct pit_chann
         age = 0;
     else if (!is_held(in->mode, in->gate))
         age = now - in->loaded_ns;
-    out->count_load_time = (int64_t)(monotonic_now() - age);
+    out->count_load_time = (int64_t)(clock_ns(CLOCK_MONOTONIC) - age);
 }
 
 #undef X

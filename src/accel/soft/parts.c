@@ -1,18 +1,10 @@
 #include "accel/soft/parts.h"
 
 #include "base/bits.h"
+#include "base/clock.h"
 
 #include <stdio.h>
-#include <time.h>
 #include <x86intrin.h>
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 enum soft_part parts_switch(struct soft_parts *p, enum soft_part to, uint64_t retired)
 {
@@ -29,7 +21,7 @@ enum soft_part parts_switch(struct soft_parts *p, enum soft_part to, uint64_t re
 
 void parts_begin(struct soft_parts *p, uint64_t retired)
 {
-    uint64_t cpu = cpu_ns();
+    uint64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 
     if (p->since_cpu)
         p->ns[PART_OUTSIDE] += cpu - p->since_cpu;
@@ -48,7 +40,7 @@ void parts_end(struct soft_parts *p, uint64_t retired)
     uint64_t cpu, all = 0;
 
     parts_switch(p, PART_OUTSIDE, retired);
-    cpu = cpu_ns();
+    cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     for (unsigned n = 0; n < PART_COUNT; n++)
         all += p->ticks[n];
     for (unsigned n = 0; n < PART_COUNT; n++) {

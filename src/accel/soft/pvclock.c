@@ -6,8 +6,9 @@
  */
 #include "accel/soft/soft.h"
 
+#include "base/clock.h"
+
 #include <stddef.h>
-#include <time.h>
 
 #define PVCLOCK_TSC_STABLE    1
 #define PVCLOCK_GUEST_STOPPED 2 /* set by us, cleared by the guest */
@@ -29,14 +30,6 @@ struct pvclock_wall {
 };
 
 _Static_assert(sizeof(struct pvclock_time) == 32, "pvclock_vcpu_time_info is 32 bytes");
-
-static uint64_t clock_ns(clockid_t id)
-{
-    struct timespec ts;
-
-    clock_gettime(id, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 /* ns = (tsc << shift) * mul >> 32, with mul as large as fits 32 bits. */
 static void scale_of(uint32_t tsc_khz, struct pvclock_time *t)
@@ -111,6 +104,7 @@ void soft_paused(struct vcpu *v)
     gpa_t flags_at = GPA((msr & ~UINT64_C(1)) + offsetof(struct pvclock_time, flags));
     uint8_t flags;
 
+    steal_paused(s);
     if (!(msr & 1) || guest_mem_read(&v->machine->mem, flags_at, &flags, 1))
         return;
     if (flags & PVCLOCK_GUEST_STOPPED)

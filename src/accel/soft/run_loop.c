@@ -126,10 +126,12 @@ static bool own_msr(struct soft_vcpu *s)
     uint64_t value = 0;
 
     if (c->exit.reason == VCPU_EXIT_WRMSR) {
-        if (!soft_pvclock_write(s, c->exit.msr.index, c->exit.msr.value))
+        if (!soft_pvclock_write(s, c->exit.msr.index, c->exit.msr.value) &&
+            !steal_write(s, c->exit.msr.index, c->exit.msr.value))
             return false;
     } else if (c->exit.reason != VCPU_EXIT_RDMSR ||
-               !soft_pvclock_read(s, c->exit.msr.index, &value)) {
+               (!soft_pvclock_read(s, c->exit.msr.index, &value) &&
+                !steal_read(s, c->exit.msr.index, &value))) {
         return false;
     }
     return soft_complete_msr(&s->vcpu, value, false) == 0;
@@ -331,6 +333,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
         return err;
     state_flush(v); /* first: a new rip makes the old access void */
     step_end(STEP_REGISTERS);
+    steal_run(s);
     enter(s);
     check_state_changed(s->assist.unanswered ? s->check : NULL);
     err = assist_unanswered(&s->assist);
@@ -347,6 +350,8 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     if (unlikely(s->parts.on))
         parts_end(&s->parts, s->cpu.retired);
     leave(s);
+    if (s->cpu.exit.reason == VCPU_EXIT_HALT)
+        steal_halted(s);
     emu_debug_moved(&s->cpu);
     v->valid = 0;
     s->cpu.op = NULL;

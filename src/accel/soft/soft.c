@@ -2,6 +2,7 @@
 #include "accel/soft/soft.h"
 
 #include "accel/backends.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/steps.h"
 #include "base/tsc.h"
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <x86intrin.h>
 
 static void soft_probe(const char *device, struct accel_info *info)
@@ -33,7 +33,6 @@ static void memory_written(void *user, gpa_t gpa, uint64_t len)
 static int soft_machine_create(struct machine **out, const struct machine_config *cfg)
 {
     struct soft_machine *m;
-    struct timespec ts;
 
     if (cfg->vcpus > SOFT_VCPUS)
         return err_set(EINVAL, "soft: %u vCPUs, expected at most %d", cfg->vcpus, SOFT_VCPUS);
@@ -49,8 +48,7 @@ static int soft_machine_create(struct machine **out, const struct machine_config
     m->machine.caps = ACCEL_CAP_CLOCK;
     m->count = cfg->count;
     m->machine.tsc_khz = host_tsc_khz();
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    m->start_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+    m->start_ns = clock_ns(CLOCK_MONOTONIC);
     m->start_tsc = __rdtsc();
     *out = &m->machine;
     step_end(STEP_VM);

@@ -10,6 +10,7 @@
 #include "accel/soft/block.h"
 #include "accel/soft/check.h"
 #include "accel/soft/parts.h"
+#include "accel/soft/steal.h"
 #include "accel/soft/translate/translate.h"
 #include "emu/emu.h"
 
@@ -53,6 +54,7 @@ struct soft_vcpu {
     uint64_t host_gs;         /* then: the program's */
     struct soft_check *check; /* NULL: nobody compares */
     struct soft_parts parts;  /* on: with machine_config.count */
+    struct soft_steal steal;
     struct translator tr;
 };
 

@@ -226,6 +226,8 @@ int soft_inject(struct vcpu *v, const struct mote_event *event)
         return err_set(EAGAIN, "vCPU %u: an event is already pending", v->id);
     if (event->kind == X86_EVENT_INTR && (!(c->rflags & FLAG_IF) || c->intr.shadow))
         return err_set(EAGAIN, "vCPU %u: interrupts are masked", v->id);
+    if (event->kind == X86_EVENT_INTR)
+        steal_interrupted(s);
     c->intr.pending = *event;
     check_state_changed(s->check);
     v->valid &= ~(unsigned)X86_INTR;

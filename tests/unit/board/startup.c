@@ -86,6 +86,7 @@ static void init_keeps_what_the_table_says(void **state)
     s->msr.star = 77;
     s->msr.pat = 0x0606060606060606;
     s->msr.kvm_system_time = 0x5001;
+    s->msr.kvm_steal_time = 0x6001;
     s->intr.nmi_masked = 1;
     memset(&s->xsave[160], 0x66, 16); /* XMM0 */
     assert_int_equal(vcpu_set(other->vcpu, X86_ALL), 0);
@@ -106,6 +107,7 @@ static void init_keeps_what_the_table_says(void **state)
     assert_int_equal(s->msr.star, 77);
     assert_int_equal(s->msr.pat, 0x0606060606060606);
     assert_int_equal(s->msr.kvm_system_time, 0);
+    assert_int_equal(s->msr.kvm_steal_time, 0);
     assert_int_equal(s->xsave[160], 0x66);
 }
 
