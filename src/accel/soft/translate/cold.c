@@ -3,10 +3,11 @@
 
 struct tr_cold *tr_cold_new(struct tr *tr, uint8_t *from)
 {
-    static struct tr_cold none;
-    struct tr_cold *c = tr->colds < TR_COLDS ? &tr->cold[tr->colds++] : &none;
+    struct tr_cold *c = &tr->cold[tr->colds];
 
-    if (c == &none)
+    if (tr->colds < TR_COLDS)
+        tr->colds++;
+    else
         tr->a.full = true;
     *c = (struct tr_cold){.from = from,
                           .op = tr->op,

@@ -129,7 +129,8 @@ struct tr {
     unsigned colds;
     unsigned leader;     /* the cold code of the last group */
     unsigned first_cold; /* of the instruction being translated */
-    /* A COLD_SLOT sets the one behind it. Last: it is large, and not cleared. */
+    /* A COLD_SLOT sets the one behind it; the last takes what is too much. Last: it is large, and
+     * not cleared. */
     struct tr_cold cold[TR_COLDS + 1];
 };
 
