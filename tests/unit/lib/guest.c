@@ -1,5 +1,7 @@
 #include "guest.h"
 
+#include "../deadlock.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,7 +20,7 @@ const char *accel_of(void **state)
 
     if (!count)
         count = mote_accel_list(list, 8);
-    alarm(120);
+    alarm(DEADLOCK_SECONDS);
     for (int i = 0; i < count; i++) {
         if (strcmp(list[i].name, *state) != 0)
             continue;
