@@ -302,10 +302,11 @@ static void no_descriptor_left(void **state)
     assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
     do
         share = share_of_loop(clock);
-    while (share >= 0.1 && --tries);
+    while (share >= 0.01 && --tries); /* asleep it is 0.1, and spinning on a busy host a few percent */
+    print_message("%.2f%% of a processor\n", share * 100);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     if (!tries)
-        fail_msg("the loop took %.0f%% of a processor, expected below 10%%", share * 100);
+        fail_msg("the loop took %.0f%% of a processor, expected below 1%%", share * 100);
     say(fd, "echo at last\n");
     expect(fd, "at last\n");
     close(fd);
