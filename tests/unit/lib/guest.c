@@ -97,7 +97,9 @@ struct mote_exit guest_run(struct mote_vcpu *vcpu, unsigned reason)
 {
     struct mote_exit e;
 
-    must(mote_vcpu_run(vcpu, &e), "mote_vcpu_run");
+    do /* a signal, SIGSTOP's too, ends a run */
+        must(mote_vcpu_run(vcpu, &e), "mote_vcpu_run");
+    while (e.reason == MOTE_EXIT_NONE && reason != MOTE_EXIT_NONE);
     if (e.reason == MOTE_EXIT_FAIL && reason != e.reason)
         fail_msg("%s", e.u.fail.why);
     if (e.reason != reason)
