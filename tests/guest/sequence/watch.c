@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECONDS        10 /* who takes longer is lost: of its processor's time, */
-#define ASLEEP         60 /* or so many times as long by the clock */
+#define SECONDS        30 /* who takes longer is lost: of its processor's time, */
+#define ASLEEP         20 /* or so many times as long by the clock */
 #define KICKS_A_SECOND 20000
 
 static pthread_t watcher, runner;

@@ -63,7 +63,8 @@ struct hot_trap hot_run(struct smp *s);
 /* The same; it is the INT3 that ends the code. Its RAX, with the others current. */
 uint64_t hot_end(struct smp *s);
 
-/* Run vCPU 0, whose code has no end: it is kicked, and comes back for that. GPRs are current. */
+/* Run vCPU 0, whose code has no end: it is kicked, and comes back for that, though perhaps before
+ * it did anything. GPRs are current. */
 void hot_kicked(struct smp *s);
 
 /* Change what the stub's IRETQ goes back to. */

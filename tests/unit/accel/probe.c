@@ -115,6 +115,40 @@ static void counts_its_own_time(void **state)
     assert_int_not_equal(tries, 0);
 }
 
+static bool absent;
+
+/* The guest begins a while after it should have, and finds a kick waiting. */
+static int run_late(struct vcpu *v, struct vcpu_exit *exit)
+{
+    if (absent) {
+        absent = false;
+        usleep(1200000);
+        vcpu_kick(v);
+    }
+    return accel_find("soft")->run(v, exit);
+}
+
+static int get_and_forget(struct vcpu *v, unsigned groups)
+{
+    absent = true; /* before the next of the guest's runs */
+    return accel_find("soft")->get(v, groups);
+}
+
+/* A host that comes back to this process only after a second has said nothing about the engine. */
+static void outlasts_an_absence(void **state)
+{
+    struct accel late = *accel_find("soft");
+    struct accel_info info;
+
+    late.run = run_late;
+    late.get = get_and_forget;
+    late.probe(NULL, &info);
+    accel_measure(&late, &info);
+    print_message("%s\n", info.reason);
+    assert_true(info.usable);
+    assert_true(info.mips > 0);
+}
+
 static void write_file(const char *text)
 {
     FILE *f = fopen(file, "w");
@@ -215,6 +249,7 @@ int main(void)
                                       cmocka_unit_test(tells_of_rescues),
                                       cmocka_unit_test(counts_its_own_time)};
     const struct CMUnitTest once[] = {
+        cmocka_unit_test(outlasts_an_absence),
         cmocka_unit_test_setup_teardown(answers_from_the_cache, setup, teardown),
         cmocka_unit_test_setup_teardown(distrusts_bad_files, setup, teardown),
         cmocka_unit_test_setup_teardown(works_without_a_place, setup, teardown),

@@ -110,13 +110,15 @@ uint32_t smp_counter(const struct smp *smp, uint64_t gpa)
     return __atomic_load_n((const uint32_t *)(smp->ram + gpa), __ATOMIC_RELAXED);
 }
 
-void smp_wait(const struct smp *smp, uint64_t gpa, uint32_t value)
+void smp_wait(const struct smp *smp, uint64_t gpa, uint32_t was, uint32_t more)
 {
     const struct timespec tick = {.tv_nsec = 1000000};
     uint64_t until = host_now_ns() + DEADLOCK_SECONDS * UINT64_C(1000000000);
 
-    while (smp_counter(smp, gpa) < value) {
-        assert_true(host_now_ns() < until);
+    while (smp_counter(smp, gpa) - was < more) {
+        if (host_now_ns() >= until)
+            fail_msg("counter %#lx is %u, expected %u + %u", (unsigned long)gpa,
+                     smp_counter(smp, gpa), was, more);
         nanosleep(&tick, NULL);
     }
 }

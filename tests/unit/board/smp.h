@@ -28,7 +28,7 @@ void smp_end(struct smp *smp);
 
 /* Counter n of the guest's. */
 uint32_t smp_counter(const struct smp *smp, uint64_t gpa);
-/* Sleep until it is at least `value`; fails the test when it never is. */
-void smp_wait(const struct smp *smp, uint64_t gpa, uint32_t value);
+/* Sleep until it is `more` beyond `was`, though it wraps; fails the test when it never is. */
+void smp_wait(const struct smp *smp, uint64_t gpa, uint32_t was, uint32_t more);
 
 #endif

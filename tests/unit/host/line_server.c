@@ -270,14 +270,28 @@ static double cpu_of(clockid_t clock)
     return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
-/* Without a descriptor to accept with, a client waits, and the loop sleeps. */
+/* The share of a processor that the loop's thread takes for a quarter of a second. */
+static double share_of_loop(clockid_t clock)
+{
+    double cpu = cpu_of(clock), wall = cpu_of(CLOCK_MONOTONIC);
+
+    while (cpu_of(CLOCK_MONOTONIC) - wall < 0.25)
+        usleep(10000);
+    return (cpu_of(clock) - cpu) / (cpu_of(CLOCK_MONOTONIC) - wall);
+}
+
+/*
+ * Without a descriptor to accept with, a client waits, and the loop sleeps: some of the time, as
+ * a virtual host's stolen time may be booked as its own.
+ */
 static void no_descriptor_left(void **state)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct rlimit limit, none;
-    double cpu, wall;
+    unsigned tries = 5;
     clockid_t clock;
+    double share;
 
     assert_int_equal(pthread_getcpuclockid(box.thread, &clock), 0);
     strcpy(addr.sun_path, box.path);
@@ -286,14 +300,13 @@ static void no_descriptor_left(void **state)
     none.rlim_cur = 3; /* lower than any that would be given out */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-    cpu = cpu_of(clock);
-    wall = cpu_of(CLOCK_MONOTONIC);
-    while (cpu_of(CLOCK_MONOTONIC) - wall < 0.25)
-        usleep(10000);
-    cpu = cpu_of(clock) - cpu;
-    wall = cpu_of(CLOCK_MONOTONIC) - wall;
+    do
+        share = share_of_loop(clock);
+    while (share >= 0.01 && --tries); /* asleep it is 0.001, and spinning on a busy host 0.05 */
+    print_message("%.2f%% of a processor\n", share * 100);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    assert_true(cpu < wall / 10);
+    if (!tries)
+        fail_msg("the loop took %.0f%% of a processor, expected below 1%%", share * 100);
     say(fd, "echo at last\n");
     expect(fd, "at last\n");
     close(fd);

@@ -1,5 +1,7 @@
 #include "guest.h"
 
+#include "../deadlock.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,7 +20,7 @@ const char *accel_of(void **state)
 
     if (!count)
         count = mote_accel_list(list, 8);
-    alarm(120);
+    alarm(DEADLOCK_SECONDS);
     for (int i = 0; i < count; i++) {
         if (strcmp(list[i].name, *state) != 0)
             continue;
@@ -95,7 +97,9 @@ struct mote_exit guest_run(struct mote_vcpu *vcpu, unsigned reason)
 {
     struct mote_exit e;
 
-    must(mote_vcpu_run(vcpu, &e), "mote_vcpu_run");
+    do /* a signal, SIGSTOP's too, ends a run */
+        must(mote_vcpu_run(vcpu, &e), "mote_vcpu_run");
+    while (e.reason == MOTE_EXIT_NONE && reason != MOTE_EXIT_NONE);
     if (e.reason == MOTE_EXIT_FAIL && reason != e.reason)
         fail_msg("%s", e.u.fail.why);
     if (e.reason != reason)

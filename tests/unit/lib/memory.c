@@ -190,11 +190,14 @@ static void test_unmap_part(void **state)
     struct spinner s;
     struct guest g;
     pthread_t thread;
+    volatile uint64_t *counter;
+    uint64_t before;
     void *hva;
     unsigned rights;
 
     guest_create(&g, accel_of(state), 1);
     guest_map(&g);
+    counter = (volatile uint64_t *)(g.ram + CODE + 0x1000);
     spin_start(&g, &s, &thread, CODE);
     must(mote_gpa_unmap(g.machine, 0x100000, 0x1000), "mote_gpa_unmap");
     pthread_join(thread, NULL);
@@ -211,8 +214,10 @@ static void test_unmap_part(void **state)
     /* And back, with another page's memory. */
     must(mote_gpa_map(g.machine, 0x100000, g.ram + 0x180000, 0x1000, MOTE_RWX), "mote_gpa_map");
     memset(g.ram + 0x180000, 0x5a, 8);
+    before = *counter;
     pthread_create(&thread, NULL, spin, &s);
-    usleep(5000);
+    while (*counter < before + 2) /* so it has read in between */
+        usleep(100);
     must(mote_vcpu_stop(g.vcpu), "mote_vcpu_stop");
     pthread_join(thread, NULL);
     must(mote_vcpu_get(g.vcpu, MOTE_GPRS), "mote_vcpu_get");
