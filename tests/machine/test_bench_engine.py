@@ -200,16 +200,20 @@ check failed: 8b /2: 900
 
 def test_shares_of_machines(kernel, tmp_path):
     argv = [ENGINE, "--shares", "--quick", "--only", "crc", "--json", tmp_path / "out"]
-    done = machine.execute(argv, seconds=3 * machine.BOOT_SECONDS)
-    assert done.status == 0, done
-    rows = json.loads((tmp_path / "out").read_text())["shares"]
-    assert list(rows) == ["boot", "crc"]
-    for row in rows.values():
-        assert row["instructions"] > 1e7 and 0 < row["interpreted"] < 0.05, row
-        assert sum(row["parts"].values()) == pytest.approx(1), row
-    assert 0.1 < rows["boot"]["seconds"] < machine.BOOT_SECONDS, rows
-    for part in "code", "interpreter", "translating", "TLB misses", "events", "exits, devices":
-        assert 0.0001 < rows["boot"]["parts"][part] < 0.95, rows
+    parts = "code", "interpreter", "translating", "TLB misses", "events", "exits, devices"
+    for _ in range(5):  # a host that takes the processor away for seconds lengthens one part
+        done = machine.execute(argv, seconds=3 * machine.BOOT_SECONDS)
+        assert done.status == 0, done
+        rows = json.loads((tmp_path / "out").read_text())["shares"]
+        assert list(rows) == ["boot", "crc"]
+        for row in rows.values():
+            assert row["instructions"] > 1e7 and 0 < row["interpreted"] < 0.05, row
+            assert sum(row["parts"].values()) == pytest.approx(1), row
+        assert 0.1 < rows["boot"]["seconds"] < machine.BOOT_SECONDS, rows
+        told = all(0.0001 < rows["boot"]["parts"][part] < 0.95 for part in parts)
+        if told:
+            break
+    assert told, rows
 
 
 def mapping(start_mib, mib, resident=0, file=""):

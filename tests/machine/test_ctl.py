@@ -410,6 +410,12 @@ def test_linux_panics(kernel, folder):
 
 # ---- Linux, one boot ----
 
+def test_kernel_in_the_middle_of_a_line():
+    said = "count 1\ncou[   12.345678] hrtimer: interrupt took 5000000 ns\nnt 2\n"
+    assert machine.without_kernel(said) == "count 1\ncount 2\n"
+
+
+
 # A watchdog that barks after 8 s, which no busy host takes from it; what it says goes to the console.
 LINUX = machine.BUTTON_IS_HEARD + """
 echo 4 >/proc/sys/kernel/watchdog_thresh
