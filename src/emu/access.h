@@ -1,7 +1,7 @@
 /*
  * The fast path of every guest memory access: one look into the software TLB,
  * inline, so that handlers with a constant size get a handful of instructions.
- * Everything else (miss, page crossing, MMIO, watched pages) is in mmu.c.
+ * Everything else (miss, page crossing, MMIO, watched pages) is in mmu.c, and in tlb.c.
  */
 #ifndef MOTE_EMU_ACCESS_H
 #define MOTE_EMU_ACCESS_H

@@ -1,7 +1,8 @@
 /*
  * Decoded code that is cached, and stores to it by others: src/accel/soft/code_map.c, inbox_empty
- * and attend in src/accel/soft/vcpu.c, has_code, writable_note and emu_tlb_drop_writes in
- * src/emu/mmu.c, block_written and page_watch in src/accel/soft/block.c.
+ * and attend in src/accel/soft/run_loop.c, has_code, writable_note and emu_tlb_drop_writes in
+ * src/emu/tlb.c, block_written in src/accel/soft/block.c, page_watch in
+ * src/accel/soft/block_build.c.
  *
  * One page of code with one block; memory holds a version of it. A writer stores a new version,
  * then a flag that says so (SDM Vol. 3A 8.1.3), each as the guest does it: unnoticed where its TLB

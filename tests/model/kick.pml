@@ -1,9 +1,9 @@
 /*
  * A kick ends a run, or the next: on KVM kvm_kick, run_once, kvm_finish and interrupted in
- * src/accel/kvm/vcpu.c; with -DSOFT soft_kick, soft_request_window and attend in
- * src/accel/soft/vcpu.c. Two threads post something and kick, as cpu_wake does over CPU_BUSY. The
- * vCPU looks at what was posted, enters (KVM: it may have to finish an instruction first, which
- * enters with immediate_exit), and leaves by itself EXITS times at most.
+ * src/accel/kvm/vcpu.c; with -DSOFT soft_kick and soft_request_window in src/accel/soft/vcpu.c,
+ * attend in src/accel/soft/run_loop.c. Two threads post something and kick, as cpu_wake does over
+ * CPU_BUSY. The vCPU looks at what was posted, enters (KVM: it may have to finish an instruction
+ * first, which enters with immediate_exit), and leaves by itself EXITS times at most.
  *
  * Property: in the end all that was posted was looked at.
  *

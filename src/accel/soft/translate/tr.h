@@ -227,7 +227,10 @@ TR_RESULT struct host_mem tr_run_address(struct tr *tr);
  * was emitted, it cannot be done. */
 bool tr_run(struct tr *tr, const uint8_t *again, const uint8_t *behind);
 
-/* ---- leaving (translate.c) ---------------------------------------------------------- */
+/* ---- code out of line (cold.c) ------------------------------------------------------- */
+
+/* More of it: where the jump to `from` leads, as things are at tr->op. Its kind is the caller's. */
+struct tr_cold *tr_cold_new(struct tr *tr, uint8_t *from);
 
 /* The code that jumped to `from` is to be done by the interpreter as tr->op. */
 void tr_cold_interpret(struct tr *tr, uint8_t *from);
@@ -246,6 +249,14 @@ void tr_cold_slot(struct tr *tr, uint8_t *from, uint32_t slot, enum emu_access a
 /* ... is to have vector registers loaded; it goes on behind the jump. */
 void tr_cold_vectors(struct tr *tr, uint8_t *from);
 
+/* ---- leaving (exit.c) ------------------------------------------------------------------ */
+
+/* Are instructions counted, at ways out of a block? */
+static inline bool tr_counting(const struct translator *t)
+{
+    return t->counts || t->lockstep;
+}
+
 /* Where instructions are counted: those done since the block's start, up to and with op. Uses S0.
  */
 void tr_count(struct tr *tr, const struct emu_op *op);
@@ -254,6 +265,19 @@ void tr_count(struct tr *tr, const struct emu_op *op);
  * in any case. */
 void tr_exit_if(struct tr *tr, unsigned cc, int64_t target);
 void tr_exit(struct tr *tr, int64_t target);
+
+/* Leave for `target` if somebody wants attention. No flags. counted: tr->op has been. */
+void tr_poll(struct tr *tr, int64_t target, bool counted);
+
+/* Leave translated code, rip at the page's offset `target`; by which link, 0: by none. */
+void tr_leave(struct tr *tr, int64_t target, uint32_t link);
+
+/* Code out of line, emitted: a link to `target`, which the displacement in front of `from` is; and
+ * what c's kind says. */
+void link_here(struct tr *tr, uint8_t *from, int64_t target);
+void cold_exit(struct tr *tr, const struct tr_cold *c);
+void cold_run(struct tr *tr, const struct tr_cold *c);
+void cold_leave(struct tr *tr, const struct tr_cold *c);
 
 /*
  * Jumps to the linear address in S1. tr_find looks it up and destroys S1; when it is not known, or
@@ -279,6 +303,19 @@ static inline unsigned tr_next(const struct tr *tr)
 {
     return tr->op->next;
 }
+
+/* Offset in code memory of what is being written at p. */
+static inline uint32_t tr_offset(const struct tr *tr, const uint8_t *p)
+{
+    return (uint32_t)(p - tr->t->code.rw);
+}
+
+/* ---- links (links.c) -------------------------------------------------------------------- */
+
+/* One more; it is number link_count then. False: there is no room. */
+bool link_new(struct translator *t, const struct translate_link *l);
+/* Code was left by link number n, for b: from now on it goes there at once. */
+void link_to(struct translator *t, uint32_t n, struct block *b, unsigned mmu);
 
 /* ---- the jump cache (jumps.c) ----------------------------------------------------------- */
 
@@ -348,7 +385,7 @@ void tr_invalidate(struct tr *tr);
  * S1 and RCX; no flags. (far.c) */
 void far_fill(struct tr *tr, struct host_mem page, struct host_mem code);
 
-/* Called by the interpret stubs: do op; true: leave translated code. */
+/* Called by the interpret stubs (enter.c): do op; true: leave translated code. */
 bool tr_interpret(struct soft_vcpu *s, uint32_t kept);
 /* ... op, which ends its block: where to go on, NULL: leave. */
 const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept);
@@ -361,7 +398,7 @@ const uint8_t *tr_interpret_end(struct soft_vcpu *s, uint32_t kept);
 bool tr_is_system_call(const struct emu_op *op);
 void system_call_stub(struct tr *tr);
 /* Where to go on; NULL: leave for emu_cpu's rip; TR_REFUSED: nothing is done, the interpreter is to
- * do it. (translate.c) */
+ * do it. (enter.c) */
 const uint8_t *tr_system_call(struct soft_vcpu *s, uint32_t kept);
 #define TR_REFUSED ((const uint8_t *)1)
 
