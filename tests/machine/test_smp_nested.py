@@ -40,8 +40,13 @@ def nested(kernel, folder):
         yield session
 
 
+# Four processors on an emulated one wait for tens of seconds where the host is busy: what is lost
+# for good is told all the same, by a watchdog or as the boot does not end.
+CMDLINE = "quiet watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=300"
+
+
 def boot(initrd, cpus):
-    return guest.command("nested", "/guest/vmlinuz", initrd, cpus, memory="128M")
+    return guest.command("nested", "/guest/vmlinuz", initrd, cpus, memory="128M", cmdline=CMDLINE)
 
 
 @pytest.mark.parametrize("cpus", [1, 4])
