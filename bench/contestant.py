@@ -113,17 +113,17 @@ class Contestant:
         environment = dict(os.environ)
         if self.files:
             environment["BENCH_FILES"] = str(self.files)
-        where = None
-        if not self.argv:
-            allowed = sorted(os.sched_getaffinity(0))[-self.cpus:]
+        allowed = sorted(os.sched_getaffinity(0))[-self.cpus:]
 
-            def where():
+        def begin():
+            guest.die_with_parent()
+            if not self.argv:
                 os.sched_setaffinity(0, allowed)
         self.errors, self.rate = b"", 1
         self.slowest = self.fastest = 1
         self.child = subprocess.Popen(self.argv or [str(PROGRAM), "serve"], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                      env=environment, preexec_fn=where)
+                                      env=environment, preexec_fn=begin)
         self.pending = b""
         self.selector = selectors.DefaultSelector()
         for stream in self.child.stdout, self.child.stderr:

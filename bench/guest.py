@@ -21,6 +21,8 @@ NESTED_WARNING = "fpu__init_system_xstate"
 
 sys.path.append(str(TREE / "tests/nested"))
 
+from nested import die_with_parent
+
 
 def output(*argv):
     return subprocess.run([str(a) for a in argv], check=True, stdout=subprocess.PIPE,
@@ -118,7 +120,7 @@ def boot_once(argv, marker, limit_seconds=120):
     before = os.times()
     start = time.monotonic()
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT)
+                             stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
     seen, came = b"", False
     try:
         with selectors.DefaultSelector() as ready:

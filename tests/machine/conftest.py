@@ -1,14 +1,10 @@
 """Fixtures: the kernel and what is made of it, once for all tests."""
 import pathlib
 import re
-import sys
 
 import pytest
 
 import machine
-
-sys.path += [str(machine.TREE / "tests" / folder) for folder in ("nested", "guest/system")]
-
 import intel
 
 
@@ -24,6 +20,19 @@ def pytest_collection_modifyitems(config, items):
                     item.path.name == "test_threads.py"]
     order = {"test_memtest_starts": 0, "test_memtest_passes": 2}
     items.sort(key=lambda item: order.get(item.name, 1))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(call):
+    """All that processes printed, as far as those that failed know them: of an assertion's
+    message pytest itself shows 240 characters."""
+    report = (yield).get_result()
+    if call.excinfo and hasattr(report.longrepr, "addsection"):
+        found = {id(value): (name, value) for entry in call.excinfo.traceback
+                 for name, value in entry.frame.f_locals.items()
+                 if hasattr(value, "status") and hasattr(value, "err")}
+        for name, value in found.values():
+            report.longrepr.addsection(name, repr(value))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """gdb's side of the remote protocol: Debian's gdb driven by a test, and a small client of our own
 for what gdb would not say."""
 import os
+import pathlib
 import re
 import select
 import signal
@@ -27,6 +28,19 @@ def connect(where):
             stream.close()
             assert time.monotonic() < until, f"nobody listens at {where}"
             time.sleep(0.05)
+
+
+def wait_for_listener(where):
+    """Until somebody listens there: gdb tries but once, and mote may be slower to start than gdb."""
+    kind, _, rest = where.partition(":")
+    if kind != "unix":
+        return
+    accepts = "00010000"  # __SO_ACCEPTCON, in the fourth column of unix(7)'s file
+
+    def listens():
+        return any(line[3] == accepts and line[-1] == rest for line in
+                   map(str.split, pathlib.Path("/proc/net/unix").read_text().splitlines()))
+    machine.wait_until(listens, lambda: f"nobody listens at {where}")
 
 
 def free_port():
@@ -83,12 +97,14 @@ class Gdb:
 
     def __init__(self, where):
         kind, _, rest = where.partition(":")
-        self.process = subprocess.Popen(
+        wait_for_listener(where)
+        self.process = machine.start(
             [machine.need("gdb", "gdb"), "-nx", "-q"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C"},
             start_new_session=True)  # a Ctrl-C for it is not for us
         self.count, self.out = 0, b""
-        for command in ("pagination off", "confirm off", "width 0", f"remotetimeout {SECONDS}"):
+        for command in ("pagination off", "confirm off", "width 0", f"remotetimeout {SECONDS}",
+                        f"tcp connect-timeout {SECONDS}"):
             self.ask(f"set {command}")
         self.ask(f"target remote {rest if kind == 'unix' else where}")
 
@@ -127,8 +143,18 @@ class Gdb:
         assert found, out
         return int(found.group(1), 16)
 
+    def waits(self):
+        """Sleeps, which it does not while it works, nor while it wants a processor to work."""
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "S"
+
     def interrupt(self):
-        """Ctrl-C."""
+        """Ctrl-C for a guest that runs: one that comes earlier is for gdb itself."""
+        self.wait_for(b"Continuing.")
+        slept = 0
+        while slept < 20:
+            slept = slept + 1 if self.waits() else 0
+            time.sleep(0.01)
         self.process.send_signal(signal.SIGINT)
 
     def kill(self):
@@ -144,10 +170,10 @@ class Gdb:
 class Mote:
     """A `mote run` in the background, to be used with `with`."""
 
-    def __init__(self, *args):
-        self.process = subprocess.Popen([str(a) for a in (machine.MOTE, "run", *args)],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE)
+    def __init__(self, *args, stdin=subprocess.DEVNULL):
+        self.out = b""
+        self.process = machine.start((machine.MOTE, "run", *args), stdin=stdin,
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def __enter__(self):
         return self
@@ -156,6 +182,19 @@ class Mote:
         self.process.kill()
         self.process.communicate()
 
-    def end(self, seconds=machine.BOOT_SECONDS):
-        out, err = self.process.communicate(timeout=seconds)
+    def wait_for(self, mark, seconds=machine.BOOT_SECONDS):
+        """Wait until its guest has printed this."""
+        until = time.monotonic() + seconds
+        while mark not in self.out:
+            left = until - time.monotonic()
+            assert left > 0, f"no {mark}: {machine.text(self.out)[-2000:]}"
+            if select.select([self.process.stdout], [], [], left)[0]:
+                more = os.read(self.process.stdout.fileno(), 65536)
+                assert more, f"it ended: {self.end()}"
+                self.out += more
+
+    def end(self, seconds=machine.BOOT_SECONDS, stdin=None):
+        """Wait for its end; stdin: what it is told first."""
+        out, err = self.process.communicate(stdin, timeout=seconds)
+        out = self.out + out
         return machine.Result(self.process.returncode, machine.text(out), machine.text(err), 0)

@@ -8,9 +8,14 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
+sys.path += [str(TREE / "tests" / folder) for folder in ("nested", "guest/system")]
+
+from nested import die_with_parent
+
 MOTE = pathlib.Path(os.environ.get("MOTE", TREE / "build/release/mote")).absolute()
 
 # MOTE_PATIENCE is how many times slower MOTE is (ThreadSanitizer's).
@@ -22,6 +27,15 @@ BOOT_SECONDS = 600 * PATIENCE
 
 # The statuses of mote run --help.
 OFF, FAILED, USAGE, INPUT, ACCEL, RESET, TRIPLE_FAULT, TIMEOUT, QUIT, PANIC = range(10)
+
+
+def start(argv, preexec_fn=None, **keys):
+    """A process in the background, which does not outlive us, however we end."""
+    def before():
+        die_with_parent()
+        if preexec_fn:
+            preexec_fn()
+    return subprocess.Popen([str(a) for a in argv], preexec_fn=before, **keys)
 
 
 class Result:
@@ -59,19 +73,25 @@ def execute(argv, stdin=b"", seconds=BOOT_SECONDS, **keys):
     Run argv; fails the test when it takes longer than seconds. stdin: what it
     reads from a pipe, or a file descriptor, or None for pytest's own.
     """
-    start = time.monotonic()
+    begin = time.monotonic()
     argv = [str(a) for a in argv]
     check = keys.pop("check", False)
-    keys["stdin" if isinstance(stdin, int) else "input"] = stdin
+    keys["stdin"] = subprocess.PIPE if isinstance(stdin, bytes) else stdin
     keys.setdefault("stdout", subprocess.PIPE)
     keys.setdefault("stderr", subprocess.PIPE)
-    try:
-        done = subprocess.run(argv, timeout=seconds, **keys)
-    except subprocess.TimeoutExpired as late:
-        raise AssertionError(f"{argv}: no end in {seconds} s\n{text(late.stdout or b'')[-4000:]}"
-                             f"\n{text(late.stderr or b'')[-2000:]}") from None
-    result = Result(done.returncode, text(done.stdout or b""), text(done.stderr or b""),
-                    time.monotonic() - start)
+    with start(argv, **keys) as child:
+        try:
+            out, err = child.communicate(stdin if isinstance(stdin, bytes) else None, seconds)
+        except subprocess.TimeoutExpired as late:
+            child.kill()
+            raise AssertionError(f"{argv}: no end in {seconds} s\n"
+                                 f"{text(late.stdout or b'')[-4000:]}\n"
+                                 f"{text(late.stderr or b'')[-2000:]}") from None
+        except BaseException:
+            child.kill()
+            raise
+    result = Result(child.returncode, text(out or b""), text(err or b""),
+                    time.monotonic() - begin)
     assert not check or result.status == 0, f"{argv}: {result}"
     return result
 
@@ -114,6 +134,14 @@ def make_flat(path, code, mode="real"):
     address = 0x1000 if mode == "real" else 0x100000
     path.write_bytes(code)
     return [path, "--boot", f"flat:{address:#x}:{mode}", "--memory", "4M"]
+
+
+def without_kernel(out):
+    """
+    Output without what the kernel says of a busy host, such as "hrtimer: interrupt took": it
+    does not wait for the end of somebody else's line.
+    """
+    return re.sub(r"\[ *\d+\.\d{6}\] .*\n", "", out)
 
 
 def sections(out):

@@ -51,7 +51,7 @@ def test_exits_are_counted(tmp_path):
                     machine.TREE / "bench/exits-count.c"], check=True)
     done = machine.execute(
         ["env", f"LD_PRELOAD={library}", f"EXITS_FILE={counts}", machine.MOTE, "run", "--accel",
-         "kvm", "--debug-exit", "--stats", "--timeout", "30", "--kernel",
+         "kvm", "--debug-exit", "--stats", "--timeout", machine.BOOT_SECONDS, "--kernel",
          machine.TREE / "build/release/guests/first-byte/first-byte-exit"])
     if "ERROR: ld.so" in done.err or "AddressSanitizer" in done.err:
         pytest.skip("a sanitizer's library must come first")

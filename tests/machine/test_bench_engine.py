@@ -47,17 +47,24 @@ def test_every_iteration_is_alike():
 def test_engine_measures_and_compares(kernel, tmp_path):
     contestants = ["mote"] + ["tcg"] * bool(shutil.which("qemu-system-x86_64"))
     argv = [ENGINE, "--quick", "--contestants", ",".join(contestants), "--json", tmp_path / "out"]
-    done = machine.execute([*argv, "--only", "crc,getppid,poly,idle"],
-                           seconds=3 * machine.BOOT_SECONDS)
-    assert done.status == 0, done
-    got = json.loads((tmp_path / "out").read_text())["cpus"]["1"]
-    assert list(got["workloads"]) == ["crc", "poly", "getppid"]
-    for row in got["workloads"].values():
-        entries = row["contestants"]
-        assert list(entries) == ["native", *contestants], row
-        assert len({entry["checksum"] for entry in entries.values()}) == 1, row
+    for _ in range(5):  # a busy host may spoil what is so short
+        done = machine.execute([*argv, "--only", "crc,getppid,poly,idle"],
+                               seconds=3 * machine.BOOT_SECONDS)
+        if done.status == 1 and re.search(r"TROUBLE: .*clock|CLOCK WRONG", done.out):
+            continue
+        assert done.status == 0, done
+        got = json.loads((tmp_path / "out").read_text())["cpus"]["1"]
+        assert list(got["workloads"]) == ["crc", "poly", "getppid"]
+        for row in got["workloads"].values():
+            entries = row["contestants"]
+            assert list(entries) == ["native", *contestants], row
+            assert len({entry["checksum"] for entry in entries.values()}) == 1, row
+        medians = [row["medians"] for row in got["workloads"].values()]
         # Nothing was done, or not timed, when it is far faster than the host.
-        assert row["medians"]["mote"] > row["medians"]["native"] / 10 > 0, row
+        fast = [row for row in medians if not row["mote"] > row["native"] / 10 > 0]
+        if not fast and got["idle"]["mote"] < 0.5:
+            break
+    assert done.status == 0 and not fast, done
     assert got["memory"]["mote"]["ram"] > 20 and got["memory"]["mote"]["beside"] > 1, got
     assert 0 <= got["idle"]["mote"] < 0.5, got
 
@@ -193,16 +200,20 @@ check failed: 8b /2: 900
 
 def test_shares_of_machines(kernel, tmp_path):
     argv = [ENGINE, "--shares", "--quick", "--only", "crc", "--json", tmp_path / "out"]
-    done = machine.execute(argv, seconds=3 * machine.BOOT_SECONDS)
-    assert done.status == 0, done
-    rows = json.loads((tmp_path / "out").read_text())["shares"]
-    assert list(rows) == ["boot", "crc"]
-    for row in rows.values():
-        assert row["instructions"] > 1e7 and 0 < row["interpreted"] < 0.05, row
-        assert sum(row["parts"].values()) == pytest.approx(1), row
-    assert 0.1 < rows["boot"]["seconds"] < 60, rows
-    for part in "code", "interpreter", "translating", "TLB misses", "events", "exits, devices":
-        assert 0.0001 < rows["boot"]["parts"][part] < 0.95, rows
+    parts = "code", "interpreter", "translating", "TLB misses", "events", "exits, devices"
+    for _ in range(5):  # a host that takes the processor away for seconds lengthens one part
+        done = machine.execute(argv, seconds=3 * machine.BOOT_SECONDS)
+        assert done.status == 0, done
+        rows = json.loads((tmp_path / "out").read_text())["shares"]
+        assert list(rows) == ["boot", "crc"]
+        for row in rows.values():
+            assert row["instructions"] > 1e7 and 0 < row["interpreted"] < 0.05, row
+            assert sum(row["parts"].values()) == pytest.approx(1), row
+        assert 0.1 < rows["boot"]["seconds"] < machine.BOOT_SECONDS, rows
+        told = all(0.0001 < rows["boot"]["parts"][part] < 0.95 for part in parts)
+        if told:
+            break
+    assert told, rows
 
 
 def mapping(start_mib, mib, resident=0, file=""):

@@ -19,7 +19,7 @@ echo "== date"; date +%s
 echo "== clocks"; cat /sys/devices/system/clocksource/clocksource0/available_clocksource
 echo "== v3"; v3
 echo "== idle"; sleep 5
-echo "== busy"
+echo "== busy"; read -r line # until how busy it was is known
 echo "== interrupts"; cat /proc/interrupts
 echo "== random"; head -c 8 /dev/urandom | hexdump
 echo "== dmesg"; dmesg
@@ -48,8 +48,8 @@ class Report:
     def __init__(self, argv):
         self.begin = time.time()
         self.at = {}  # section: (wall clock, CPU time of mote) when it began
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE)
+        child = machine.start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
         guard = threading.Timer(machine.BOOT_SECONDS, child.kill)
         guard.start()
         lines = []
@@ -57,6 +57,9 @@ class Report:
             lines.append(machine.text(line))
             if lines[-1].startswith("== "):
                 self.at[lines[-1][3:].strip()] = time.time(), cpu_seconds(child.pid)
+            if lines[-1] == "== busy\n":
+                child.stdin.write(b"\n")
+                child.stdin.flush()
         self.err = machine.text(child.stderr.read())
         self.status = child.wait()
         guard.cancel()

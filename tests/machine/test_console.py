@@ -121,7 +121,8 @@ def test_shell_at_a_terminal(terminal, kernel, shell):
     t.type("C-a", "x")
     t.wait(r"^host>$")
     t.command("stty size", r"^33 101$")
-    t.call("resize-window", "-x", "80", "-y", "24")
+    t.call("resize-window", "-x", "80", "-y", "24")  # tmux may take its time
+    machine.wait_until(lambda: t.command("stty size", r"^(\d+ \d+)$")[1] == "24 80", "resized")
     assert t.modes() == before
 
 

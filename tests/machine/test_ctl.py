@@ -45,9 +45,8 @@ class Running:
 
     def __init__(self, *args):
         self.out = b""
-        self.child = subprocess.Popen([str(a) for a in [machine.MOTE, "run", *args]],
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.PIPE)
+        self.child = machine.start([machine.MOTE, "run", *args], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
 
@@ -244,10 +243,15 @@ def test_resume_answers_who_waits_for_a_pause(start, flat, runtime):
     fast = bytes.fromhex("baf803" "b052" "ee" "ebfd")
     out, into = os.pipe()
     size = fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
-    child = subprocess.Popen([machine.MOTE, "run", "--accel", "soft", "--name", "vm", "--kernel",
-                              *[str(a) for a in flat(fast)]], stdin=subprocess.DEVNULL,
-                             stdout=into, stderr=subprocess.DEVNULL)
+    child = machine.start([machine.MOTE, "run", "--accel", "soft", "--name", "vm", "--kernel",
+                           *flat(fast)], stdin=subprocess.DEVNULL, stdout=into,
+                          stderr=subprocess.DEVNULL)
     os.close(into)
+
+    def read_until_paused():
+        if waiting(out):  # else there is nothing more to come perhaps
+            os.read(out, 65536)
+        return state("vm") == "paused"
     try:
         machine.wait_until(lambda: ctl("vm", "status").status == OFF and waiting(out) >= size,
                            "full")
@@ -258,7 +262,7 @@ def test_resume_answers_who_waits_for_a_pause(start, flat, runtime):
             assert lines.readline() == "error resumed meanwhile\n"
             print("pause", file=lines, flush=True)
             machine.wait_until(lambda: state("vm") == "pausing", "pausing")
-            machine.wait_until(lambda: not os.read(out, 65536) or state("vm") == "paused", "paused")
+            machine.wait_until(read_until_paused, "paused")
             assert lines.readline() == "ok\n"
     finally:
         child.kill()
@@ -271,14 +275,16 @@ def test_names(start, flat, runtime):
     assert obeyed() == obeyed("--list") == ""
     assert "no such machine" in refused("one", "status")
     one, two = start(*args, "--name", "one"), start(*args, "--name", "two")
-    assert [line.split()[:2] for line in obeyed().splitlines()] == \
-        [["one", "state=running"], ["two", "state=running"]]
+    # The list leaves out who does not answer within a second, as on a busy host.
+    machine.wait_until(lambda: [line.split()[:2] for line in obeyed().splitlines()] ==
+                       [["one", "state=running"], ["two", "state=running"]], obeyed)
     assert (runtime / "mote/one.sock").stat().st_mode & 0o777 == 0o600
     again = machine.mote("run", *args, "--name", "one")
     assert again.status == FAILED and "runs already" in machine.one_line(again.err), again
     obeyed("one", "quit")
     assert one.end().status == QUIT
-    assert [line.split()[0] for line in obeyed().splitlines()] == ["two"]
+    machine.wait_until(lambda: [line.split()[0] for line in obeyed().splitlines()] == ["two"],
+                       obeyed)
     two.send(signal.SIGTERM)
     two.end()
     # What was found out about the host may stay.
@@ -404,6 +410,12 @@ def test_linux_panics(kernel, folder):
 
 # ---- Linux, one boot ----
 
+def test_kernel_in_the_middle_of_a_line():
+    said = "count 1\ncou[   12.345678] hrtimer: interrupt took 5000000 ns\nnt 2\n"
+    assert machine.without_kernel(said) == "count 1\ncount 2\n"
+
+
+
 # A watchdog that barks after 8 s, which no busy host takes from it; what it says goes to the console.
 LINUX = machine.BUTTON_IS_HEARD + """
 echo 4 >/proc/sys/kernel/watchdog_thresh
@@ -435,6 +447,6 @@ def test_linux_is_paused_and_powers_off(kernel, folder, start, runtime):
     assert done.status == OFF and done.err == "", done
     for word in "soft lockup", "BUG:", "stall", "Call Trace", "clocksource:":
         assert word not in done.out.partition("== ready")[2], done
-    counts = [int(n) for n in re.findall(r"^count (\d+)$", done.out, re.M)]
+    counts = [int(n) for n in re.findall(r"^count (\d+)$", machine.without_kernel(done.out), re.M)]
     assert len(counts) > 100 and counts[0] == 1
     assert all(b - a == 1 for a, b in zip(counts, counts[1:]))

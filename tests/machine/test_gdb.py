@@ -2,7 +2,7 @@
 import os
 import re
 import signal
-import time
+import subprocess
 
 import pytest
 
@@ -25,6 +25,13 @@ PROGRAM = bytes.fromhex(
     "cf")           # 101b: iret
 STATUS = 0x15 * 2 + 1
 
+# Linux goes on, with system calls, until it is told to say hello, however late a debugger is.
+UNTIL_TOLD = """
+echo ready
+until read -r -t 1 line && [ "$line" = hello ]; do :; done
+echo hello guest
+"""
+
 
 @pytest.fixture
 def where(tmp_path):
@@ -42,8 +49,9 @@ def program(request, flat, where):
 
 @pytest.fixture
 def linux(kernel, script, where):
-    """The arguments of a Linux that waits for a debugger, says hello and powers off."""
-    return ["--accel", "soft", "--kernel", kernel, "--initrd", script("echo hello guest"),
+    """The arguments of a Linux that waits for a hello, says hello guest and powers off."""
+    return ["--accel", "soft", "--kernel", kernel,
+            "--initrd", script(UNTIL_TOLD),
             "--control", "--cmdline", "console=ttyS0 panic=-1 quiet", "--timeout",
             machine.BOOT_SECONDS - 10, "--gdb", where]
 
@@ -170,7 +178,7 @@ def test_paused_without_debugger(flat):
 
 def test_linux(linux, symbols, where):
     """From the first instruction on: start_kernel, a watch, Ctrl-C, and on its own to the end."""
-    with Mote(*linux, "--paused") as mote:
+    with Mote(*linux, "--paused", stdin=subprocess.PIPE) as mote:
         gdb = Gdb(where)
         out = gdb.ask(f"break *{symbols['start_kernel']:#x}", "continue")
         assert f"Breakpoint 1, {symbols['start_kernel']:#x}" in out, out
@@ -187,24 +195,23 @@ def test_linux(linux, symbols, where):
         out = gdb.ask("delete", f"watch *(long *){symbols['jiffies_64']:#x}", "continue")
         old, new = map(int, re.findall(r"(?:Old|New) value = (\d+)", out))
         assert new > old, out
+        # Linux patches its functions' first bytes as it starts: the breakpoint is from before.
+        out = gdb.ask("delete", f"break *{symbols['run_init_process']:#x}", "continue")
+        assert f"{symbols['run_init_process']:#x}" in out, out
         gdb.send("delete", "continue")
-        gdb.wait_for(b"Continuing.")
-        time.sleep(0.2)
         gdb.interrupt()
         out = gdb.answer()
         assert "SIGINT" in out, out
-        # Linux patches its functions' first bytes as it starts: the breakpoint is from before.
-        out = gdb.ask(f"break *{symbols['run_init_process']:#x}", "continue")
-        assert f"{symbols['run_init_process']:#x}" in out, out
         gdb.ask("detach")
         gdb.close()
-        done = mote.end()
+        mote.wait_for(b"ready")
+        done = mote.end(stdin=b"hello\n")
     assert done.status == OFF and "hello guest\n" in done.out, done
 
 
 def test_debugger_dies(linux, symbols, where):
     """Killed while it holds the guest at a breakpoint that is hit all the time."""
-    with Mote(*linux) as mote:
+    with Mote(*linux, stdin=subprocess.PIPE) as mote:
         gdb = Gdb(where)
         gdb.ask("set breakpoint always-inserted on")
         for name in ("run_init_process", "do_syscall_64"):
@@ -213,5 +220,6 @@ def test_debugger_dies(linux, symbols, where):
         assert f"{symbols['do_syscall_64']:#x}" in out, out
         gdb.send("continue 100000")
         gdb.kill()
-        done = mote.end()
+        mote.wait_for(b"ready")
+        done = mote.end(stdin=b"hello\n")
     assert done.status == OFF and "hello guest\n" in done.out, done

@@ -145,6 +145,6 @@ def test_program_prints_what_its_page_says(page, accel, tmp_path):
     assert program.startswith("#include") or program.startswith("/*")
     source = tmp_path / "program.c"
     source.write_text(program)
-    done = machine.execute([library.link(source, tmp_path / "program"), accel], seconds=20)
+    done = machine.execute([library.link(source, tmp_path / "program"), accel])
     assert done.status == 0 and not done.err, done
     assert like(output, done.out), done

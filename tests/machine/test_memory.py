@@ -145,9 +145,9 @@ def endless(tmp_path):
     image.write_bytes(b"\xe6\xe9\xeb\xfe")  # out %al, $0xe9; jmp .
 
     def start(memory):
-        child = subprocess.Popen([machine.MOTE, "run", "--accel", "soft", "--kernel", image,
-                                  "--boot", "flat:0x1000:real", "--memory", memory, "--console",
-                                  "none", "--trace", "unassigned"], stderr=subprocess.PIPE)
+        child = machine.start([machine.MOTE, "run", "--accel", "soft", "--kernel", image,
+                               "--boot", "flat:0x1000:real", "--memory", memory, "--console",
+                               "none", "--trace", "unassigned"], stderr=subprocess.PIPE)
         running.append(child)
         line = child.stderr.readline().decode()
         assert "0xe9" in line, line  # the guest runs

@@ -4,7 +4,6 @@ Of the minutes that a pass takes, the bit fade test sleeps the most. So it start
 before all other tests and is looked at after them; conftest.py orders them.
 """
 import re
-import subprocess
 import time
 
 import pytest
@@ -21,13 +20,16 @@ def memtest(tmp_path_factory):
     assert got.status == 0, got
     screen = tmp_path_factory.mktemp("memtest") / "screen"
     screen.touch()
-    run = subprocess.Popen(
+    run = machine.start(
         [machine.MOTE, "run", "--accel", "soft", "--memory", "5M", "--console", screen,
          "--kernel", f"{got.out.strip()}/boot/memtest86+x64.bin",
          "--cmdline", "console=ttyS0,115200 nosmp nobench nobigstatus"])
     yield run, screen
     run.terminate()
-    run.wait(machine.BOOT_SECONDS)
+    try:
+        run.wait(machine.BOOT_SECONDS)
+    finally:
+        run.kill()
 
 
 def wait_for(memtest, pattern, seconds):

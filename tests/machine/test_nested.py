@@ -38,13 +38,17 @@ while read -r line; do
     [ "$line" = "hello guest" ] && break
 done
 echo "heard $line"
-read -r before _ </proc/uptime
-sleep 3
-read -r after _ </proc/uptime
-echo "slept $((${after%.*} - ${before%.*}))"
-echo 1 >/proc/sys/kernel/watchdog_thresh
+for try in 1 2 3 4 5 6 7 8 9; do # on a busy host it may oversleep
+    read -r before _ </proc/uptime
+    sleep 1
+    read -r after _ </proc/uptime
+    slept=$((${after%.*}${after#*.} - ${before%.*}${before#*.}))
+    [ $slept -lt 150 ] && break
+done
+echo "slept $slept"
+echo 4 >/proc/sys/kernel/watchdog_thresh # it barks after 8 s, which no busy host takes from it
 echo pause me
-while [ $((${after%.*} - ${before%.*})) -lt 10 ]; do
+while [ $((${after%.*} - ${before%.*})) -lt 18 ]; do
     read -r after _ </proc/uptime
 done
 echo "watchdog: $(dmesg | grep -ciE 'lockup|stall')"
@@ -148,7 +152,7 @@ exit $status
 @pytest.fixture(scope="module")
 def poweroff(nested):
     return boot(nested, "poweroff", "", "--control", "--name", "vm", around=once(
-        "pause me", "mote ctl vm pause && mote ctl vm status && sleep 4 && mote ctl vm resume"))
+        "pause me", "mote ctl vm pause && mote ctl vm status && sleep 10 && mote ctl vm resume"))
 
 
 @pytest.fixture(scope="module")
@@ -202,8 +206,12 @@ def test_kvm_runs_the_guest(nested):
 
 
 def test_command_that_does_not_end(nested):
-    done = nested.run(["sh", "-c", "echo begun; sleep 100"], seconds=1)
-    assert done.status == 128 + 9 and done.out == "begun\n", done
+    for seconds in 1, 10, 100:  # on a slow host it may not have begun
+        done = nested.run(["sh", "-c", "echo begun; sleep 1000"], seconds=seconds)
+        assert done.status == 128 + 9, done
+        if done.out:
+            break
+    assert done.out == "begun\n", done
 
 
 def test_forward(nested):
@@ -226,6 +234,8 @@ def test_hang(kernel, monkeypatch):
     """An outer machine that stops or dies is reported with its last words."""
     with Nested({}, kernel) as session:
         session.run(["sh", "-c", "echo last words >/dev/console"])
+        machine.wait_until(lambda: b"last words" in (session.folder / "console").read_bytes(),
+                           "told")
         session.tell("stop")
         with monkeypatch.context() as patch:
             patch.setattr("nested.GRACE_SECONDS", 1)
@@ -253,9 +263,10 @@ def test_auto_takes_kvm(nested):
     for _ in range(50):  # a busy host may let the 100 ms of measuring pass by
         done = nested.run(["sh", "-c", "rm -rf /root/.cache; mote info"])
         assert done.status == 0 and done.err == "", done
-        if "usable" in done.out:
+        usable = re.search(r"^accelerator +kvm \(Linux KVM\): usable, \d+ million", done.out, re.M)
+        if usable:
             break
-    assert re.search(r"^accelerator +kvm \(Linux KVM\): usable, \d+ million", done.out, re.M), done
+    assert usable, done
     assert re.search(r"^auto +kvm: ", done.out, re.M), done
 
 
@@ -324,7 +335,7 @@ def test_boots_to_init_and_powers_off(poweroff):
 def test_hears_and_sleeps(poweroff):
     """Interrupts of the serial port, and of the local APIC's timer."""
     assert "heard hello guest" in poweroff.out, poweroff
-    assert 3 <= int(re.search(r"^slept (\d+)$", poweroff.out, re.M)[1]) <= 6, poweroff
+    assert 99 <= int(re.search(r"^slept (\d+)$", poweroff.out, re.M)[1]) < 150, poweroff
     lines = interrupts(poweroff.out)
     assert lines["4"][0] > 0 and lines["4"][1] == "IO-APIC 4-edge ttyS0", poweroff
     assert lines["9"][1] == "IO-APIC 9-fasteoi acpi", poweroff
@@ -332,7 +343,7 @@ def test_hears_and_sleeps(poweroff):
 
 
 def test_pause_is_no_lockup(poweroff):
-    """kvmclock goes on while the processor stands still for 4 s, and the watchdog is told."""
+    """kvmclock goes on while the processor stands still for 10 s, and the watchdog is told."""
     assert re.search(r"^state +paused$", poweroff.out, re.M), poweroff
     assert re.search(r"^watchdog: 0$", poweroff.out, re.M), poweroff
 

@@ -15,7 +15,7 @@ def done(kernel):
     except Unavailable as why:
         pytest.skip(str(why))
     with session:
-        yield session.run(["env", "LD_LIBRARY_PATH=/tests", "/tests/guest-api", "kvm"], seconds=400)
+        yield session.run(["env", "LD_LIBRARY_PATH=/tests", "/tests/guest-api", "kvm"], seconds=1500)
 
 
 def cases(done, verdict):

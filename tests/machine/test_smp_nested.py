@@ -40,8 +40,13 @@ def nested(kernel, folder):
         yield session
 
 
+# Four processors on an emulated one wait for tens of seconds where the host is busy: what is lost
+# for good is told all the same, by a watchdog or as the boot does not end.
+CMDLINE = "quiet watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=300"
+
+
 def boot(initrd, cpus):
-    return guest.command("nested", "/guest/vmlinuz", initrd, cpus, memory="128M")
+    return guest.command("nested", "/guest/vmlinuz", initrd, cpus, memory="128M", cmdline=CMDLINE)
 
 
 @pytest.mark.parametrize("cpus", [1, 4])
@@ -54,8 +59,9 @@ def test_boots(nested, cpus):
     assert columns == cpus and min(rows["LOC"]) > 10 and sum(rows["ttyS0"]) > 0, rows
     if cpus > 1:
         assert sum(rows["RES"]) > 0 and min(rows["CAL"]) > 0, rows
-    trouble = [line for line in part["dmesg"].splitlines() if re.search(guest.TROUBLE, line)]
-    assert all(guest.NESTED_WARNING in line for line in trouble), trouble
+    trouble = [line for line in part["dmesg"].splitlines()
+               if re.search(guest.TROUBLE, line) and "rcu_cpu_stall_timeout" not in line]
+    assert all(guest.NESTED_WARNING in line for line in trouble), "\n".join(trouble)
     assert part["litmus"].endswith("went wrong\nstatus 0\n") and len(counts(part["litmus"])) >= 24, \
         part["litmus"]
 

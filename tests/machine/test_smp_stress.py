@@ -24,9 +24,9 @@ def test_stress_and_pauses():
     assert "4 processors, soft: stress-ng found no error" in done.out, done
 
 
-@pytest.mark.parametrize("kind, why", [("stress", "stress-ng failed"),
-                                       ("warn", "the kernel complains"),
-                                       ("hang", "no '")])
-def test_failure_is_noticed(kind, why):
-    done = stress("--cpus", "1", "--seconds", "4", "--fail", kind)
+@pytest.mark.parametrize("kind, patience, why", [("stress", 300, "stress-ng failed"),
+                                                 ("warn", 300, "the kernel complains"),
+                                                 ("hang", 20, "no '")])
+def test_failure_is_noticed(kind, patience, why):
+    done = stress("--cpus", "1", "--seconds", "4", "--fail", kind, "--patience", patience)
     assert done.status == 1 and why in done.err, done

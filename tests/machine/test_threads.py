@@ -30,20 +30,24 @@ def pause_until_end(child, name):
 
 
 def test_two_processors_with_pauses(kernel, script, monkeypatch):
-    with tempfile.TemporaryDirectory(prefix="mote-", dir="/tmp") as folder, \
-            tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        child = subprocess.Popen(
-            [str(a) for a in [machine.MOTE, "run", "--accel", "soft", "--cpus", 2, "--name", "two",
-                              "--kernel", kernel, "--initrd", script(SCRIPT), "--control",
-                              "--cmdline", "console=ttyS0 panic=-1 quiet",
-                              "--timeout", machine.BOOT_SECONDS]],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        times = pause_until_end(child, "two")
-        out.seek(0)
-        err.seek(0)
-        done = machine.Result(child.wait(), machine.text(out.read()), machine.text(err.read()), 0)
-    assert done.status == OFF and done.err == "", done
-    assert times > 1, "it was not held"
-    assert re.search(r"^2$", done.out, re.M), done
-    assert len(re.findall(r"^worker \d$", done.out, re.M)) == 3, done
+    initrd = script(SCRIPT)
+    for _ in range(20):  # a host may be too busy with the guest to hold it
+        with tempfile.TemporaryDirectory(prefix="mote-", dir="/tmp") as folder, \
+                tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+            child = machine.start(
+                [machine.MOTE, "run", "--accel", "soft", "--cpus", 2, "--name", "two",
+                 "--kernel", kernel, "--initrd", initrd, "--control",
+                 "--cmdline", "console=ttyS0 panic=-1 quiet", "--timeout", machine.BOOT_SECONDS],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            times = pause_until_end(child, "two")
+            out.seek(0)
+            err.seek(0)
+            done = machine.Result(child.wait(), machine.text(out.read()), machine.text(err.read()),
+                                  0)
+        assert done.status == OFF and done.err == "", done
+        assert re.search(r"^2$", done.out, re.M), done
+        assert len(re.findall(r"^worker \d$", done.out, re.M)) == 3, done
+        if times > 1:
+            return
+    raise AssertionError("it was not held")

@@ -428,11 +428,12 @@ class Nested:
                              "do usleep 20000; done"], seconds)
             if done.status:
                 raise Stuck(self.failure(f"nothing listens at port {number} inside"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            outside = free.getsockname()[1]
-        said = self.tell("human-monitor-command", **{
-            "command-line": f"hostfwd_add net tcp:127.0.0.1:{outside}-10.0.2.15:{door}"})
-        if said:
-            raise Stuck(self.failure(f"hostfwd_add: {said}"))
-        return outside
+        for _ in range(10):  # another process may take what was free
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                outside = free.getsockname()[1]
+            said = self.tell("human-monitor-command", **{
+                "command-line": f"hostfwd_add net tcp:127.0.0.1:{outside}-10.0.2.15:{door}"})
+            if not said:
+                return outside
+        raise Stuck(self.failure(f"hostfwd_add: {said}"))
