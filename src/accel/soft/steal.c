@@ -82,6 +82,8 @@ bool steal_write(struct soft_vcpu *s, uint32_t index, uint64_t value)
     if (index != MSR_KVM_STEAL_TIME || !x86_cpuid_has(&s->cpuid, X86_FEATURE_KVM_STEAL_TIME) ||
         (value & RESERVED))
         return false;
+    if (!is_enabled(s)) /* nor was the time since then stolen */
+        s->steal.measures = false;
     s->cpu.msr.kvm_steal_time = value;
     if (is_enabled(s)) {
         account(&s->steal);
