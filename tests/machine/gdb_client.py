@@ -43,6 +43,18 @@ def wait_for_listener(where):
     machine.wait_until(listens, lambda: f"nobody listens at {where}")
 
 
+def read_until(of, mark, seconds, ended):
+    """Add to of.out what of.process prints until the mark is in it; ended(): says so of the process."""
+    until = time.monotonic() + seconds
+    while mark not in of.out:
+        left = until - time.monotonic()
+        assert left > 0, f"no {mark}: {machine.text(of.out)[-2000:]}"
+        if select.select([of.process.stdout], [], [], left)[0]:
+            more = os.read(of.process.stdout.fileno(), 65536)
+            assert more, f"{ended()}: {machine.text(of.out)[-2000:]}"
+            of.out += more
+
+
 def free_port():
     """One of TCP that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -117,14 +129,7 @@ class Gdb:
 
     def wait_for(self, mark, seconds=SECONDS):
         """Wait until gdb has printed this, since the last answer."""
-        until = time.monotonic() + seconds
-        while mark not in self.out:
-            left = until - time.monotonic()
-            assert left > 0, f"gdb does not answer: {machine.text(self.out)[-2000:]}"
-            if select.select([self.process.stdout], [], [], left)[0]:
-                more = os.read(self.process.stdout.fileno(), 65536)
-                assert more, f"gdb ended: {machine.text(self.out)[-2000:]}"
-                self.out += more
+        read_until(self, mark, seconds, lambda: "gdb ended")
 
     def answer(self, seconds=SECONDS):
         """What gdb printed up to the last mark."""
@@ -184,14 +189,7 @@ class Mote:
 
     def wait_for(self, mark, seconds=machine.BOOT_SECONDS):
         """Wait until its guest has printed this."""
-        until = time.monotonic() + seconds
-        while mark not in self.out:
-            left = until - time.monotonic()
-            assert left > 0, f"no {mark}: {machine.text(self.out)[-2000:]}"
-            if select.select([self.process.stdout], [], [], left)[0]:
-                more = os.read(self.process.stdout.fileno(), 65536)
-                assert more, f"it ended: {self.end()}"
-                self.out += more
+        read_until(self, mark, seconds, lambda: f"mote ended: {self.end()}")
 
     def end(self, seconds=machine.BOOT_SECONDS, stdin=None):
         """Wait for its end; stdin: what it is told first."""
