@@ -77,10 +77,14 @@ static void account(struct soft_steal *t)
     begin(t, wall, cpu);
 }
 
+static bool is_ours(const struct soft_vcpu *s, uint32_t index)
+{
+    return index == MSR_KVM_STEAL_TIME && x86_cpuid_has(&s->cpuid, X86_FEATURE_KVM_STEAL_TIME);
+}
+
 bool steal_write(struct soft_vcpu *s, uint32_t index, uint64_t value)
 {
-    if (index != MSR_KVM_STEAL_TIME || !x86_cpuid_has(&s->cpuid, X86_FEATURE_KVM_STEAL_TIME) ||
-        (value & RESERVED))
+    if (!is_ours(s, index) || (value & RESERVED))
         return false;
     if (!is_enabled(s)) /* nor was the time since then stolen */
         s->steal.measures = false;
@@ -94,7 +98,7 @@ bool steal_write(struct soft_vcpu *s, uint32_t index, uint64_t value)
 
 bool steal_read(const struct soft_vcpu *s, uint32_t index, uint64_t *value)
 {
-    if (index != MSR_KVM_STEAL_TIME || !x86_cpuid_has(&s->cpuid, X86_FEATURE_KVM_STEAL_TIME))
+    if (!is_ours(s, index))
         return false;
     *value = s->cpu.msr.kvm_steal_time;
     return true;
