@@ -10,7 +10,7 @@
 
 /* ---- memory ---------------------------------------------------------------------- */
 
-static void *map_zeroed(size_t size)
+void *map_zeroed(size_t size)
 {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                    -1, 0);
@@ -48,6 +48,7 @@ void block_cache_free(struct block_cache *b)
     unmap(b->pages, PAGES_SIZE);
     unmap(b->arena, BLOCK_ARENA);
     unmap(b->ring, RING_SIZE);
+    copies_free(b);
 }
 
 void *arena_take(struct block_cache *b, size_t size)
@@ -78,7 +79,7 @@ bool arena_has_room(const struct block_cache *b)
 {
     size_t most = 2 * (sizeof(struct block) + sizeof(struct block_page)) + sizeof(struct emu_op);
 
-    return range_in(b->used, most + 64, BLOCK_ARENA);
+    return range_in(b->used, most + 64, BLOCK_ARENA) && copies_have_room(b);
 }
 
 struct block *head_take(struct block_cache *b)
@@ -97,7 +98,7 @@ void block_flush(struct block_cache *b)
         return;
     for (unsigned n = 0; n < 1u << BLOCK_PAGE_BITS; n++) {
         for (struct block_page *p = b->pages[n]; p; p = p->next)
-            code_page_unwatch(b->peer, &p->watch, p->page << PAGE_SHIFT);
+            page_unwatch(b, p);
     }
     memset(b->hash, 0, HASH_SIZE);
     memset(b->pages, 0, PAGES_SIZE);
@@ -105,6 +106,7 @@ void block_flush(struct block_cache *b)
     madvise(b->arena, align_up(b->used, PAGE_SIZE), MADV_DONTNEED);
     b->used = b->arena_ahead = 0;
     b->free = NULL;
+    copies_flush(b);
     if (b->flushed)
         b->flushed(b);
     b->stats.flushes++;
@@ -177,19 +179,15 @@ static void drop_guarded(struct block_cache *b, struct emu_cpu *c, struct block 
     *at = block->page_next;
     drop(b, c, block);
     if (!p->blocks)
-        code_page_unwatch(b->peer, &p->watch, block->gpa);
+        page_unwatch(b, p);
 }
 
-void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint64_t len)
+void page_changed(struct block_cache *b, struct emu_cpu *c, struct block_page *p, uint64_t begin,
+                  uint64_t len)
 {
-    struct block_page *p = page_find(b, gpa >> PAGE_SHIFT);
-    struct block **at, *guarded = NULL;
-    uint64_t begin = gpa & PAGE_MASK;
+    struct block **at = &p->blocks, *guarded = NULL;
 
-    if (!p || !p->blocks || !(p->covered & lines(begin, begin + len)))
-        return;
     p->covered = 0;
-    at = &p->blocks;
     while (*at) {
         struct block *block = *at;
 
@@ -207,6 +205,18 @@ void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint6
     }
     for (; guarded; guarded = guarded->page_next)
         drop_guarded(b, c, guarded->guards);
+}
+
+void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint64_t len)
+{
+    struct block_page *p = page_find(b, gpa >> PAGE_SHIFT);
+    uint64_t begin = gpa & PAGE_MASK;
+
+    if (!p || !p->blocks || !(p->covered & lines(begin, begin + len)))
+        return;
+    if (unlikely(p->copy != NULL))
+        copy_refresh(p, begin, len);
+    page_changed(b, c, p, begin, len);
     if (!p->blocks)
-        code_page_unwatch(b->peer, &p->watch, gpa);
+        page_unwatch(b, p);
 }

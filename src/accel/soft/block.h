@@ -14,7 +14,10 @@
  * everything is dropped.
  *
  * Validity: the code map knows that this vCPU caches code from a page, so every
- * store there, whosever, comes back here as block_written.
+ * store there, whosever, comes back here as block_written. Who tells of none, but says that
+ * anything may have been written (block_doubt), has bytes compared: each page has a copy of what
+ * its blocks were made of then, and a block is found only after the lines that it depends on
+ * were looked at.
  */
 #ifndef MOTE_ACCEL_SOFT_BLOCK_H
 #define MOTE_ACCEL_SOFT_BLOCK_H
@@ -74,6 +77,7 @@ struct block_jump {
 #define BLOCK_MAX_INSNS    64
 #define BLOCK_LINEAR_PAGES 4096         /* bits of a filter */
 #define BLOCK_ARENA        (24u << 20)  /* bytes of what stays; full: start anew */
+#define BLOCK_COPIES       (32u << 20)  /* bytes of pages' copies; full: start anew */
 #define BLOCK_SEGMENT      (256u << 10) /* bytes of the ring, which has so many of them ... */
 #define BLOCK_SEGMENTS     24           /* ... when hot blocks are translated ... */
 #define BLOCK_SEGMENTS_MAX 32           /* ... and come back soon ... */
@@ -91,6 +95,10 @@ struct block_page {
     uint64_t covered; /* lines of 64 bytes that blocks depend on: at least them */
     struct block *blocks;
     struct block_page *next;
+    uint8_t *copy; /* of the bytes that blocks are made of; NULL: of those at `host` */
+    const uint8_t *host;
+    uint64_t doubt; /* `seen` is of this one ... */
+    uint64_t seen;  /* ... and says which lines that blocks depend on were compared since */
 };
 
 struct block_stats {
@@ -109,6 +117,9 @@ struct block_cache {
     struct block_page **pages; /* by page number */
     uint8_t *arena;
     size_t used, arena_ahead;
+    uint64_t doubts; /* how many; 0: pages have no copies */
+    uint8_t *copies;
+    size_t copied, copies_ahead;
     struct block *free; /* heads, by hash_next */
     uint8_t *ring;
     unsigned segments; /* of the ring, at most BLOCK_SEGMENTS_ALL */
@@ -204,6 +215,17 @@ void block_written(struct block_cache *b, struct emu_cpu *c, uint64_t gpa, uint6
 
 /* A translation has widened what the block depends on. */
 void block_looked(struct block_cache *b, const struct block *block);
+
+/*
+ * Any byte of memory may be another one now: nothing is found before its bytes were compared. Drops
+ * everything the first time, when there are no copies to compare with. What was derived from
+ * addresses is void, as with block_forget. False: there was nothing to doubt. Never call with a
+ * block under way.
+ */
+bool block_doubt(struct block_cache *b);
+
+/* The copy of the block's page, all of it compared; NULL: memory itself will do. */
+const uint8_t *block_copy(struct block_cache *b, struct emu_cpu *c, const struct block *block);
 
 /* Drop everything. */
 void block_flush(struct block_cache *b);

@@ -50,14 +50,18 @@ static unsigned block_fill(struct emu_op *op, const struct emu_cpu *c, uint64_t 
     return count;
 }
 
-static struct block_page *page_get(struct block_cache *b, uint64_t page)
+/* That of the page, of which `host` is a byte. */
+static struct block_page *page_get(struct block_cache *b, uint64_t page, const uint8_t *host)
 {
     struct block_page *p = page_find(b, page), **head = page_slot(b, page);
 
     if (p)
         return p;
     p = arena_take(b, sizeof(*p));
-    *p = (struct block_page){.page = page, .next = *head};
+    *p = (struct block_page){.page = page,
+                             .next = *head,
+                             .copy = copy_take(b),
+                             .host = host - ((uintptr_t)host & PAGE_MASK)};
     *head = p;
     return p;
 }
@@ -83,6 +87,15 @@ static bool page_watch(struct block_cache *b, struct emu_cpu *c, struct block_pa
     return page_noticed(b, page, code);
 }
 
+/* In a copy the bytes from `code` on, which is `at` in the page, that a block may consist of; NULL:
+ * the page is not watched any more. */
+static const uint8_t *code_copy(struct block_cache *b, struct emu_cpu *c, struct block_page *page,
+                                uint64_t at)
+{
+    page_see(b, c, page, at, at + BLOCK_MAX_INSNS * X86_INSN_MAX);
+    return page->watch.on ? page->copy + at : NULL;
+}
+
 static void page_add(struct block_page *page, struct block *block)
 {
     block->page_next = page->blocks;
@@ -102,13 +115,17 @@ static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint6
     if (!arena_has_room(b))
         block_flush(b);
     ops = ring_room(b);
-    page = page_get(b, gpa >> PAGE_SHIFT);
+    page = page_get(b, gpa >> PAGE_SHIFT, code);
     if (!page_watch(b, c, page, code, avail))
+        return NULL;
+    if (unlikely(page->copy != NULL))
+        code = code_copy(b, c, page, gpa & PAGE_MASK);
+    if (!code)
         return NULL;
     count = block_fill(ops->op, c, gpa, code, avail, &bytes);
     if (!count) {
         if (!page->blocks)
-            code_page_unwatch(b->peer, &page->watch, gpa);
+            page_unwatch(b, page);
         return NULL;
     }
     block = head_take(b);
@@ -132,13 +149,12 @@ static struct block *block_build(struct block_cache *b, struct emu_cpu *c, uint6
 
 bool block_refill(struct block_cache *b, struct emu_cpu *c, struct block *block)
 {
-    const struct mem_slot *slot = guest_mem_find(c->mem, GPA(block->gpa));
     struct block_ops *ops = ring_room(b);
+    const struct block_page *page = page_find(b, block->gpa >> PAGE_SHIFT);
+    const uint8_t *code = (page->copy ? page->copy : page->host) + (block->gpa & PAGE_MASK);
     uint16_t bytes;
 
-    if (slot &&
-        block_fill(ops->op, c, block->gpa, slot->hva + (block->gpa - slot->gpa.v), block->bytes,
-                   &bytes) == block->count &&
+    if (block_fill(ops->op, c, block->gpa, code, block->bytes, &bytes) == block->count &&
         bytes == block->bytes) {
         ring_take(b, ops, block);
         b->stats.again++;
@@ -169,13 +185,14 @@ struct halves {
     unsigned avail; /* bytes in the first page */
 };
 
-static struct block *crossing_built(struct block_cache *b, const struct halves *at, uint32_t key)
+static struct block *crossing_built(struct block_cache *b, struct emu_cpu *c,
+                                    const struct halves *at, uint32_t key)
 {
     const struct block_page *page = page_find(b, at->gpa >> PAGE_SHIFT);
 
     for (struct block *block = page ? page->blocks : NULL; block; block = block->page_next) {
         if (block->crosses && block->gpa == at->gpa && block->gpa2 == at->gpa2 && block->key == key)
-            return block;
+            return !b->doubts || block_holds(b, c, block) ? block : NULL;
     }
     return NULL;
 }
@@ -198,13 +215,26 @@ static struct block *crossing_build(struct block_cache *b, struct emu_cpu *c,
 {
     struct block_page *page, *page2;
     struct block *block, *guard;
+    struct halves copies;
 
     if (!arena_has_room(b))
         block_flush(b);
-    page = page_get(b, at->gpa >> PAGE_SHIFT);
-    page2 = page_get(b, at->gpa2 >> PAGE_SHIFT);
+    page = page_get(b, at->gpa >> PAGE_SHIFT, at->host);
+    page2 = page_get(b, at->gpa2 >> PAGE_SHIFT, at->host2);
     if (!page_noticed(b, page, at->host) || !page_noticed(b, page2, at->host2))
         return NULL;
+    if (unlikely(page->copy != NULL)) {
+        page_see(b, c, page, at->gpa & PAGE_MASK, PAGE_SIZE);
+        page_see(b, c, page2, 0, X86_INSN_MAX);
+        if (!page->watch.on || !page2->watch.on)
+            return NULL;
+        copies = (struct halves){.host = page->copy + (at->gpa & PAGE_MASK),
+                                 .host2 = page2->copy,
+                                 .gpa = at->gpa,
+                                 .gpa2 = at->gpa2,
+                                 .avail = at->avail};
+        at = &copies;
+    }
     block = head_take(b);
     *block = (struct block){.gpa = at->gpa,
                             .key = key,
@@ -240,7 +270,7 @@ static struct block *crossing_find(struct block_cache *b, struct emu_cpu *c, uin
     if (!c->code64 || c->watch_exec || !code_place(b, c, linear + at->avail, &at->host2, &at->gpa2))
         return NULL;
     *word |= bit; /* that this page is next is part of what is known of linear */
-    block = crossing_built(b, at, key);
+    block = crossing_built(b, c, at, key);
     return block ? block : crossing_build(b, c, at, key);
 }
 
@@ -285,6 +315,8 @@ struct block *block_find_slow(struct block_cache *b, struct emu_cpu *c, uint64_t
     block = *hash_slot(b, gpa, key);
     while (block && (block->gpa != gpa || block->key != key))
         block = block->hash_next;
+    if (unlikely(b->doubts) && block && !block_holds(b, c, block))
+        block = NULL;
     if (!block && avail && crosses(c, host, avail)) {
         struct halves at = {.gpa = gpa, .host = host, .avail = avail};
 

@@ -1,7 +1,7 @@
 /*
  * What the parts of the cache of blocks share: block.c has the tables and forgets what is void,
- * block_ring.c the memory of decoded instructions, block_build.c finds blocks and builds them
- * by means of both.
+ * block_ring.c the memory of decoded instructions, block_doubt.c the copies of pages whose bytes are
+ * doubted, block_build.c finds blocks and builds them by means of all.
  */
 #ifndef MOTE_ACCEL_SOFT_BLOCK_INTERNAL_H
 #define MOTE_ACCEL_SOFT_BLOCK_INTERNAL_H
@@ -67,6 +67,41 @@ struct block *head_take(struct block_cache *b);
 
 /* It is found by (gpa, key) no more. */
 void hash_remove(struct block_cache *b, struct block *gone);
+
+/* Drop the page's blocks that depend on these bytes, which are others now. */
+void page_changed(struct block_cache *b, struct emu_cpu *c, struct block_page *p, uint64_t begin,
+                  uint64_t len);
+
+/* No code is cached from there any more. */
+static inline void page_unwatch(struct block_cache *b, struct block_page *p)
+{
+    code_page_unwatch(b->peer, &p->watch, p->page << PAGE_SHIFT);
+    p->seen = 0;
+}
+
+void *map_zeroed(size_t size); /* NULL: the host has none */
+
+/* ---- pages in doubt (block_doubt.c) --------------------------------------------------------- */
+
+/* A copy for a new page; NULL: nothing was doubted so far. */
+uint8_t *copy_take(struct block_cache *b);
+
+/* Is there room for two? */
+bool copies_have_room(const struct block_cache *b);
+
+/* Make the copy's lines of [begin, end), which begin in the page, what memory has. Blocks that depend on
+ * what is another byte now are dropped; the page may have none left. The page is watched. */
+void page_see(struct block_cache *b, struct emu_cpu *c, struct block_page *p, uint64_t begin,
+              uint64_t end);
+
+/* Its own bytes were written, which others know of; they are in the page. */
+void copy_refresh(struct block_page *p, uint64_t begin, uint64_t len);
+
+/* Is the block, which was found, still what memory has? Else it is dropped. */
+bool block_holds(struct block_cache *b, struct emu_cpu *c, const struct block *block);
+
+void copies_flush(struct block_cache *b);
+void copies_free(struct block_cache *b);
 
 /* ---- the ring (block_ring.c) ------------------------------------------------------------- */
 

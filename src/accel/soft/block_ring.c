@@ -65,7 +65,7 @@ static void page_sweep(struct block_cache *b, uint64_t gpa)
         block->count = 0;
     }
     if (!p->blocks)
-        code_page_unwatch(b->peer, &p->watch, gpa);
+        page_unwatch(b, p);
 }
 
 /* No entry of the jump cache leads to these, which are dead: their heads may be others' next. */

@@ -196,14 +196,14 @@ uint8_t *check_memory_at(struct guest_mem *mem, uint64_t gpa, uint64_t len)
 
 void check_memory_written(struct soft_check *k, gpa_t gpa, uint64_t len)
 {
-    struct guest_mem *mem = k->theirs;
+    for (unsigned n = 0; k->copied && n < k->theirs->count; n++) {
+        const struct mem_slot *slot = &k->theirs->slot[n];
+        uint64_t begin = MAX(gpa.v, slot->gpa.v);
+        uint64_t end = MIN(gpa.v + len - 1, slot->gpa.v + slot->size - 1);
+        uint8_t *to = check_memory_at(&k->mem, begin, 1);
 
-    for (uint64_t part; k->copied && len; gpa.v += part, len -= part) {
-        uint8_t *from = check_memory_at(mem, gpa.v, 1), *to = check_memory_at(&k->mem, gpa.v, 1);
-
-        part = MIN(len, PAGE_SIZE - (gpa.v & PAGE_MASK));
-        if (from && to)
-            memcpy(to, from, part);
+        if (len && begin <= end && to && to != slot->hva + (begin - slot->gpa.v))
+            memcpy(to, slot->hva + (begin - slot->gpa.v), end - begin + 1);
     }
 }
 

@@ -148,7 +148,7 @@ static void put(struct code_peer *p, const struct code_request *r)
         p->inbox[n] = *r;
         atomic_store(&p->count, n + 1);
     } else {
-        p->overflow = true;
+        atomic_fetch_or(&p->more, CODE_LOST);
     }
     pthread_mutex_unlock(&p->lock);
 }
@@ -158,19 +158,17 @@ static void call(struct code_peer *p)
     atomic_fetch_or(p->attention, p->bit);
 }
 
-/* So much was written that page by page takes longer than to begin anew. */
+/* So much was written that to say of each page takes longer than to look at what is used again. */
 #define MUCH (1ULL << 30)
 
-static void drop_all(struct code_map *map, const struct code_peer *by)
+static void doubt_all(struct code_map *map, const struct code_peer *by)
 {
     for (unsigned i = 0; i < CODE_PEERS; i++) {
         struct code_peer *p = map->peer[i];
 
         if (!p || p == by)
             continue;
-        pthread_mutex_lock(&p->lock);
-        p->overflow = true;
-        pthread_mutex_unlock(&p->lock);
+        atomic_fetch_or(&p->more, CODE_DOUBT);
         call(p);
     }
 }
@@ -180,7 +178,7 @@ void code_map_written(struct code_map *map, const struct code_peer *by, uint64_t
 {
     host_fence();
     if (len >= MUCH) {
-        drop_all(map, by);
+        doubt_all(map, by);
         return;
     }
     for (uint64_t at = gpa, left = len, part; left; at += part, left -= part) {
@@ -233,20 +231,19 @@ void code_peer_leave(struct code_peer *p)
     atomic_store_explicit(&p->seen, CODE_OUTSIDE, memory_order_release);
 }
 
-unsigned code_peer_take(struct code_peer *p, struct code_request out[CODE_REQUESTS], bool *all,
+unsigned code_peer_take(struct code_peer *p, struct code_request out[CODE_REQUESTS], unsigned *more,
                         uint64_t *epoch)
 {
     unsigned count;
 
-    *all = false;
+    *more = 0;
     *epoch = atomic_load(&p->map->epoch);
-    if (!atomic_load(&p->count) && !atomic_load(&p->overflow))
+    if (!atomic_load(&p->count) && !atomic_load(&p->more))
         return 0;
     pthread_mutex_lock(&p->lock);
     count = atomic_load_explicit(&p->count, memory_order_relaxed);
     memcpy(out, p->inbox, count * sizeof(*out));
-    *all = p->overflow;
-    p->overflow = false;
+    *more = atomic_exchange(&p->more, 0);
     atomic_store(&p->count, 0);
     pthread_mutex_unlock(&p->lock);
     return count;

@@ -60,9 +60,12 @@ struct code_peer {
     _Atomic uint64_t seen; /* the last epoch whose requests were done; CODE_OUTSIDE */
     pthread_mutex_t lock;  /* of what follows */
     _Atomic unsigned count;
-    _Atomic bool overflow; /* more was asked than there is room for */
+    _Atomic unsigned more; /* CODE_LOST, CODE_DOUBT */
     struct code_request inbox[CODE_REQUESTS];
 };
+
+#define CODE_LOST  1u /* more was asked than there is room for: drop all code and writable entries */
+#define CODE_DOUBT 2u /* so much was written that nobody says where: any code may be another */
 
 /* Not in the engine: executes nothing, and looks into its inbox before it does. */
 #define CODE_OUTSIDE UINT64_MAX
@@ -104,10 +107,9 @@ void code_peer_leave(struct code_peer *p);
 
 /*
  * Between two instructions of the peer, by its thread: empty the inbox into
- * `out`, do what it says, then acknowledge with the epoch that take noted. *all:
- * too much was asked; drop all code and all writable entries.
+ * `out`, do what it says, then acknowledge with the epoch that take noted. *more: CODE_*.
  */
-unsigned code_peer_take(struct code_peer *p, struct code_request out[CODE_REQUESTS], bool *all,
+unsigned code_peer_take(struct code_peer *p, struct code_request out[CODE_REQUESTS], unsigned *more,
                         uint64_t *epoch);
 void code_peer_acknowledge(struct code_peer *p, uint64_t epoch);
 

@@ -18,8 +18,7 @@ static void inbox_empty(struct soft_vcpu *s)
     const uint8_t *pages[CODE_REQUESTS];
     unsigned writable = 0;
     uint64_t epoch;
-    bool all;
-    unsigned count = code_peer_take(&s->peer, request, &all, &epoch);
+    unsigned more, count = code_peer_take(&s->peer, request, &more, &epoch);
 
     for (unsigned n = 0; n < count; n++) {
         const struct code_request *r = &request[n];
@@ -31,10 +30,12 @@ static void inbox_empty(struct soft_vcpu *s)
     }
     if (writable)
         emu_tlb_drop_writes(&s->cpu, pages, writable);
-    if (all) {
+    if (more & CODE_LOST) {
         block_flush(&s->blocks);
         emu_tlb_flush(&s->cpu);
     }
+    if (more & CODE_DOUBT && block_doubt(&s->blocks))
+        translate_doubt(s);
     code_peer_acknowledge(&s->peer, epoch);
 }
 

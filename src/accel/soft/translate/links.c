@@ -14,11 +14,35 @@ bool link_new(struct translator *t, const struct translate_link *l)
     return true;
 }
 
+/*
+ * While code is doubted again and again: a link holds until the next doubt, and to make it and cut
+ * it takes the host longer than some ways through C.
+ */
+#define LINK_TAKEN 16
+
+static bool link_pays(struct translator *t, struct translate_link *l, struct block *b)
+{
+    if (l->doubt != (uint16_t)t->doubts) {
+        l->doubt = (uint16_t)t->doubts;
+        l->taken = 0;
+    }
+    if (++l->taken < LINK_TAKEN)
+        return false;
+    if (!b->links) {
+        if (t->cut_count == TRANSLATE_CUTS)
+            return false;
+        t->cuts[t->cut_count++] = b;
+    }
+    return true;
+}
+
 void link_to(struct translator *t, uint32_t n, struct block *b, unsigned mmu)
 {
     struct translate_link *l = &t->links[n];
 
     if (l->target != b->gpa || l->mmu != mmu || b->crosses)
+        return;
+    if (unlikely(t->doubts) && !link_pays(t, l, b))
         return;
     link_aim(t, l, b->code[mmu]);
     l->next = b->links;
@@ -26,11 +50,8 @@ void link_to(struct translator *t, uint32_t n, struct block *b, unsigned mmu)
     t->stats.links++;
 }
 
-/* Those who come by link are sent out; those who come by the jump cache fall into the same hole. */
-void translate_drop(struct soft_vcpu *s, struct block *b)
+static void links_cut(struct translator *t, struct block *b)
 {
-    struct translator *t = &s->tr;
-
     for (uint32_t n = b->links, next; n; n = next) {
         struct translate_link *l = &t->links[n - 1];
 
@@ -39,6 +60,28 @@ void translate_drop(struct soft_vcpu *s, struct block *b)
         l->next = 0;
     }
     b->links = 0;
+}
+
+void translate_doubt(struct soft_vcpu *s)
+{
+    struct translator *t = &s->tr;
+
+    if (!t->on)
+        return;
+    t->doubts++;
+    t->link = 0;
+    for (unsigned n = 0; n < t->cut_count; n++)
+        links_cut(t, t->cuts[n]);
+    t->cut_count = 0;
+    translate_forget(s, BIT(0) | BIT(1));
+}
+
+/* Those who come by link are sent out; those who come by the jump cache fall into the same hole. */
+void translate_drop(struct soft_vcpu *s, struct block *b)
+{
+    struct translator *t = &s->tr;
+
+    links_cut(t, b);
     for (unsigned mmu = 0; mmu < TRANSLATE_MMUS; mmu++) {
         if (!b->code[mmu])
             continue;

@@ -100,6 +100,7 @@ void translate_reset(struct soft_vcpu *s)
     code_mem_reset(&t->code, t->stubs);
     t->link_count = 0;
     t->link = 0;
+    t->cut_count = 0;
     t->stats.flushes++;
     translate_forget(s, BIT(0) | BIT(1));
     slots_reset(s);
@@ -409,7 +410,9 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
     tr.t = t;
     tr.b = b;
     tr.mmu = s->cpu.mmu;
-    tr.page = page_of(s, b);
+    tr.page = block_copy(&s->blocks, &s->cpu, b);
+    if (likely(!tr.page))
+        tr.page = page_of(s, b);
     tr.a = (struct host_asm){.start = t->code.rw + begin,
                              .p = t->code.rw + begin,
                              .end = t->code.rw + begin + BLOCK_CODE};

@@ -31,6 +31,7 @@ struct block;
 
 #define TRANSLATE_CODE  (32u << 20) /* bytes of translated code; full: start anew */
 #define TRANSLATE_LINKS (1u << 19)  /* more jumps are not linked */
+#define TRANSLATE_CUTS  (1u << 14)  /* while code is doubted: nor are jumps to more blocks */
 #define TRANSLATE_MMUS  3           /* EMU_MMU_USER_AC is not translated */
 
 /* Guest-virtual address -> translated code, by the address' low 16 bits. */
@@ -49,6 +50,8 @@ struct translate_link {
     uint64_t target; /* gpa of the block */
     uint32_t next;   /* index + 1 of another link to the same block; 0: none */
     uint8_t mmu;
+    uint8_t taken;  /* so often the way out was, ... */
+    uint16_t doubt; /* ... since this one: its low bits */
 };
 
 struct translate_stats {
@@ -105,6 +108,9 @@ struct translator {
     struct translate_slots slots;
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]
         __attribute__((aligned(PAGE_SIZE))); /* for madvise */
+    uint32_t doubts;                         /* how often all code was doubted */
+    uint32_t cut_count;
+    struct block *cuts[TRANSLATE_CUTS]; /* links lead to them, which the next doubt cuts */
 };
 
 /* Make stubs and code memory; off, with the reason in err_text, when the host cannot: -errno. */
@@ -121,6 +127,9 @@ void translate_reset(struct soft_vcpu *s);
 
 /* Linear addresses say nothing any more in those halves: BIT(emu_half()). */
 void translate_forget(struct soft_vcpu *s, unsigned halves);
+
+/* Any code may be another one now: none is entered but by translate_run. */
+void translate_doubt(struct soft_vcpu *s);
 
 /* b's bytes changed: nothing enters its code any more. It may be under way. */
 void translate_drop(struct soft_vcpu *s, struct block *b);
