@@ -1,7 +1,7 @@
 /*
  * What the parts of the cache of blocks share: block.c has the tables and forgets what is void,
- * block_ring.c the memory of decoded instructions, block_doubt.c the copies of pages whose bytes are
- * doubted, block_build.c finds blocks and builds them by means of all.
+ * block_ring.c the memory of decoded instructions, block_doubt.c the copies of pages whose bytes
+ * are doubted, block_build.c finds blocks and builds them by means of all.
  */
 #ifndef MOTE_ACCEL_SOFT_BLOCK_INTERNAL_H
 #define MOTE_ACCEL_SOFT_BLOCK_INTERNAL_H
@@ -89,8 +89,9 @@ uint8_t *copy_take(struct block_cache *b);
 /* Is there room for two? */
 bool copies_have_room(const struct block_cache *b);
 
-/* Make the copy's lines of [begin, end), which begin in the page, what memory has. Blocks that depend on
- * what is another byte now are dropped; the page may have none left. The page is watched. */
+/* Make the copy's lines of [begin, end), which begin in the page, what memory has. Blocks that
+ * depend on what is another byte now are dropped; the page may have none left. The page is watched.
+ */
 void page_see(struct block_cache *b, struct emu_cpu *c, struct block_page *p, uint64_t begin,
               uint64_t end);
 

@@ -64,7 +64,7 @@ struct code_peer {
     struct code_request inbox[CODE_REQUESTS];
 };
 
-#define CODE_LOST  1u /* more was asked than there is room for: drop all code and writable entries */
+#define CODE_LOST  1u /* more was asked than there is room for: drop code and writable entries */
 #define CODE_DOUBT 2u /* so much was written that nobody says where: any code may be another */
 
 /* Not in the engine: executes nothing, and looks into its inbox before it does. */
