@@ -17,73 +17,102 @@
 #define CALLED   0x40000u
 #define SLOT     SMP_RAM /* gpa of CALLED's page, too */
 
-/* The loop of each form: from an exit to the next one, (RBP) iterations. */
+/*
+ * The loop of each form: from an exit to the next one, (RBP) iterations. What an engine may look at
+ * together is apart: a block before the loop, and other ones of it. SOME executes 2: when there are
+ * at least LATER iterations.
+ */
+#define LATER 5
+#define MORE  "incl %r8d\n"
+#define TWELVE                                                                                     \
+    MORE MORE MORE MORE MORE MORE MORE MORE MORE MORE MORE MORE /* translations look at 10 */
+#define APART ".skip 192\n"
+#define SOME  "cmpl $5, (%rbp)\njae 2f\njmp 3f\n"
 #define FORM(name, entry, loop)                                                                    \
     GUEST(name, 64,                                                                                \
-          "9: outb %al, $0x80\nxorl %eax, %eax\nmovl (%rbp), %ecx\n" entry "\n"                    \
+          "9: outb %al, $0x80\nxorl %eax, %eax\nmovl (%rbp), %ecx\n" entry "\njmp 1f\n" APART      \
           "1: " loop "\ndecl %ecx\njnz 1b\njmp 9b\n4: .skip 16\n")
-/* `at` of the code changes from `before`: the n-th is another one, and what it gives. */
 #define AT(name)                                                                                   \
     ".global at_" #name "\n"                                                                       \
     "at_" #name ": "
 
 FORM(first, AT(first) "movl $3, %edx", "addl %edx, %eax")
 FORM(middle, "", "incl %r8d\n" AT(middle) "addl $3, %eax\nmovl %eax, %edx")
-FORM(linked, "", "incl %r8d\njmp 2f\n.balign 64\n2: " AT(linked) "addl $3, %eax")
-FORM(branch, "", "testl %eax, %eax\njns 2f\nud2\n.balign 64\n2: " AT(branch) "addl $3, %eax")
+FORM(linked, "",
+     TWELVE "jmp 2f\n" APART "2: " TWELVE "jmp 3f\n" APART "3:" AT(linked) "addl $3, %eax")
+FORM(branch, "",
+     TWELVE "testl %eax, %eax\njns 2f\nud2\n" APART "2: " TWELVE
+            "testl %eax, %eax\njns 3f\nud2\n" APART "3: " AT(branch) "addl $3, %eax")
 FORM(far, "", "incl %r8d\njmp 2f\n.skip 64\n2: " AT(far) "addl $3, %eax")
 FORM(crossing, "", "incl %r8d\n" AT(crossing) ".byte 0x81, 0xc0, 3, 0, 0, 0")
 FORM(called, "", "call *%rbx")
 FORM(returned, "", "call *%rbx\n" AT(returned) "addl $3, %eax")
+FORM(two, "", AT(two) "addl $3, %eax\njmp 2f\n2: addl $3, %eax")
+FORM(later, "", SOME "2: " AT(later) "addl $3, %eax\njmp 3f\n3: nop")
+FORM(later_apart, "", SOME APART "2: " AT(later_apart) "addl $3, %eax\njmp 3f\n" APART "3: nop")
+FORM(later_crossing, "",
+     SOME "2: " AT(later_crossing) ".byte 0x81, 0xc0, 3, 0, 0, 0\njmp 3f\n3: nop")
 /* A store beside the code, which the engine must notice, and not mistake for one into it. */
 FORM(beside, "", AT(beside) "addl $3, %eax\nincl 4f + 2(%rip)\nmovl %eax, %edx")
 /* TEST makes the flags anew: those of CMP need not outlive the store. If it is changed, they do. */
 FORM(flags, "",
-     "cmpl %ecx, %ecx\nmovl %r8d, 8(%rbp)\njmp 2f\n.balign 64\n2: " AT(
-         flags) "testl %ebp, %ebp\n"
-                "setz %dl\nmovzbl %dl, %edx\naddl %edx, %eax")
+     "cmpl $-1, %ecx\nmovl %r8d, 8(%rbp)\njmp 2f\n" APART
+     "2: " AT(flags) "testl %ebp, %ebp\nsetc %dl\nmovzbl %dl, %edx\naddl %edx, %eax")
+/* Where that is executed behind the loop only. */
+FORM(flags_ahead, "",
+     "cmpl $-1, %ecx\ndecl %ecx\nmovl %r8d, 8(%rbp)\njz 2f\njmp 1b\n.skip 1200\n2: " AT(
+         flags_ahead) "testl %ebp, %ebp\nsetc %dl\nmovzbl %dl, %eax\nimull (%rbp), %eax\njmp 9b")
 GUEST(function, 64, AT(function) "addl $3, %eax\nret")
 GUEST(nothing, 64, "ret")
 
 extern const uint8_t at_first[], at_middle[], at_linked[], at_branch[], at_far[], at_crossing[],
-    at_returned[], at_beside[], at_flags[], at_function[];
+    at_returned[], at_two[], at_later[], at_later_apart[], at_later_crossing[], at_beside[],
+    at_flags[], at_flags_ahead[], at_function[];
 
 struct form {
     const char *name;
     const uint8_t *code, *end, *at; /* `at` NULL: the function changes */
     const uint8_t *function, *function_end;
-    bool crosses; /* the instruction, before what changes; else all from there on is far */
+    bool crosses, later; /* the instruction does, before what changes; it is SOME's */
     unsigned offset, len;
-    uint8_t bytes[3][2];
+    uint8_t bytes[3][6];
     uint64_t gives[3]; /* an iteration, with each of them */
 };
 
+#define OF(name)       #name, g_##name, g_##name##_end
+#define CHANGING(name) OF(name), at_##name, g_nothing, g_nothing_end
 #define CONSTANT                                                                                   \
     1, {{3}, {5}, {0x70}},                                                                         \
     {                                                                                              \
         3, 5, 0x70                                                                                 \
     }
-#define OF(name) #name, g_##name, g_##name##_end
-#define NOTHING  g_nothing, g_nothing_end
+#define TWICE                                                                                      \
+    {3, 0xeb, 0, 0x83, 0xc0, 3}, {5, 0xeb, 0, 0x83, 0xc0, 5},                                      \
+    {                                                                                              \
+        7, 0xeb, 0, 0x83, 0xc0, 4                                                                  \
+    }
+#define FLAGS                                                                                      \
+    2, {{0x85, 0xed}, {0x66, 0x90}, {0x39, 0xe4}},                                                 \
+    {                                                                                              \
+        0, 1, 0                                                                                    \
+    } /* TEST; NOP; CMP */
 
 static const struct form forms[] = {
-    {OF(first), at_first, NOTHING, false, 1, CONSTANT},
-    {OF(middle), at_middle, NOTHING, false, 2, CONSTANT},
-    {OF(linked), at_linked, NOTHING, false, 2, CONSTANT},
-    {OF(branch), at_branch, NOTHING, false, 2, CONSTANT},
-    {OF(far), at_far, NOTHING, false, 2, CONSTANT},
-    {OF(crossing), at_crossing, NOTHING, true, 2, CONSTANT},
-    {OF(called), NULL, g_function, g_function_end, false, 2, CONSTANT},
-    {OF(returned), at_returned, NOTHING, false, 2, CONSTANT},
-    {OF(beside), at_beside, NOTHING, false, 2, CONSTANT},
-    {OF(flags),
-     at_flags,
-     NOTHING,
-     false,
-     0,
-     2,
-     {{0x85, 0xed}, {0x66, 0x90}, {0x39, 0xe4}}, /* test %ebp, %ebp; nop; cmp %esp, %esp */
-     {0, 1, 1}},
+    {CHANGING(first), false, false, 1, CONSTANT},
+    {CHANGING(middle), false, false, 2, CONSTANT},
+    {CHANGING(linked), false, false, 2, CONSTANT},
+    {CHANGING(branch), false, false, 2, CONSTANT},
+    {CHANGING(far), false, false, 2, CONSTANT},
+    {CHANGING(crossing), true, false, 2, CONSTANT},
+    {OF(called), NULL, g_function, g_function_end, false, false, 2, CONSTANT},
+    {CHANGING(returned), false, false, 2, CONSTANT},
+    {CHANGING(two), false, false, 2, 6, {TWICE}, {6, 10, 11}},
+    {CHANGING(later), false, true, 2, CONSTANT},
+    {CHANGING(later_apart), false, true, 2, CONSTANT},
+    {CHANGING(later_crossing), true, true, 2, CONSTANT},
+    {CHANGING(beside), false, false, 2, CONSTANT},
+    {CHANGING(flags), false, false, 0, FLAGS},
+    {CHANGING(flags_ahead), false, false, 0, FLAGS},
 };
 
 /* Where the code is. */
@@ -137,7 +166,7 @@ static void set_count(struct doubted *d, uint64_t count)
 
 static void check(struct doubted *d, const char *when, unsigned count)
 {
-    uint64_t got, want = count * d->form->gives[d->now];
+    uint64_t got, want = d->form->later && count < LATER ? 0 : count * d->form->gives[d->now];
 
     set_count(d, count);
     got = run_on(&d->s, 0);
@@ -192,6 +221,7 @@ static void stays(struct doubted *d)
     uint64_t decoded;
 
     check(d, "trusted", HOT);
+    check(d, "trusted", 1);
     for (unsigned n = 0; n < 3; n++) {
         doubt(&d->s);
         check(d, "unchanged", HOT);
@@ -227,15 +257,20 @@ static void changes(struct doubted *d)
  */
 static void changes_back(struct doubted *d)
 {
-    for (unsigned n = 0; n < 4; n++) {
-        change(d, 0);
+    for (unsigned n = 0; n < 12; n++) {
+        unsigned from = n % 3, to = (from + 1 + n / 3 % 2) % 3;
+
+        change(d, 3 - from - to);
         doubt(&d->s);
-        if (n % 2)
+        check(d, "another", 1);
+        change(d, from);
+        doubt(&d->s);
+        if (n < 6)
             check(d, "seen", 1);
-        change(d, 1);
-        set_count(d, n < 2 ? 20 : HOT);
+        change(d, to);
+        set_count(d, n % 2 ? 20 : HOT);
         run_on(&d->s, 0);
-        change(d, 0);
+        change(d, from);
         doubt(&d->s);
         check(d, "changed back", HOT);
         check(d, "changed back, and on", 1);
@@ -246,15 +281,17 @@ static void changes_back(struct doubted *d)
  * other. */
 static void is_told_and_doubted(struct doubted *d)
 {
-    uint64_t gpa = (uint64_t)(d->changing - d->s.ram);
+    const gpa_t gpa = GPA((uint64_t)(d->changing - d->s.ram));
 
+    doubt(&d->s);
     for (unsigned n = 0; n < 6; n++) {
+        check(d, "before it is told", 1);
         change(d, (n + 1) % 3);
-        guest_mem_written(&d->s.m->mem, GPA(gpa), d->form->len);
-        check(d, "told", n % 2 ? 1 : HOT);
+        guest_mem_written(&d->s.m->mem, gpa, d->form->len);
+        check(d, "told", n % 2 ? LATER : HOT);
         doubt(&d->s);
         check(d, "told and doubted", HOT);
-        guest_mem_written(&d->s.m->mem, GPA(gpa), d->form->len);
+        guest_mem_written(&d->s.m->mem, gpa, d->form->len);
         change(d, n % 3);
         doubt(&d->s);
         check(d, "told of nothing", HOT);
@@ -289,6 +326,47 @@ ENGINES(EACH, changes)
 EACH(changes_back, TRANSLATE)
 EACH(changes_back, INTERPRET)
 ENGINES(EACH, is_told_and_doubted)
+
+/* ---- a page that follows itself -------------------------------------------------------------- */
+
+GUEST(around, 64, ".byte 0xe9, 0x1b, 0, 0, 0") /* in two pages: to 20h of the second */
+GUEST(lands, 64, "movl $3, %eax\noutb %al, $0x80\nud2")
+#define AROUND 0xffeu
+#define LANDS  0x1eu /* where the jump leads to, from the second page on */
+
+/*
+ * An instruction in two pages is all that is cached from this page, when a new block there finds
+ * that it has changed. The page must be watched as before.
+ */
+static void in_its_own_next_page(void **state)
+{
+    struct smp s;
+
+    hot_create(&s, 1);
+    smp_page(&s, TWO, FIRST);
+    smp_page(&s, TWO + 0x1000, FIRST);
+    SMP_CODE(&s, HOT_CODE, lands);
+    hot_at(&s, HOT_KERNEL, HOT_CODE);
+    assert_int_equal(run_on(&s, 0), 3);
+    doubt(&s);
+    for (unsigned n = 0; n < 4; n++) {
+        smp_code(&s, FIRST + AROUND, g_around, g_around + 2);
+        smp_code(&s, FIRST, g_around + 2, g_around_end);
+        s.ram[FIRST + LANDS] = 0x0f; /* no instruction, and not cached */
+        s.ram[FIRST + LANDS + 1] = 0x0b;
+        hot_at(&s, HOT_KERNEL, TWO + AROUND);
+        assert_int_equal(hot_run(&s).vector, EXC_UD);
+        s.ram[FIRST] = 0x1c;
+        memcpy(s.ram + FIRST + LANDS, g_lands, (size_t)(g_lands_end - g_lands));
+        doubt(&s);
+        for (uint8_t value = 3; value < 6; value++) {
+            must(guest_mem_write(&s.m->mem, GPA(FIRST + LANDS + 1), &value, 1), "value");
+            hot_at(&s, HOT_KERNEL, TWO + LANDS);
+            assert_int_equal(run_on(&s, 0), value);
+        }
+    }
+    smp_destroy(&s);
+}
 
 /* ---- several vCPUs ------------------------------------------------------------------------- */
 
@@ -353,7 +431,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ENGINES(TEST_WITH, stays) ENGINES(TEST_WITH, changes) TEST(changes_back_TRANSLATE),
         TEST(changes_back_INTERPRET),
-        ENGINES(TEST_WITH, is_told_and_doubted) TEST(while_one_runs),
+        ENGINES(TEST_WITH, is_told_and_doubted) TEST(in_its_own_next_page),
+        TEST(while_one_runs),
         TEST(one_after_the_other),
     };
 
