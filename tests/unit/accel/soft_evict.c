@@ -196,13 +196,64 @@ static void decoded_to_something_else(void **state)
     smp_destroy(&s);
 }
 
+/* ---- all of memory may have been written ------------------------------------------------------
+ */
+
+#define ADDS   (FUNCTION + 2) /* opcode of the function's ADD */
+#define IS_ADD 0x01
+#define IS_SUB 0x29
+
+/* Returns what a call of all cells gives. What is decoded from now on can be compared. */
+static uint32_t start_doubted(struct smp *s)
+{
+    uint32_t sum = start(s);
+
+    assert_int_equal(call(s, FUNCTION, 1), 3);
+    guest_mem_written(&s->m->mem, GPA(0), UINT64_MAX);
+    return sum;
+}
+
+/* No code is kept from the page, so nobody notes what is stored there. */
+static void written_when_nothing_is_left(void **state)
+{
+    static const uint8_t sub = IS_SUB;
+    struct smp s;
+    uint32_t sum = start_doubted(&s);
+
+    assert_int_equal(call(&s, FUNCTION, 1), 3);
+    assert_int_equal(call(&s, COLD, 2), 2 * sum);
+    assert_int_equal(guest_mem_write(&s.m->mem, GPA(ADDS), &sub, 1), 0);
+    assert_int_equal(call(&s, FUNCTION, 1), (uint32_t)-3);
+    assert_int_equal(smp_stat(&s, 0, "flushes of all blocks"), 1);
+    smp_destroy(&s);
+}
+
+/* While nobody has said so, they are what they were when they were compared, not what they are. */
+static void decoded_again_in_between(void **state)
+{
+    struct smp s;
+    uint32_t sum = start_doubted(&s);
+
+    assert_int_equal(call(&s, FUNCTION, HOT), 3 * HOT);
+    assert_int_equal(call(&s, COLD, 2), 2 * sum);
+    unmask(&s);
+    s.ram[ADDS] = IS_SUB;
+    call(&s, FUNCTION, 1);
+    assert_true(smp_stat(&s, 0, "... decoded again, as code needs them") > 0);
+    s.ram[ADDS] = IS_ADD;
+    guest_mem_written(&s.m->mem, GPA(0), UINT64_MAX);
+    assert_int_equal(call(&s, FUNCTION, 5), 15);
+    smp_destroy(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(again_and_again),           cmocka_unit_test(seldom_is_often_in_the_end),
         cmocka_unit_test(written_by_the_host),       cmocka_unit_test(written_by_the_guest),
         cmocka_unit_test(faults_in_translated_code), cmocka_unit_test(decoded_again),
-        cmocka_unit_test(decoded_to_something_else),
+        cmocka_unit_test(decoded_to_something_else), cmocka_unit_test(written_when_nothing_is_left),
+        cmocka_unit_test(decoded_again_in_between),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
