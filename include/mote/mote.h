@@ -163,7 +163,9 @@ int mote_gpa_to_hva(struct mote_machine *machine, uint64_t gpa, void **hva, unsi
 int mote_gva_to_gpa(struct mote_vcpu *vcpu, uint64_t gva, uint64_t *gpa, unsigned *rights);
 
 /* To be called after the program wrote to mapped memory that the guest may have executed: an
- * engine drops what it derived from the old bytes. Any thread, a callback too. */
+ * engine drops what it derived from the old bytes. All of memory, 0 and SIZE_MAX, is for programs
+ * that don't know where they wrote: before code is executed again, it is compared then. Any thread,
+ * a callback too. */
 int mote_gpa_written(struct mote_machine *machine, uint64_t gpa, size_t size);
 
 /* ---- vCPUs ---- */

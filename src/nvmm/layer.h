@@ -47,7 +47,6 @@ struct nv_machine {
     struct mote_capabilities caps;
     uint64_t ram; /* bytes that are registered */
     time_t since;
-    bool coherent; /* code that the program changed is noticed at every run */
     struct nvmm_comm_page *page[MOTE_VCPUS_MAX];
     struct nv_vcpu *vcpu[MOTE_VCPUS_MAX];
 };

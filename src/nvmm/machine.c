@@ -126,10 +126,7 @@ int nvmm_ctl(int op, void *data, size_t size)
 
 static int set_up(struct nv_machine *nm)
 {
-    const char *coherent = getenv("NVMM_COHERENT");
     int err = create(&nm->m);
-
-    nm->coherent = !coherent || strcmp(coherent, "0") != 0;
 
     if (!err)
         err = mote_machine_capabilities(nm->m, &nm->caps);

@@ -101,36 +101,10 @@ int nvmm_vcpu_stop(struct nvmm_vcpu *vcpu)
     return nv_result(mote_vcpu_stop(nv->v));
 }
 
-static uint64_t npc(const struct nv_vcpu *nv)
-{
-    switch (nv->exit.reason) {
-    case NVMM_VCPU_EXIT_IO: return nv->exit.u.io.npc;
-    case NVMM_VCPU_EXIT_RDMSR: return nv->exit.u.rdmsr.npc;
-    case NVMM_VCPU_EXIT_WRMSR: return nv->exit.u.wrmsr.npc;
-    default: return nv->state->rip;
-    }
-}
-
-/*
- * May the program have changed code that the guest executed? NVMM's programs tell nobody when they
- * write to guest memory. One that promises not to still does so where it makes the guest go on
- * somewhere else: at a reset, or with another guest.
- */
-static bool may_have_written(struct nv_vcpu *nv)
-{
-    uint64_t rip = nv->page.state.gprs[NVMM_X64_GPR_RIP];
-
-    if (nv->machine->coherent)
-        return true;
-    return nv->page.state_commit & NVMM_X64_STATE_GPRS && !mote_vcpu_get(nv->v, MOTE_GPRS) &&
-           rip != nv->state->rip && rip != npc(nv);
-}
-
 /* The exit that nobody answered, what the program changed, and what it injects. */
 static int enter(struct nv_vcpu *nv)
 {
     bool msr = nv->open == NVMM_VCPU_EXIT_RDMSR || nv->open == NVMM_VCPU_EXIT_WRMSR;
-    bool wrote = may_have_written(nv);
     int err = 0;
 
     if (nv->open != NVMM_VCPU_EXIT_NONE) {
@@ -145,7 +119,8 @@ static int enter(struct nv_vcpu *nv)
     if (!err)
         err = commit_event(nv);
     nv->page.state_cached = 0;
-    if (!err && wrote)
+    /* NVMM's programs tell nobody when they write to guest memory. */
+    if (!err)
         err = mote_gpa_written(nv->machine->m, 0, SIZE_MAX);
     /* A program may set the flag without a call. */
     if (!err && __atomic_load_n(&nv->page.stop, __ATOMIC_SEQ_CST))

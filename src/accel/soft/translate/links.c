@@ -18,7 +18,7 @@ bool link_new(struct translator *t, const struct translate_link *l)
  * While code is doubted again and again: a link holds until the next doubt, and to make it and cut
  * it takes the host longer than some ways through C.
  */
-#define LINK_TAKEN 16
+#define LINK_TAKEN 8
 
 static bool link_pays(struct translator *t, struct translate_link *l, struct block *b)
 {
