@@ -18,14 +18,6 @@
 
 GUEST_CODE(forever, "1: jmp 1b")
 
-/* ThreadSanitizer may call a handler only after the guest's next exit: mote_vcpu_run(3), CAVEATS.
- */
-#ifdef __SANITIZE_THREAD__
-#define KEEPS_SIGNALS true
-#else
-#define KEEPS_SIGNALS false
-#endif
-
 static struct guest g;
 static pthread_t runner_thread;
 static atomic_uint begun, ended; /* runs */
@@ -106,8 +98,6 @@ static void stop_each_run(void (*stop)(void))
         while (!is_ended(n)) {
             if (++seconds == DEADLOCK_SECONDS / 2)
                 fail_msg("stop %u was lost", n);
-            if (KEEPS_SIGNALS && stop == by_signal)
-                stop();
         }
     }
     pthread_join(runner_thread, NULL);
@@ -124,6 +114,10 @@ static void test_by_signal(void **state)
 {
     const struct sigaction act = {.sa_handler = on_signal};
 
+#ifdef __SANITIZE_THREAD__
+    print_message("skipped: ThreadSanitizer may never call the handler (mote_vcpu_run(3))\n");
+    skip();
+#endif
     set_up(accel_of(state));
     sigaction(SIGUSR1, &act, NULL);
     stop_each_run(by_signal);
