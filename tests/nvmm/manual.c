@@ -548,7 +548,10 @@ static void test_exits(struct guest *g)
 }
 
 /* Code that the program changes while the guest stands is the new code, whoever told whom. */
-GUEST_INSNS(old_code, "1: mov $1, %eax\n hlt\n jmp 1b");
+GUEST_INSNS(old_code,
+            "1: mov $1, %eax\n hlt\n xor %eax, %eax\n mov $1000, %ecx\n 2: add $1, %eax\n jmp 3f\n"
+            ".skip 200\n 3: dec %ecx\n jnz 2b\n hlt\n jmp 1b");
+#define IN_LOOP 15 /* the constant of ADD */
 
 static void test_code(struct guest *g)
 {
@@ -556,6 +559,10 @@ static void test_code(struct guest *g)
     for (unsigned i = 1; i < 50; i++) {
         g->ram[CODE + 1] = (uint8_t)i;
         CHECK(guest_run(g) == NVMM_VCPU_EXIT_HALTED && guest_gpr(g, NVMM_X64_GPR_RAX) == i);
+        if (i % 3)
+            g->ram[CODE + IN_LOOP] = (uint8_t)i;
+        CHECK(guest_run(g) == NVMM_VCPU_EXIT_HALTED &&
+              guest_gpr(g, NVMM_X64_GPR_RAX) == 1000u * (i % 3 ? i : i - 1));
     }
 }
 

@@ -92,7 +92,8 @@ bool code_map_test(const struct code_map *map, uint64_t gpa);
 
 /*
  * [gpa, gpa+len) was written: tell all cachers but `by`, whom its own stores are
- * no news to; NULL: all. To be called before anything else is stored. Any thread.
+ * no news to; NULL: all. Of a GiB or more all peers doubt all code. To be called before anything
+ * else is stored. Any thread.
  */
 void code_map_written(struct code_map *map, const struct code_peer *by, uint64_t gpa, uint64_t len);
 

@@ -243,6 +243,15 @@ void gpa_written(struct api *a)
         EQUAL(a, api_run(a), MOTE_EXIT_HALT);
         EQUAL(a, api_gpr(a, MOTE_RAX), value);
     }
+    for (unsigned i = 0; i < 60; i++) { /* nobody says where */
+        uint8_t value = (uint8_t)(i / 20 * 3 + i % 3 / 2);
+
+        api_set_rip(a, CODE);
+        a->ram[CODE + 1] = value;
+        MUST(a, mote_gpa_written(a->m, 0, SIZE_MAX));
+        EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+        EQUAL(a, api_gpr(a, MOTE_RAX), value);
+    }
     EQUAL(a, mote_gpa_written(a->m, UINT64_MAX, 2), -EINVAL);
     MUST(a, mote_gpa_written(a->m, DEV, 0x1000000));
 }
