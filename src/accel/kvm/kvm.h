@@ -220,6 +220,8 @@ int kvm_rescue_msr(struct kvm_vcpu *k, uint64_t value, bool fault);
 int kvm_rescue_finish(struct kvm_vcpu *k);
 void kvm_rescue_set_cpuid(struct kvm_vcpu *k);
 void kvm_rescue_free(struct kvm_vcpu *k);
+/* Memory goes while vCPUs stand still, perhaps in the midst of an instruction that is assisted. */
+void kvm_rescue_unmapped(struct machine *m);
 
 /* state.c: struct mote_state's groups from and to KVM, with the ioctls they need. */
 int kvm_get(struct vcpu *v, unsigned groups);

@@ -35,7 +35,8 @@ static uint64_t tsc(void *user)
     return __rdtsc();
 }
 
-/* No decoded code is kept, and each state_in flushes the TLB: no more is asked. */
+/* No decoded code is kept, and each state_in flushes the TLB, as does a slot that goes: no more is
+ * asked. */
 static const struct emu_ops ops = {.tsc = tsc};
 
 static int rescuer_create(struct kvm_vcpu *k)
@@ -55,6 +56,16 @@ void kvm_rescue_free(struct kvm_vcpu *k)
 {
     if (k->rescuer)
         munmap(k->rescuer, sizeof(*k->rescuer));
+}
+
+void kvm_rescue_unmapped(struct machine *m)
+{
+    pthread_mutex_lock(&m->lock);
+    for (struct vcpu *v = m->vcpus; v; v = v->next) {
+        if (kvm_vcpu(v)->rescuer)
+            emu_tlb_flush(&kvm_vcpu(v)->rescuer->cpu);
+    }
+    pthread_mutex_unlock(&m->lock);
 }
 
 void kvm_rescue_set_cpuid(struct kvm_vcpu *k)
