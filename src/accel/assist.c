@@ -40,7 +40,7 @@ int assist_access(struct assist *a, const struct accel_bus_ops *ops)
     done = emu_step(c);
     c->bus = NULL;
     a->unanswered = !done && c->exit.reason == VCPU_EXIT_FAIL;
-    if (done)
+    if (done || c->exit.reason == VCPU_EXIT_SHUTDOWN) /* which the next run finds, too */
         return 0;
     return err_set(EIO, "vCPU %u: %s", a->v->id,
                    c->exit.reason == VCPU_EXIT_FAIL ? c->exit.fail.why
