@@ -11,9 +11,9 @@
  * destroyed, is refused with -EINVAL; so is a NULL where something is to be read or written.
  *
  * Threads: any thread may call anything at any time. A vCPU is driven by one at a time: while
- * it runs or is assisted, other calls for it return -EBUSY, but for mote_vcpu_stop. Changes of
- * a machine's memory and vCPUs interrupt its running vCPUs for a moment by themselves; inside a
- * callback they return -EBUSY.
+ * it runs or is assisted, other calls for it return -EBUSY, but for mote_vcpu_stop, also in its
+ * callbacks. Changes of a machine's memory and vCPUs interrupt its running vCPUs for a moment by
+ * themselves; callbacks may make them.
  *
  * On KVM the library has a handler for SIGRTMIN, and unblocks it in threads that run vCPUs.
  *
@@ -101,8 +101,9 @@ struct mote_access {
 /*
  * Devices. Called by mote_vcpu_assist on its thread, for each access in program order; also by
  * the next mote_vcpu_run or _get where the accelerator finishes an instruction then. They may
- * read what mote_vcpu_get got into the state page before, and call mote_vcpu_stop. A value other
- * than 0 (-errno) is what mote_vcpu_assist returns; the exit is unanswered then.
+ * read what mote_vcpu_get got into the state page before, call mote_vcpu_stop, and change the
+ * machine's memory and other vCPUs: the instruction's next access finds it so. A value other than 0
+ * (-errno) is what mote_vcpu_assist returns; the exit is unanswered then.
  */
 struct mote_callbacks {
     int (*io)(struct mote_vcpu *vcpu, struct mote_access *access, void *user);
@@ -139,7 +140,7 @@ int mote_hva_unregister(struct mote_machine *machine, void *hva, size_t size);
  * forbid exits as MOTE_EXIT_MEMORY: a write, to be assisted as a device's (ROM); a fetch, which no
  * assist can complete: -EINVAL.
  * -EINVAL: not page-aligned, empty, past capabilities.gpa_bits, no or unknown rights; -EFAULT:
- * not registered; -EEXIST: something is mapped there; -ENOTSUP: such rights; -ENOSPC; -EBUSY.
+ * not registered; -EEXIST: something is mapped there; -ENOTSUP: such rights; -ENOSPC.
  */
 int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t size,
                  unsigned rights);
@@ -147,7 +148,7 @@ int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t s
 /*
  * Take all memory out of [gpa, gpa + size), also parts of what was mapped in one call; what was
  * unmapped is a device's from then on, but for fetches: they end in #UD or MOTE_EXIT_FAIL. -EINVAL;
- * -ENOENT: nothing is there; -ENOSPC; -EBUSY.
+ * -ENOENT: nothing is there; -ENOSPC.
  */
 int mote_gpa_unmap(struct mote_machine *machine, uint64_t gpa, size_t size);
 
@@ -169,7 +170,7 @@ int mote_gpa_written(struct mote_machine *machine, uint64_t gpa, size_t size);
 /* ---- vCPUs ---- */
 
 /* id is the APIC ID. The state is that after RESET: real mode, f000:fff0. -EINVAL: id is not
- * below capabilities.vcpus_max; -EEXIST; -ENOMEM; -EBUSY. */
+ * below capabilities.vcpus_max; -EEXIST; -ENOMEM. */
 int mote_vcpu_create(struct mote_vcpu **vcpu, struct mote_machine *machine, unsigned id);
 int mote_vcpu_destroy(struct mote_vcpu *vcpu); /* -EBUSY: it runs or is in a callback */
 

@@ -24,18 +24,6 @@ int lib_lock(struct mote_machine *machine, struct lib_machine **out)
     return 0;
 }
 
-int lib_change(struct mote_machine *machine, struct lib_machine **out)
-{
-    int err = lib_lock(machine, out);
-
-    if (err)
-        return err;
-    err = lib_check_outside(*out);
-    if (err)
-        lib_unlock(*out);
-    return err;
-}
-
 void lib_unlock(struct lib_machine *lm)
 {
     struct handle *handle = lm->handle;

@@ -71,7 +71,7 @@ int mote_vcpu_create(struct mote_vcpu **vcpu, struct mote_machine *machine, unsi
     if (!vcpu)
         return err_set(EINVAL, "no place for the vCPU");
     *vcpu = NULL;
-    err = lib_change(machine, &lm);
+    err = lib_lock(machine, &lm);
     if (err)
         return err;
     err = create(lm, id, &lv);
@@ -100,7 +100,7 @@ int mote_vcpu_destroy(struct mote_vcpu *vcpu)
         return err;
     lv = object;
     /* The machine is there, as it is not destroyed while somebody has one of its vCPUs. */
-    err = lib_change((struct mote_machine *)lv->machine->handle, &lm);
+    err = lib_lock((struct mote_machine *)lv->machine->handle, &lm);
     if (err) {
         handle_release(lv->handle, HANDLE_OWNED);
         return err;

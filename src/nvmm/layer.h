@@ -30,6 +30,7 @@ struct nv_vcpu {
     uint64_t open;   /* NVMM_VCPU_EXIT_* that no assist has answered; NONE */
     bool insn_known; /* exit.u.io.npc and so on were decoded */
     bool assisting;  /* inside mote_vcpu_assist: the state is that of before */
+    bool calling;    /* inside a callback apart from it: the vCPU is to stay */
     bool canned;     /* the callback is called apart from the assist, ... */
     uint64_t data;   /* ... for this */
     bool int_window; /* asked for */
@@ -59,8 +60,8 @@ int nv_result(int err);
 struct nv_machine *nv_machine(const struct nvmm_machine *mach);
 struct nv_vcpu *nv_vcpu(const struct nvmm_machine *mach, const struct nvmm_vcpu *vcpu);
 
-/* Before the machine goes. */
-int nv_vcpu_free(struct nv_vcpu *nv);
+/* When libmote has none of it any more. */
+void nv_vcpu_free(struct nv_vcpu *nv);
 
 /* Make groups (NVMM_X64_STATE_*) of the comm page current. 0 or -errno. */
 int nv_get(struct nv_vcpu *nv, uint64_t groups);

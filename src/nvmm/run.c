@@ -376,13 +376,16 @@ static void call_io(struct nv_vcpu *nv)
         .data = (uint8_t *)&nv->data,
     };
 
+    nv->calling = true;
     nv->user_vcpu->cbs.io(&io);
+    nv->calling = false;
 }
 
 /*
- * IN and OUT call back outside of libmote's assist, so that the program may do there all that it
- * may on NVMM, and nothing has to be got beforehand. GPRS that it sets meanwhile are its own; NVMM
- * goes on from them behind the instruction.
+ * IN and OUT call back outside of libmote's assist, where a callback may change the machine but not
+ * its own vCPU: so the program may do there all that it may on NVMM with the state, and nothing has
+ * to be got beforehand. GPRS that it sets meanwhile are its own; NVMM goes on from them behind the
+ * instruction.
  */
 static int assist_in(struct nv_vcpu *nv)
 {

@@ -221,21 +221,22 @@ int nvmm_vcpu_create(struct nvmm_machine *mach, nvmm_cpuid_t cpuid, struct nvmm_
     return 0;
 }
 
-int nv_vcpu_free(struct nv_vcpu *nv)
+void nv_vcpu_free(struct nv_vcpu *nv)
 {
-    int err = mote_vcpu_destroy(nv->v);
-
-    if (err)
-        return err;
     nv->machine->vcpu[nv->id] = NULL;
     nv->machine->page[nv->id] = NULL;
     free(nv);
-    return 0;
 }
 
 int nvmm_vcpu_destroy(struct nvmm_machine *mach, struct nvmm_vcpu *vcpu)
 {
     struct nv_vcpu *nv = nv_vcpu(mach, vcpu);
+    int err;
 
-    return nv ? nv_result(nv_vcpu_free(nv)) : -1;
+    if (!nv)
+        return -1;
+    err = nv->calling ? -EBUSY : mote_vcpu_destroy(nv->v);
+    if (!err)
+        nv_vcpu_free(nv);
+    return nv_result(err);
 }
