@@ -188,6 +188,13 @@ int mote_vcpu_get_cpuid(struct mote_vcpu *vcpu, struct mote_cpuid *leaves, unsig
 int mote_vcpu_set_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *leaves, unsigned count);
 
 /*
+ * From the next run on, CPUID with one of these leaves exits, whatever the subleaf; they replace
+ * those before. -EINVAL: more than MOTE_CPUID_MAX; -ENOTSUP: MOTE_EXIT_CPUID is not among
+ * capabilities.exits, as KVM answers CPUID where nobody can be asked.
+ */
+int mote_vcpu_exit_cpuid(struct mote_vcpu *vcpu, const uint32_t *leaves, unsigned count);
+
+/*
  * The page that state is exchanged in; it lives as long as the vCPU. NULL: no such vCPU.
  * mote_vcpu_get makes groups (enum mote_state_groups) of it current; those that still are cost
  * nothing. After changes to the page mote_vcpu_set says which groups; they reach the engine at
@@ -220,6 +227,7 @@ enum mote_exit_reason {
     MOTE_EXIT_HYPERCALL, /* VMCALL or VMMCALL; rip is behind it */
     MOTE_EXIT_DEBUG,     /* mote_vcpu_set_debug */
     MOTE_EXIT_FAIL,      /* the accelerator cannot go on: fail says why */
+    MOTE_EXIT_CPUID,     /* a leaf of mote_vcpu_exit_cpuid: mote_vcpu_complete_cpuid */
     MOTE_EXIT_COUNT,
 };
 
@@ -243,6 +251,7 @@ struct mote_exit {
             uint32_t index;
             uint64_t value; /* WRMSR */
         } msr;
+        struct mote_cpuid cpuid; /* of which leaf and subleaf, and what it would have told */
         struct {
             uint64_t rip; /* of the INT3, or of the instruction to be executed next */
             bool int3;
@@ -258,7 +267,9 @@ struct mote_exit {
 };
 
 /*
- * Run until an exit. What was not answered of the last one reads as all ones; an MSR is #GP(0).
+ * Run until an exit. What was not answered of the last one reads as all ones; an MSR is #GP(0);
+ * CPUID is as it would have been. All that does not hold once MOTE_GPRS was set: then the run
+ * begins with these.
  * -EBUSY: it runs, or is in a callback; or -errno of the accelerator.
  */
 int mote_vcpu_run(struct mote_vcpu *vcpu, struct mote_exit *exit);
@@ -278,6 +289,10 @@ int mote_vcpu_assist(struct mote_vcpu *vcpu);
 
 /* Complete RDMSR with `value`, or WRMSR; or raise #GP(0). -EINVAL: no such exit is open. */
 int mote_vcpu_complete_msr(struct mote_vcpu *vcpu, uint64_t value, bool fault);
+
+/* Complete CPUID with eax to edx of *answer, for instance those of the exit. -EINVAL: no such exit
+ * is open. */
+int mote_vcpu_complete_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *answer);
 
 enum mote_watch_kind {
     MOTE_WATCH_OFF,

@@ -238,6 +238,8 @@ struct emu_cpu {
     /* -- outside -- */
     struct guest_mem *mem;
     const struct x86_cpuid *cpuid;
+    const uint32_t *exit_leaf; /* leaves of CPUID that leave the run */
+    unsigned exit_leaves;
     const struct emu_ops *ops;
     void *user;
     const struct emu_bus *bus; /* NULL: an access ends the run with an exit, nothing changed */

@@ -158,6 +158,8 @@ static uint32_t exits(const struct machine *m)
 
     if (m->caps & ACCEL_CAP_LAPIC)
         all &= ~(1u << MOTE_EXIT_TPR);
+    if (!m->accel->exit_cpuid)
+        all &= ~(1u << MOTE_EXIT_CPUID);
     return m->accel->hypercalls ? all : all & ~(1u << MOTE_EXIT_HYPERCALL);
 }
 

@@ -167,6 +167,21 @@ int mote_vcpu_set_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *leaves,
     return err;
 }
 
+int mote_vcpu_exit_cpuid(struct mote_vcpu *vcpu, const uint32_t *leaves, unsigned count)
+{
+    struct lib_vcpu *lv;
+    int err;
+
+    if (count > MOTE_CPUID_MAX || (count && !leaves))
+        return err_set(EINVAL, "%u leaves of CPUID, expected at most %d", count, MOTE_CPUID_MAX);
+    err = lib_enter(vcpu, &lv);
+    if (err)
+        return err;
+    err = vcpu_exit_cpuid(lv->v, leaves, count);
+    lib_leave(lv);
+    return err;
+}
+
 /* ---- state ---- */
 
 struct mote_state *mote_vcpu_state(struct mote_vcpu *vcpu)

@@ -78,7 +78,7 @@ int nv_walk(struct nv_vcpu *nv, uint64_t efer, uint64_t gva, uint64_t *gpa, nvmm
 
 /* The instruction at rip, as far as it is one that exits. */
 struct nv_insn {
-    enum { NV_INSN_OTHER, NV_INSN_IO, NV_INSN_MSR } kind;
+    enum { NV_INSN_OTHER, NV_INSN_IO, NV_INSN_MSR, NV_INSN_CPUID } kind;
     uint64_t npc;
     bool in, string, rep;
     int8_t seg;           /* NVMM_X64_SEG_*; -1: no memory */

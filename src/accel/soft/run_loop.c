@@ -438,3 +438,11 @@ int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
     check_state_changed(soft(v)->check);
     return assist_msr(&soft(v)->assist, value, fault);
 }
+
+int soft_complete_cpuid(struct vcpu *v, const uint32_t regs[4])
+{
+    state_flush(v);
+    v->valid = 0;
+    check_state_changed(soft(v)->check);
+    return assist_cpuid(&soft(v)->assist, regs);
+}

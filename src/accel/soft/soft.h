@@ -45,7 +45,8 @@ struct soft_vcpu {
     struct emu_cpu cpu;
     _Atomic unsigned attention;
     struct x86_cpuid cpuid;
-    uint64_t tsc_told; /* by the last get; set again, it is no new value */
+    uint32_t exit_leaf[X86_CPUID_MAX]; /* cpu.exit_leaf */
+    uint64_t tsc_told;                 /* by the last get; set again, it is no new value */
     struct code_peer peer;
     struct block_cache blocks;
     struct assist assist;
@@ -74,6 +75,8 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit);
 void soft_kick(struct vcpu *v);
 int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault);
+int soft_exit_cpuid(struct vcpu *v, const uint32_t *leaves, unsigned count);
+int soft_complete_cpuid(struct vcpu *v, const uint32_t regs[4]);
 int soft_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
 int soft_set_debug(struct vcpu *v, const struct vcpu_debug *debug);
 unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]);

@@ -184,6 +184,20 @@ int soft_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
     return 0;
 }
 
+/* The witness asks nobody. */
+int soft_exit_cpuid(struct vcpu *v, const uint32_t *leaves, unsigned count)
+{
+    struct soft_vcpu *s = soft(v);
+
+    if (s->check)
+        return err_set(ENOTSUP, "soft: CPUID does not exit where engines are compared");
+    for (unsigned n = 0; n < count; n++)
+        s->exit_leaf[n] = leaves[n];
+    s->cpu.exit_leaf = s->exit_leaf;
+    s->cpu.exit_leaves = count;
+    return 0;
+}
+
 /* ---- state --------------------------------------------------------------------------- */
 
 int soft_get(struct vcpu *v, unsigned groups)

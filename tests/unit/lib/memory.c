@@ -343,14 +343,10 @@ static void test_last_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ALL(test_alias_written),
-        ON_ALL(test_alias_two_vcpus),
-        ON_ALL(test_alias_host_wrote),
-        ON_ALL(test_change_while_running),
-        ON_ALL(test_unmap_part),
-        ON_ALL(test_unmap_code),
-        ON_ALL(test_rights),
-        ON_ALL(test_last_page),
+        ON_ALL(test_alias_written),    ON_ALL(test_alias_two_vcpus),
+        ON_ALL(test_alias_host_wrote), ON_ALL(test_change_while_running),
+        ON_ALL(test_unmap_part),       ON_ALL(test_unmap_code),
+        ON_ALL(test_rights),           ON_ALL(test_last_page),
     };
 
     return cmocka_run_group_tests_name("lib memory", tests, NULL, NULL);
