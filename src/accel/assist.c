@@ -43,11 +43,22 @@ int assist_access(struct assist *a, const struct accel_bus_ops *ops)
     done = emu_step(c);
     c->bus = NULL;
     a->unanswered = !done && c->exit.reason == VCPU_EXIT_FAIL;
-    if (done || c->exit.reason == VCPU_EXIT_SHUTDOWN) /* which the next run finds, too */
+    a->shutdown = !done && c->exit.reason == VCPU_EXIT_SHUTDOWN;
+    if (done || a->shutdown)
         return 0;
     return err_set(EIO, "vCPU %u: %s", a->v->id,
                    c->exit.reason == VCPU_EXIT_FAIL ? c->exit.fail.why
                                                     : vcpu_exit_name(c->exit.reason));
+}
+
+bool assist_shuts_down(struct assist *a, struct vcpu_exit *exit)
+{
+    if (likely(!a->shutdown))
+        return false;
+    a->shutdown = false;
+    exit->reason = VCPU_EXIT_SHUTDOWN;
+    emu_fill_exit(a->cpu, exit);
+    return true;
 }
 
 int assist_unanswered(struct assist *a)

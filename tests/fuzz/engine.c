@@ -189,11 +189,10 @@ static bool answer(const struct vcpu_exit *exit, uint64_t *number)
 
     switch (exit->reason) {
     case VCPU_EXIT_IO:
-    case VCPU_EXIT_MMIO:
-        vcpu_assist(vcpu, &bus); /* may shut down on the way */
-        return true;
+    case VCPU_EXIT_MMIO: vcpu_assist(vcpu, &bus); return true;
     case VCPU_EXIT_RDMSR:
     case VCPU_EXIT_WRMSR: must(vcpu_complete_msr(vcpu, *number, *number & 1)); return true;
+    case VCPU_EXIT_CPUID: must(vcpu_complete_cpuid(vcpu, exit->cpuid.regs)); return true;
     case VCPU_EXIT_HYPERCALL:
     case VCPU_EXIT_TPR: return true;
     case VCPU_EXIT_INTR_WINDOW: must(vcpu_inject(vcpu, &irq)); return true;

@@ -337,7 +337,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     enter(s);
     check_state_changed(s->assist.unanswered ? s->check : NULL);
     err = assist_unanswered(&s->assist);
-    if (err) {
+    if (err || assist_shuts_down(&s->assist, exit)) {
         leave(s);
         return err;
     }

@@ -146,7 +146,7 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     code_peer_init(&s->peer, code_map(s), id, &s->cpu, &s->attention, SOFT_INBOX);
     s->cpu.msr.tsc = -((struct soft_machine *)m)->start_tsc;
     tell_tsc_offset(s);
-    s->assist = (struct assist){&s->vcpu, &s->cpu, false};
+    s->assist = (struct assist){.v = &s->vcpu, .cpu = &s->cpu};
     ((struct soft_machine *)m)->vcpu[id] = s;
     err = engine_start(s, ((struct soft_machine *)m)->engine);
     s->cpu.returns = !s->check; /* whose witness unwinds, as all must then */
@@ -216,7 +216,8 @@ int soft_set(struct vcpu *v, unsigned groups)
     if ((groups & X86_MSRS) && (!tsc || tsc == soft(v)->tsc_told))
         soft(v)->cpu.msr.tsc = offset;
     if (groups & X86_GPRS)
-        soft(v)->assist.unanswered = false; /* rip may be elsewhere now */
+        soft(v)->assist.unanswered = soft(v)->assist.shutdown =
+            false; /* rip may be elsewhere now */
     if (groups & X86_INTR)
         nmi_waits(soft(v), soft(v)->cpu.intr.nmi_pending);
     check_state_changed(soft(v)->check);

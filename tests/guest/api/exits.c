@@ -244,6 +244,31 @@ void shuts_down(struct api *a)
     EQUAL(a, a->s->rip, CODE + 1);
 }
 
+/* What is left of an instruction faults three times: an exit, once the access was answered or not.
+ */
+void shuts_down_assisted(struct api *a)
+{
+    static const struct access seven[] = {{RD, 1, DEV, 7}, {0}};
+
+    for (unsigned answered = 0; answered < 2; answered++) {
+        a->next = seven;
+        EQUAL(a, api_run(a), MOTE_EXIT_MEMORY);
+        if (answered)
+            MUST(a, mote_vcpu_assist(a->v));
+        EQUAL(a, api_run(a), MOTE_EXIT_SHUTDOWN);
+        api_begin(a);
+        api_get(a, MOTE_SEGS);
+        a->s->idtr.limit = 0;
+        MUST(a, mote_vcpu_set(a->v, MOTE_SEGS));
+    }
+    /* Or not at all, where the program makes the guest go on elsewhere. */
+    a->next = seven;
+    EQUAL(a, api_run(a), MOTE_EXIT_MEMORY);
+    MUST(a, mote_vcpu_assist(a->v));
+    api_set_rip(a, CODE + (uint64_t)(a->c->code_end - a->c->code) - 1);
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+}
+
 /* ---- windows ---- */
 
 void intr_window(struct api *a)

@@ -116,6 +116,7 @@ static void try_all(struct visit *v, struct mote_vcpu *vcpu)
     struct mote_machine *m = v->g->machine;
     struct mote_vcpu_debug debug = {0};
     struct mote_event event = {0};
+    struct mote_cpuid cpuid = {0};
     struct mote_vcpu *other;
     unsigned count = 0;
     uint64_t gpa;
@@ -126,6 +127,8 @@ static void try_all(struct visit *v, struct mote_vcpu *vcpu)
     assert_int_equal(mote_vcpu_run(vcpu, &e), -EBUSY);
     assert_int_equal(mote_vcpu_assist(vcpu), -EBUSY);
     assert_int_equal(mote_vcpu_complete_msr(vcpu, 0, false), -EBUSY);
+    assert_int_equal(mote_vcpu_exit_cpuid(vcpu, NULL, 0), -EBUSY);
+    assert_int_equal(mote_vcpu_complete_cpuid(vcpu, &cpuid), -EBUSY);
     assert_int_equal(mote_vcpu_get(vcpu, MOTE_ALL), -EBUSY);
     assert_int_equal(mote_vcpu_set(vcpu, MOTE_ALL), -EBUSY);
     assert_int_equal(mote_vcpu_get_cpuid(vcpu, NULL, &count), -EBUSY);
@@ -490,6 +493,25 @@ static void test_enter(void **state)
     guest_destroy(&g);
 }
 
+/* The second push faults, and so does what follows from it. */
+GUEST_CODE(enter_fault, "movl $8, %esp\nmovl $0xff800, %ebp\nenter $0, $3\nhlt")
+
+static void test_enter_faults(void **state)
+{
+    struct visit v = {0};
+    struct guest g;
+
+    begin(&g, state, &v, enter_fault, enter_fault_end);
+    guest_run(g.vcpu, MOTE_EXIT_MEMORY);
+    must(mote_vcpu_assist(g.vcpu), "mote_vcpu_assist");
+    guest_run(g.vcpu, MOTE_EXIT_SHUTDOWN);
+    assert_int_equal(v.calls, 1);
+    guest_put(&g, CODE, port, port_end);
+    guest_at(g.vcpu, CODE);
+    run_to_halt(&g);
+    guest_destroy(&g);
+}
+
 static void take_tables(struct visit *v, struct mote_vcpu *vcpu)
 {
     take(v->g, TABLES, 0x4000);
@@ -601,11 +623,11 @@ static void test_destroyed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ALL(test_allowed),      ON_ALL(test_banks),      ON_ALL(test_memory_comes),
-        ON_ALL(test_other_half),   ON_ALL(test_first_half), ON_ALL(test_half_comes),
-        ON_ALL(test_half_is_code), ON_ALL(test_code_goes),  ON_ALL(test_stack_goes),
-        ON_ALL(test_enter),        ON_ALL(test_tables_go),  ON_ALL(test_strings),
-        ON_ALL(test_destroyed),
+        ON_ALL(test_allowed),      ON_ALL(test_banks),        ON_ALL(test_memory_comes),
+        ON_ALL(test_other_half),   ON_ALL(test_first_half),   ON_ALL(test_half_comes),
+        ON_ALL(test_half_is_code), ON_ALL(test_code_goes),    ON_ALL(test_stack_goes),
+        ON_ALL(test_enter),        ON_ALL(test_enter_faults), ON_ALL(test_tables_go),
+        ON_ALL(test_strings),      ON_ALL(test_destroyed),
     };
 
     return cmocka_run_group_tests_name("lib callback", tests, NULL, NULL);
