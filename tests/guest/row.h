@@ -102,6 +102,12 @@ void engine_kick(void); /* any thread: leave the guest and go on */
 void engine_stop(void); /* any thread: engine_run returns -ETIMEDOUT */
 void engine_exit(void);
 
+/* ---- watch.c ---- */
+
+/* A row begins: if it does not end in minutes, or the test is told to end (SIGTERM, as meson does
+ * when its time is up), the program says its name and fails. `name` stays valid. */
+void row_watch(const char *name);
+
 /* ---- known.c ---- */
 
 /* Is the row left out on this engine? emulating: see there. */

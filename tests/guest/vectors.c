@@ -11,9 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define ROW_SECONDS 300 /* an instruction that takes longer never ends */
 
 #define SKIP        77
 #define COLD        16 /* runs until code is translated, or more */
@@ -296,7 +293,7 @@ int main(int argc, char **argv)
         if (!strstr(made[n].name, word))
             continue;
         run++;
-        alarm(ROW_SECONDS);
+        row_watch(made[n].name);
         if (!made_ok(&made[n], failed < SHOWN_FAILS))
             failed++;
     }

