@@ -334,7 +334,8 @@ void vcpu_kick(struct vcpu *v);
  * instruction's accesses through ops and the rest of it on the vCPU's state.
  * What ops points to must live until the vCPU's next run or get: one
  * instruction may access several times. Doorbells are answered by the seam. A
- * callback's error leaves the exit unanswered. What nobody answers reads as all ones at the next
+ * callback's error leaves the exit unanswered; a triple fault is the next run's exit. Callbacks may
+ * change the map, where no vCPU runs. What nobody answers reads as all ones at the next
  * run, unless X86_GPRS was set: then the run starts from that state.
  */
 int vcpu_assist(struct vcpu *v, const struct accel_bus_ops *ops);

@@ -238,6 +238,7 @@ int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
 {
     struct kvm_vcpu *k = kvm_vcpu(v);
     int err = kvm_rescue_finish(k);
+
     if (err || kvm_rescue_shuts_down(k, exit))
         return err;
     if (v->dirty) {

@@ -338,6 +338,7 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     check_state_changed(s->assist.unanswered ? s->check : NULL);
     err = assist_unanswered(&s->assist);
     if (err || assist_shuts_down(&s->assist, exit)) {
+        v->valid = 0;
         leave(s);
         return err;
     }

@@ -215,9 +215,10 @@ int soft_set(struct vcpu *v, unsigned groups)
     emu_set_state(&soft(v)->cpu, v->state, groups);
     if ((groups & X86_MSRS) && (!tsc || tsc == soft(v)->tsc_told))
         soft(v)->cpu.msr.tsc = offset;
-    if (groups & X86_GPRS)
-        soft(v)->assist.unanswered = soft(v)->assist.shutdown =
-            false; /* rip may be elsewhere now */
+    if (groups & X86_GPRS) { /* rip may be elsewhere now */
+        soft(v)->assist.unanswered = false;
+        soft(v)->assist.shutdown = false;
+    }
     if (groups & X86_INTR)
         nmi_waits(soft(v), soft(v)->cpu.intr.nmi_pending);
     check_state_changed(soft(v)->check);
