@@ -122,7 +122,7 @@ static void test_state(struct guest *g)
 
     GUEST_CODE(g, halt);
     for (unsigned i = NVMM_X64_GPR_R8; i <= NVMM_X64_GPR_R15; i++)
-        s->gprs[i] = 0x1111111111111111 * i;
+        s->gprs[i] = 0x1111111111111111u * i;
     for (unsigned i = NVMM_X64_DR_DR0; i <= NVMM_X64_DR_DR3; i++)
         s->drs[i] = 0x1000 * i;
     s->msrs[NVMM_X64_MSR_STAR] = 0x0010000800000000;
