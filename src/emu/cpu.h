@@ -148,6 +148,8 @@ struct emu_ops {
     /* Pages lost their right to be written to, before anything is accessed. NULL: nothing hangs on
      * it. */
     void (*writes_dropped)(void *user);
+    /* PAUSE, where emu_cpu.tells_pause. */
+    void (*paused)(void *user);
     /* A miss of the TLB: a page is looked up. NULL: nobody counts. Back from it `done` is called
      * with what this returned. */
     unsigned (*walk_begins)(void *user);
@@ -184,6 +186,7 @@ struct emu_cpu {
     bool singly;     /* no blocks: the guest has breakpoints, or a debugger steps */
     uint16_t hit;    /* EMU_HIT_* */
     bool returns;    /* whoever runs blocks looks for EMU_HIT_EXIT after each */
+    bool tells_pause; /* to ops->paused; not to be changed once code was bound */
 
     struct emu_tlb_entry tlb[EMU_MMU_COUNT][EMU_TLB_SIZE];
     /* Entries filled since the last flush; those of global pages in the upper half are no matter

@@ -47,6 +47,7 @@ static int soft_machine_create(struct machine **out, const struct machine_config
     m->machine.mem.user = m;
     m->machine.caps = ACCEL_CAP_CLOCK;
     m->count = cfg->count;
+    m->vcpus = cfg->vcpus;
     m->machine.tsc_khz = host_tsc_khz();
     m->start_ns = clock_ns(CLOCK_MONOTONIC);
     m->start_tsc = __rdtsc();

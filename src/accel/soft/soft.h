@@ -10,6 +10,7 @@
 #include "accel/soft/block.h"
 #include "accel/soft/check.h"
 #include "accel/soft/parts.h"
+#include "accel/soft/spin.h"
 #include "accel/soft/steal.h"
 #include "accel/soft/translate/translate.h"
 #include "emu/emu.h"
@@ -27,6 +28,8 @@ struct soft_machine {
     struct code_map code;
     enum accel_engine engine;
     bool count;                         /* machine_config.count */
+    unsigned vcpus;                     /* machine_config.vcpus */
+    struct spin_place place[SOFT_VCPUS];
     struct soft_vcpu *vcpu[SOFT_VCPUS]; /* by ID; NULL: none; all are created before one runs */
 };
 
@@ -37,7 +40,8 @@ enum {
     SOFT_NMI_WINDOW = 4,  /* ... an NMI is */
     SOFT_INBOX = 8,       /* others' stores to code, or pages becoming code */
     SOFT_NMI = 16,        /* deliver the NMI that waits */
-    SOFT_ATTENTION = 31,  /* all of them */
+    SOFT_SPIN = 32,       /* make way for another vCPU: set by the vCPU itself */
+    SOFT_ATTENTION = 63,  /* all of them */
 };
 
 struct soft_vcpu {
@@ -56,6 +60,7 @@ struct soft_vcpu {
     struct soft_check *check; /* NULL: nobody compares */
     struct soft_parts parts;  /* on: with machine_config.count */
     struct soft_steal steal;
+    struct soft_spin spin;
     struct translator tr;
 };
 

@@ -83,6 +83,7 @@ static const struct emu_ops run_ops = {
     .tsc = tsc,
     .tlb_flushed = tlb_flushed,
     .writes_dropped = writes_dropped,
+    .paused = spin_paused,
 };
 
 static unsigned walk_begins(void *user)
@@ -101,6 +102,7 @@ static const struct emu_ops counted_ops = {
     .tsc = tsc,
     .tlb_flushed = tlb_flushed,
     .writes_dropped = writes_dropped,
+    .paused = spin_paused,
     .walk_begins = walk_begins,
     .walk_done = walk_done,
 };
@@ -149,6 +151,7 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     s->assist = (struct assist){.v = &s->vcpu, .cpu = &s->cpu};
     ((struct soft_machine *)m)->vcpu[id] = s;
     err = engine_start(s, ((struct soft_machine *)m)->engine);
+    s->cpu.tells_pause = spin_init(s);
     s->cpu.returns = !s->check; /* whose witness unwinds, as all must then */
     if (!s->tr.on)
         s->blocks.segments = BLOCK_SEGMENTS_ALL;
@@ -166,6 +169,7 @@ void soft_vcpu_destroy(struct vcpu *v)
     struct soft_vcpu *s = soft(v);
 
     ((struct soft_machine *)v->machine)->vcpu[v->id] = NULL;
+    spin_halted(s);
     block_flush(&s->blocks);
     code_peer_free(&s->peer);
     block_cache_free(&s->blocks);
@@ -296,6 +300,7 @@ unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
         {"instructions while pages became code", b->waited},
         {"bytes of decoded instructions", b->ring},
         {"bytes of blocks, and instructions kept", b->arena},
+        {"times a spinning vCPU made way", soft(v)->spin.yields},
         {"single instructions", p->retired[PART_SINGLE]},
         {"instructions of blocks not translated", p->retired[PART_COLD]},
     };
