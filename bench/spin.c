@@ -197,7 +197,8 @@ int main(int argc, char **argv)
 
     vcpus = argc > 1 ? (unsigned)atoi(argv[1]) : 16;
     if (!vcpus || vcpus > VCPUS || seconds <= 0) {
-        fprintf(stderr, "bench/spin: 1 to %d vCPUs and some seconds; see bench/spin --help\n", VCPUS);
+        fprintf(stderr, "bench/spin: 1 to %d vCPUs and some seconds; see bench/spin --help\n",
+                VCPUS);
         return 2;
     }
     CPU_ZERO(&set);

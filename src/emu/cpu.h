@@ -182,10 +182,10 @@ struct emu_cpu {
     bool code64;         /* long_mode and CS.L */
     bool protected_mode; /* CR0.PE and not VM86 */
     bool vm86;
-    uint8_t vectors; /* EMU_VECTORS_*: CR0, CR4 and XCR0 allow them */
-    bool singly;     /* no blocks: the guest has breakpoints, or a debugger steps */
-    uint16_t hit;    /* EMU_HIT_* */
-    bool returns;    /* whoever runs blocks looks for EMU_HIT_EXIT after each */
+    uint8_t vectors;  /* EMU_VECTORS_*: CR0, CR4 and XCR0 allow them */
+    bool singly;      /* no blocks: the guest has breakpoints, or a debugger steps */
+    uint16_t hit;     /* EMU_HIT_* */
+    bool returns;     /* whoever runs blocks looks for EMU_HIT_EXIT after each */
     bool tells_pause; /* to ops->paused; not to be changed once code was bound */
 
     struct emu_tlb_entry tlb[EMU_MMU_COUNT][EMU_TLB_SIZE];

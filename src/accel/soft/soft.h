@@ -27,8 +27,8 @@ struct soft_machine {
     uint64_t start_tsc; /* the host's then: zero of all vCPUs' TSCs */
     struct code_map code;
     enum accel_engine engine;
-    bool count;                         /* machine_config.count */
-    unsigned vcpus;                     /* machine_config.vcpus */
+    bool count;     /* machine_config.count */
+    unsigned vcpus; /* machine_config.vcpus */
     struct spin_place place[SOFT_VCPUS];
     struct soft_vcpu *vcpu[SOFT_VCPUS]; /* by ID; NULL: none; all are created before one runs */
 };

@@ -54,8 +54,7 @@ static bool keeps_waiting(struct soft_vcpu *s)
 
     note_place(s, here);
     for (unsigned n = 0; n < m->vcpus; n++) {
-        if (n != s->vcpu.id &&
-            atomic_load_explicit(&m->place[n].cpu, memory_order_relaxed) == here)
+        if (n != s->vcpu.id && atomic_load_explicit(&m->place[n].cpu, memory_order_relaxed) == here)
             return true;
     }
     return false;

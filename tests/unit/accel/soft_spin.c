@@ -233,7 +233,10 @@ int main(void)
 {
     static enum accel_engine best = ACCEL_ENGINE_BEST, interpret = ACCEL_ENGINE_INTERPRET;
 #define TEST(name)                                                                                 \
-    {#name, name, NULL, NULL, &best}, { #name ", interpreter", name, NULL, NULL, &interpret }
+    {#name, name, NULL, NULL, &best},                                                              \
+    {                                                                                              \
+#name ", interpreter", name, NULL, NULL, &interpret                                        \
+    }
     const struct CMUnitTest tests[] = {
         TEST(makes_way), TEST(alone), TEST(seldom), TEST(keeps_state), TEST(kicked),
     };
