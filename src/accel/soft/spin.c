@@ -5,8 +5,7 @@
 #include <sched.h>
 #include <x86intrin.h>
 
-#define WINDOW 1024 /* PAUSEs in a row, some microseconds of a loop that waits ... */
-#define GAP    128  /* ... when there are at most so many cycles of the TSC from one to the next */
+#define WINDOW 1024 /* PAUSEs within a millisecond: some microseconds of most loops that wait */
 
 static struct soft_machine *machine(const struct soft_vcpu *s)
 {
@@ -70,7 +69,7 @@ void spin_paused(void *user)
     now = __rdtsc();
     s->spin.left = WINDOW;
     s->spin.tsc = now;
-    if (now - since <= (uint64_t)WINDOW * GAP && keeps_waiting(s))
+    if (now - since <= machine(s)->machine.tsc_khz && keeps_waiting(s))
         atomic_fetch_or(&s->attention, SOFT_SPIN);
 }
 
