@@ -5,7 +5,8 @@
 #include <sched.h>
 #include <x86intrin.h>
 
-#define WINDOW 1024 /* PAUSEs within a millisecond: some microseconds of most loops that wait */
+#define WINDOW   1024 /* PAUSEs within a millisecond: some microseconds of most loops that wait */
+#define SOME_KHZ 2000000 /* of a TSC whose frequency is not known */
 
 static struct soft_machine *machine(const struct soft_vcpu *s)
 {
@@ -14,8 +15,11 @@ static struct soft_machine *machine(const struct soft_vcpu *s)
 
 bool spin_init(struct soft_vcpu *s)
 {
+    const struct soft_machine *m = machine(s);
+
     s->spin.left = WINDOW;
-    return machine(s)->vcpus > 1;
+    s->spin.within = m->machine.tsc_khz ? m->machine.tsc_khz : SOME_KHZ;
+    return m->vcpus > 1;
 }
 
 /* Mostly it is the same as before, and the others keep the line. */
@@ -69,7 +73,7 @@ void spin_paused(void *user)
     now = __rdtsc();
     s->spin.left = WINDOW;
     s->spin.tsc = now;
-    if (now - since <= machine(s)->machine.tsc_khz && keeps_waiting(s))
+    if (now - since <= s->spin.within && keeps_waiting(s))
         atomic_fetch_or(&s->attention, SOFT_SPIN);
 }
 

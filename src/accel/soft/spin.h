@@ -14,8 +14,9 @@
 struct soft_vcpu;
 
 struct soft_spin {
-    int left;     /* PAUSEs until somebody looks whether it spins; translated code counts, too */
-    uint64_t tsc; /* the host's, when that was done last */
+    int left;        /* PAUSEs until somebody looks whether it spins; translated code counts, too */
+    uint64_t tsc;    /* the host's, when that was done last */
+    uint64_t within; /* ticks of it that so many PAUSEs take at most when they are spinning */
     uint64_t yields;
 };
 
