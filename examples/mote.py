@@ -17,7 +17,8 @@ GPRS, SEGS, CRS, DRS, MSRS, INTR, FPU, ALL = 1, 2, 4, 8, 16, 32, 64, 127
 (RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI) = range(8)
 (ES, CS, SS, DS, FS, GS, LDTR, TR) = range(8)
 (EXIT_NONE, EXIT_IO, EXIT_MEMORY, EXIT_RDMSR, EXIT_WRMSR, EXIT_HALT, EXIT_SHUTDOWN,
- EXIT_INTR_WINDOW, EXIT_NMI_WINDOW, EXIT_TPR, EXIT_HYPERCALL, EXIT_DEBUG, EXIT_FAIL) = range(13)
+ EXIT_INTR_WINDOW, EXIT_NMI_WINDOW, EXIT_TPR, EXIT_HYPERCALL, EXIT_DEBUG, EXIT_FAIL,
+ EXIT_CPUID) = range(14)
 
 
 class Accel(c.Structure):
@@ -117,8 +118,8 @@ class ExitFail(c.Structure):
 
 
 class ExitDetails(c.Union):
-    _fields_ = [("io", ExitIo), ("memory", ExitMemory), ("msr", ExitMsr), ("debug", ExitDebug),
-                ("fail", ExitFail)]
+    _fields_ = [("io", ExitIo), ("memory", ExitMemory), ("msr", ExitMsr), ("cpuid", Cpuid),
+                ("debug", ExitDebug), ("fail", ExitFail)]
 
 
 class Exit(c.Structure):
@@ -154,7 +155,7 @@ FUNCTIONS = {
     "vcpu_set_cpuid": [P, P, U], "vcpu_state": [P], "vcpu_get": [P, U], "vcpu_set": [P, U],
     "vcpu_inject": [P, P], "vcpu_request_window": [P, c.c_bool, c.c_bool], "vcpu_run": [P, P],
     "vcpu_stop": [P], "vcpu_assist": [P], "vcpu_complete_msr": [P, U64, c.c_bool],
-    "vcpu_set_debug": [P, P], "version": [], "error": [], "exit_name": [U],
+    "vcpu_exit_cpuid": [P, P, U], "vcpu_complete_cpuid": [P, P], "vcpu_set_debug": [P, P], "version": [], "error": [], "exit_name": [U],
 }
 OTHER_RESULTS = {"version": c.c_char_p, "error": c.c_char_p, "exit_name": c.c_char_p,
                  "vcpu_state": c.POINTER(State)}

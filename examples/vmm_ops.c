@@ -153,6 +153,7 @@ static int vmrun(void *vmi, int vcpu, struct vm_exit *vme)
         [MOTE_EXIT_HYPERCALL] = VM_EXITCODE_VMX,
         [MOTE_EXIT_DEBUG] = VM_EXITCODE_MTRAP,
         [MOTE_EXIT_FAIL] = VM_EXITCODE_VMX,
+        [MOTE_EXIT_CPUID] = VM_EXITCODE_VMX, /* which it does not ask for */
     };
     struct mote_vcpu *v = cpu_of(vmi, vcpu)->vcpu;
     struct mote_exit exit;

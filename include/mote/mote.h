@@ -11,9 +11,9 @@
  * destroyed, is refused with -EINVAL; so is a NULL where something is to be read or written.
  *
  * Threads: any thread may call anything at any time. A vCPU is driven by one at a time: while
- * it runs or is assisted, other calls for it return -EBUSY, but for mote_vcpu_stop. Changes of
- * a machine's memory and vCPUs interrupt its running vCPUs for a moment by themselves; inside a
- * callback they return -EBUSY.
+ * it runs or is assisted, other calls for it return -EBUSY, but for mote_vcpu_stop, also in its
+ * callbacks. Changes of a machine's memory and vCPUs interrupt its running vCPUs for a moment by
+ * themselves; callbacks may make them.
  *
  * On KVM the library has a handler for SIGRTMIN, and unblocks it in threads that run vCPUs.
  *
@@ -101,8 +101,9 @@ struct mote_access {
 /*
  * Devices. Called by mote_vcpu_assist on its thread, for each access in program order; also by
  * the next mote_vcpu_run or _get where the accelerator finishes an instruction then. They may
- * read what mote_vcpu_get got into the state page before, and call mote_vcpu_stop. A value other
- * than 0 (-errno) is what mote_vcpu_assist returns; the exit is unanswered then.
+ * read what mote_vcpu_get got into the state page before, call mote_vcpu_stop, and change the
+ * machine's memory and other vCPUs: the instruction's next access finds it so. A value other than 0
+ * (-errno) is what mote_vcpu_assist returns; the exit is unanswered then.
  */
 struct mote_callbacks {
     int (*io)(struct mote_vcpu *vcpu, struct mote_access *access, void *user);
@@ -139,7 +140,7 @@ int mote_hva_unregister(struct mote_machine *machine, void *hva, size_t size);
  * forbid exits as MOTE_EXIT_MEMORY: a write, to be assisted as a device's (ROM); a fetch, which no
  * assist can complete: -EINVAL.
  * -EINVAL: not page-aligned, empty, past capabilities.gpa_bits, no or unknown rights; -EFAULT:
- * not registered; -EEXIST: something is mapped there; -ENOTSUP: such rights; -ENOSPC; -EBUSY.
+ * not registered; -EEXIST: something is mapped there; -ENOTSUP: such rights; -ENOSPC.
  */
 int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t size,
                  unsigned rights);
@@ -147,7 +148,7 @@ int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t s
 /*
  * Take all memory out of [gpa, gpa + size), also parts of what was mapped in one call; what was
  * unmapped is a device's from then on, but for fetches: they end in #UD or MOTE_EXIT_FAIL. -EINVAL;
- * -ENOENT: nothing is there; -ENOSPC; -EBUSY.
+ * -ENOENT: nothing is there; -ENOSPC.
  */
 int mote_gpa_unmap(struct mote_machine *machine, uint64_t gpa, size_t size);
 
@@ -171,7 +172,7 @@ int mote_gpa_written(struct mote_machine *machine, uint64_t gpa, size_t size);
 /* ---- vCPUs ---- */
 
 /* id is the APIC ID. The state is that after RESET: real mode, f000:fff0. -EINVAL: id is not
- * below capabilities.vcpus_max; -EEXIST; -ENOMEM; -EBUSY. */
+ * below capabilities.vcpus_max; -EEXIST; -ENOMEM. */
 int mote_vcpu_create(struct mote_vcpu **vcpu, struct mote_machine *machine, unsigned id);
 int mote_vcpu_destroy(struct mote_vcpu *vcpu); /* -EBUSY: it runs or is in a callback */
 
@@ -187,6 +188,13 @@ struct mote_cpuid {
  * replaces the table as a whole, before the first run. -EINVAL: too many; -EBUSY: it has run. */
 int mote_vcpu_get_cpuid(struct mote_vcpu *vcpu, struct mote_cpuid *leaves, unsigned *count);
 int mote_vcpu_set_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *leaves, unsigned count);
+
+/*
+ * From the next run on, CPUID with one of these leaves exits, whatever the subleaf; they replace
+ * those before. -EINVAL: more than MOTE_CPUID_MAX; -ENOTSUP: MOTE_EXIT_CPUID is not among
+ * capabilities.exits, as KVM answers CPUID where nobody can be asked.
+ */
+int mote_vcpu_exit_cpuid(struct mote_vcpu *vcpu, const uint32_t *leaves, unsigned count);
 
 /*
  * The page that state is exchanged in; it lives as long as the vCPU. NULL: no such vCPU.
@@ -221,6 +229,7 @@ enum mote_exit_reason {
     MOTE_EXIT_HYPERCALL, /* VMCALL or VMMCALL; rip is behind it */
     MOTE_EXIT_DEBUG,     /* mote_vcpu_set_debug */
     MOTE_EXIT_FAIL,      /* the accelerator cannot go on: fail says why */
+    MOTE_EXIT_CPUID,     /* a leaf of mote_vcpu_exit_cpuid: mote_vcpu_complete_cpuid */
     MOTE_EXIT_COUNT,
 };
 
@@ -244,6 +253,7 @@ struct mote_exit {
             uint32_t index;
             uint64_t value; /* WRMSR */
         } msr;
+        struct mote_cpuid cpuid; /* of which leaf and subleaf, and what it would have told */
         struct {
             uint64_t rip; /* of the INT3, or of the instruction to be executed next */
             bool int3;
@@ -259,7 +269,9 @@ struct mote_exit {
 };
 
 /*
- * Run until an exit. What was not answered of the last one reads as all ones; an MSR is #GP(0).
+ * Run until an exit. What was not answered of the last one reads as all ones; an MSR is #GP(0);
+ * CPUID is as it would have been. All that does not hold once MOTE_GPRS was set: then the run
+ * begins with these.
  * -EBUSY: it runs, or is in a callback; or -errno of the accelerator.
  */
 int mote_vcpu_run(struct mote_vcpu *vcpu, struct mote_exit *exit);
@@ -279,6 +291,10 @@ int mote_vcpu_assist(struct mote_vcpu *vcpu);
 
 /* Complete RDMSR with `value`, or WRMSR; or raise #GP(0). -EINVAL: no such exit is open. */
 int mote_vcpu_complete_msr(struct mote_vcpu *vcpu, uint64_t value, bool fault);
+
+/* Complete CPUID with eax to edx of *answer, for instance those of the exit. -EINVAL: no such exit
+ * is open. */
+int mote_vcpu_complete_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *answer);
 
 enum mote_watch_kind {
     MOTE_WATCH_OFF,

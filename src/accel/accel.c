@@ -346,6 +346,22 @@ int vcpu_complete_msr(struct vcpu *v, uint64_t value, bool fault)
     return v->accel->complete_msr(v, value, fault);
 }
 
+int vcpu_exit_cpuid(struct vcpu *v, const uint32_t *leaves, unsigned count)
+{
+    if (count > X86_CPUID_MAX)
+        return err_set(EINVAL, "%u leaves of CPUID, expected at most %d", count, X86_CPUID_MAX);
+    if (!v->accel->exit_cpuid)
+        return err_set(ENOTSUP, "%s executes CPUID by itself", v->accel->name);
+    return v->accel->exit_cpuid(v, leaves, count);
+}
+
+int vcpu_complete_cpuid(struct vcpu *v, const uint32_t regs[4])
+{
+    if (!v->accel->complete_cpuid)
+        return err_set(EINVAL, "vCPU %u: no CPUID to complete", v->id);
+    return v->accel->complete_cpuid(v, regs);
+}
+
 int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa)
 {
     return v->accel->translate(v, gva, gpa);

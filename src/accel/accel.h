@@ -162,6 +162,9 @@ struct accel {
     void (*kick)(struct vcpu *v);
     int (*assist)(struct vcpu *v, const struct accel_bus_ops *ops);
     int (*complete_msr)(struct vcpu *v, uint64_t value, bool fault);
+    /* NULL: CPUID is answered where nobody can be asked. */
+    int (*exit_cpuid)(struct vcpu *v, const uint32_t *leaves, unsigned count);
+    int (*complete_cpuid)(struct vcpu *v, const uint32_t regs[4]);
     /* What it can honour, but for x86_cpuid_place. */
     int (*default_cpuid)(struct machine *m, const struct x86_cpuid_topology *topology,
                          struct x86_cpuid *table);
@@ -331,13 +334,24 @@ void vcpu_kick(struct vcpu *v);
  * instruction's accesses through ops and the rest of it on the vCPU's state.
  * What ops points to must live until the vCPU's next run or get: one
  * instruction may access several times. Doorbells are answered by the seam. A
- * callback's error leaves the exit unanswered. What nobody answers reads as all ones at the next
+ * callback's error leaves the exit unanswered; a triple fault is the next run's exit. Callbacks may
+ * change the map, where no vCPU runs. What nobody answers reads as all ones at the next
  * run, unless X86_GPRS was set: then the run starts from that state.
  */
 int vcpu_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 
 /* Complete RDMSR (value) or WRMSR; fault: inject #GP(0) instead. */
 int vcpu_complete_msr(struct vcpu *v, uint64_t value, bool fault);
+
+/*
+ * From the next run on, CPUID with one of these leaves is VCPU_EXIT_CPUID, whatever the subleaf;
+ * they are copied, in place of those before. -EINVAL: more than X86_CPUID_MAX; -ENOTSUP: the
+ * accelerator answers by itself.
+ */
+int vcpu_exit_cpuid(struct vcpu *v, const uint32_t *leaves, unsigned count);
+
+/* Complete CPUID: EAX, EBX, ECX, EDX. What nobody completes is so with what the exit said. */
+int vcpu_complete_cpuid(struct vcpu *v, const uint32_t regs[4]);
 
 /* Walk the guest's page tables without side effects. -EFAULT: not mapped. */
 int vcpu_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);

@@ -21,11 +21,14 @@ static bool is_msr(const struct assist *a)
     return a->cpu->exit.reason == VCPU_EXIT_RDMSR || a->cpu->exit.reason == VCPU_EXIT_WRMSR;
 }
 
+static bool is_access(const struct assist *a)
+{
+    return a->cpu->exit.reason == VCPU_EXIT_IO || a->cpu->exit.reason == VCPU_EXIT_MMIO;
+}
+
 void assist_expect(struct assist *a)
 {
-    enum vcpu_exit_reason reason = a->cpu->exit.reason;
-
-    a->unanswered = reason == VCPU_EXIT_IO || reason == VCPU_EXIT_MMIO || is_msr(a);
+    a->unanswered = is_access(a) || is_msr(a) || a->cpu->exit.reason == VCPU_EXIT_CPUID;
 }
 
 int assist_access(struct assist *a, const struct accel_bus_ops *ops)
@@ -34,17 +37,28 @@ int assist_access(struct assist *a, const struct accel_bus_ops *ops)
     struct emu_cpu *c = a->cpu;
     bool done;
 
-    if (!a->unanswered || is_msr(a))
+    if (!a->unanswered || is_msr(a) || a->cpu->exit.reason == VCPU_EXIT_CPUID)
         return err_set(EINVAL, "vCPU %u: no access to assist with", a->v->id);
     c->bus = &bus;
     done = emu_step(c);
     c->bus = NULL;
     a->unanswered = !done && c->exit.reason == VCPU_EXIT_FAIL;
-    if (done)
+    a->shutdown = !done && c->exit.reason == VCPU_EXIT_SHUTDOWN;
+    if (done || a->shutdown)
         return 0;
     return err_set(EIO, "vCPU %u: %s", a->v->id,
                    c->exit.reason == VCPU_EXIT_FAIL ? c->exit.fail.why
                                                     : vcpu_exit_name(c->exit.reason));
+}
+
+bool assist_shuts_down(struct assist *a, struct vcpu_exit *exit)
+{
+    if (likely(!a->shutdown))
+        return false;
+    a->shutdown = false;
+    exit->reason = VCPU_EXIT_SHUTDOWN;
+    emu_fill_exit(a->cpu, exit);
+    return true;
 }
 
 int assist_unanswered(struct assist *a)
@@ -53,7 +67,25 @@ int assist_unanswered(struct assist *a)
 
     if (!a->unanswered)
         return 0;
+    if (a->cpu->exit.reason == VCPU_EXIT_CPUID)
+        return assist_cpuid(a, a->cpu->exit.cpuid.regs);
     return is_msr(a) ? assist_msr(a, 0, true) : assist_access(a, &ones);
+}
+
+int assist_cpuid(struct assist *a, const uint32_t regs[4])
+{
+    struct emu_cpu *c = a->cpu;
+
+    if (c->exit.reason != VCPU_EXIT_CPUID)
+        return err_set(EINVAL, "vCPU %u: no CPUID to complete", a->v->id);
+    a->unanswered = false;
+    c->exit.reason = VCPU_EXIT_NONE;
+    c->r[RAX] = regs[0];
+    c->r[RBX] = regs[1];
+    c->r[RCX] = regs[2];
+    c->r[RDX] = regs[3];
+    emu_skip(c);
+    return 0;
 }
 
 int assist_msr(struct assist *a, uint64_t value, bool fault)

@@ -148,6 +148,8 @@ struct emu_ops {
     /* Pages lost their right to be written to, before anything is accessed. NULL: nothing hangs on
      * it. */
     void (*writes_dropped)(void *user);
+    /* PAUSE, where emu_cpu.tells_pause. */
+    void (*paused)(void *user);
     /* A miss of the TLB: a page is looked up. NULL: nobody counts. Back from it `done` is called
      * with what this returned. */
     unsigned (*walk_begins)(void *user);
@@ -180,10 +182,11 @@ struct emu_cpu {
     bool code64;         /* long_mode and CS.L */
     bool protected_mode; /* CR0.PE and not VM86 */
     bool vm86;
-    uint8_t vectors; /* EMU_VECTORS_*: CR0, CR4 and XCR0 allow them */
-    bool singly;     /* no blocks: the guest has breakpoints, or a debugger steps */
-    uint16_t hit;    /* EMU_HIT_* */
-    bool returns;    /* whoever runs blocks looks for EMU_HIT_EXIT after each */
+    uint8_t vectors;  /* EMU_VECTORS_*: CR0, CR4 and XCR0 allow them */
+    bool singly;      /* no blocks: the guest has breakpoints, or a debugger steps */
+    uint16_t hit;     /* EMU_HIT_* */
+    bool returns;     /* whoever runs blocks looks for EMU_HIT_EXIT after each */
+    bool tells_pause; /* to ops->paused; not to be changed once code was bound */
 
     struct emu_tlb_entry tlb[EMU_MMU_COUNT][EMU_TLB_SIZE];
     /* Entries filled since the last flush; those of global pages in the upper half are no matter
@@ -238,6 +241,8 @@ struct emu_cpu {
     /* -- outside -- */
     struct guest_mem *mem;
     const struct x86_cpuid *cpuid;
+    const uint32_t *exit_leaf; /* leaves of CPUID that leave the run */
+    unsigned exit_leaves;
     const struct emu_ops *ops;
     void *user;
     const struct emu_bus *bus; /* NULL: an access ends the run with an exit, nothing changed */

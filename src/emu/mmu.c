@@ -95,13 +95,13 @@ static void transfer(struct emu_cpu *c, unsigned mmu, unsigned seg, uint64_t lin
     note(c, linear, len, access);
     if (write) {
         copy_out(c, &a, buf, first);
-        if (first < len && !a.host && b.host)
+        if (first < len && !a.host)
             place_again(c, &b, true);
         if (first < len)
             copy_out(c, &b, (uint8_t *)buf + first, len - first);
     } else {
         copy_in(c, &a, buf, first);
-        if (first < len && !a.host && b.host)
+        if (first < len && !a.host)
             place_again(c, &b, false);
         if (first < len)
             copy_in(c, &b, (uint8_t *)buf + first, len - first);

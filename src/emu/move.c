@@ -450,6 +450,11 @@ static void op_nop(struct emu_cpu *c, const struct emu_op *op)
 {
 }
 
+static void op_pause(struct emu_cpu *c, const struct emu_op *op)
+{
+    c->ops->paused(c->user);
+}
+
 static emu_fn bind_one_byte(const struct emu_cpu *c, struct x86_insn *i)
 {
     unsigned s = size_index(i->osize), p = size_index(pair_size(i));
@@ -476,7 +481,7 @@ static emu_fn bind_one_byte(const struct emu_cpu *c, struct x86_insn *i)
     case 0x8f: return i->modrm & 0x38 ? NULL : op_pop_rm[s];
     case 0x90 ... 0x97:
         if (!i->rm)
-            return op_nop; /* 90, F3 90 (PAUSE); 41 90 is an exchange with R8 */
+            return i->flags & X86_REP && c->tells_pause ? op_pause : op_nop; /* 41 90 is XCHG R8 */
         i->reg = RAX;
         return op_xchg[s];
     case 0x98: return op_widen_accumulator[s];

@@ -22,12 +22,27 @@ void emu_cpuid(const struct emu_cpu *c, uint32_t leaf, uint32_t subleaf, uint32_
     }
 }
 
+static bool leaf_exits(const struct emu_cpu *c, uint32_t leaf)
+{
+    for (unsigned n = 0; n < c->exit_leaves; n++) {
+        if (c->exit_leaf[n] == leaf)
+            return true;
+    }
+    return false;
+}
+
 /* 0F A2 */
 static void op_cpuid(struct emu_cpu *c, const struct emu_op *op)
 {
-    uint32_t regs[4];
+    uint32_t leaf = (uint32_t)c->r[RAX], subleaf = (uint32_t)c->r[RCX], regs[4];
 
-    emu_cpuid(c, (uint32_t)c->r[RAX], (uint32_t)c->r[RCX], regs);
+    emu_cpuid(c, leaf, subleaf, regs);
+    if (unlikely(leaf_exits(c, leaf))) {
+        c->exit.cpuid.leaf = leaf;
+        c->exit.cpuid.subleaf = subleaf;
+        memcpy(c->exit.cpuid.regs, regs, sizeof(regs));
+        emu_leave(c, VCPU_EXIT_CPUID);
+    }
     c->r[RAX] = regs[0];
     c->r[RBX] = regs[1];
     c->r[RCX] = regs[2];

@@ -327,9 +327,13 @@ void place_again(struct emu_cpu *c, struct place *at, bool write)
 {
     const struct mem_slot *slot = guest_mem_find(c->mem, at->gpa);
 
-    at->host =
-        slot && (!write || slot->rights & MEM_WRITE) ? slot->hva + (at->gpa.v - slot->gpa.v) : NULL;
-    at->watched = at->watched || has_code(c, GPA(align_down(at->gpa.v, PAGE_SIZE)), NULL);
+    at->watched = false;
+    at->host = NULL;
+    if (!slot || (write && !(slot->rights & MEM_WRITE)))
+        return;
+    at->host = slot->hva + (at->gpa.v - slot->gpa.v);
+    at->watched =
+        has_code(c, GPA(align_down(at->gpa.v, PAGE_SIZE)), write ? page_of(at->host) : NULL);
 }
 
 bool emu_tlb_fill(struct emu_cpu *c, unsigned mmu, enum emu_access access, uint64_t linear)

@@ -20,7 +20,8 @@ struct place {
 void place_find(struct emu_cpu *c, struct place *at, unsigned mmu, unsigned seg,
                 enum emu_access access, uint64_t linear);
 
-/* What was done meanwhile was a device's: memory may be elsewhere now. */
+/* What was done meanwhile was a device's: memory may be elsewhere now, or have come or gone. The
+ * page tables were walked before. */
 void place_again(struct emu_cpu *c, struct place *at, bool write);
 
 #endif

@@ -4,32 +4,6 @@
  */
 #include "lib/lib.h"
 
-#include "base/err.h"
-
-#include <errno.h>
-
-static _Thread_local const struct lib_call *calls; /* callbacks that this thread is in */
-
-void lib_call_begin(struct lib_call *call, const struct lib_machine *lm)
-{
-    *call = (struct lib_call){lm, calls};
-    calls = call;
-}
-
-void lib_call_end(const struct lib_call *call)
-{
-    calls = call->up;
-}
-
-int lib_check_outside(const struct lib_machine *lm)
-{
-    for (const struct lib_call *c = calls; c; c = c->up) {
-        if (c->machine == lm)
-            return err_set(EBUSY, "the machine cannot be changed in one of its callbacks");
-    }
-    return 0;
-}
-
 void lib_hold(struct lib_machine *lm)
 {
     bool inside[MOTE_VCPUS_MAX] = {false};

@@ -46,32 +46,19 @@ static inline struct lib_machine *lib_machine_of(void *object)
 
 /*
  * Bring all vCPUs of the machine out of the accelerator and keep them out, until lib_go. Its lock
- * is held. A vCPU in a callback is out. Never waits for the program's code.
+ * is held. A vCPU in a callback is out, so this may come from one, and never waits for the
+ * program's code.
  */
 void lib_hold(struct lib_machine *lm);
 void lib_go(struct lib_machine *lm);
-
-/*
- * Callbacks of the program, which are called outside, so that no change of the machine by another
- * thread waits for them. Those by their own thread are refused: it is in the middle of an
- * instruction. lib_check_outside: -EBUSY in a callback of the machine's.
- */
-struct lib_call {
-    const struct lib_machine *machine;
-    const struct lib_call *up;
-};
-void lib_call_begin(struct lib_call *call, const struct lib_machine *lm);
-void lib_call_end(const struct lib_call *call);
-int lib_check_outside(const struct lib_machine *lm);
 
 /* Take a vCPU by its handle and be inside, where the accelerator may be asked to do something;
  * and give it back. Errors of handle_own. */
 int lib_enter(struct mote_vcpu *vcpu, struct lib_vcpu **out);
 void lib_leave(struct lib_vcpu *lv);
 
-/* Take the machine by its handle, with its lock. lib_change: to change it, not in a callback. */
+/* Take the machine by its handle, with its lock. */
 int lib_lock(struct mote_machine *machine, struct lib_machine **out);
-int lib_change(struct mote_machine *machine, struct lib_machine **out);
 void lib_unlock(struct lib_machine *lm);
 
 /* Members of struct mote_capabilities. */

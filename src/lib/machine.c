@@ -24,18 +24,6 @@ int lib_lock(struct mote_machine *machine, struct lib_machine **out)
     return 0;
 }
 
-int lib_change(struct mote_machine *machine, struct lib_machine **out)
-{
-    int err = lib_lock(machine, out);
-
-    if (err)
-        return err;
-    err = lib_check_outside(*out);
-    if (err)
-        lib_unlock(*out);
-    return err;
-}
-
 void lib_unlock(struct lib_machine *lm)
 {
     struct handle *handle = lm->handle;
@@ -170,6 +158,8 @@ static uint32_t exits(const struct machine *m)
 
     if (m->caps & ACCEL_CAP_LAPIC)
         all &= ~(1u << MOTE_EXIT_TPR);
+    if (!m->accel->exit_cpuid)
+        all &= ~(1u << MOTE_EXIT_CPUID);
     return m->accel->hypercalls ? all : all & ~(1u << MOTE_EXIT_HYPERCALL);
 }
 

@@ -95,7 +95,7 @@ int mote_gpa_map(struct mote_machine *machine, uint64_t gpa, void *hva, size_t s
                        size);
     if (!rights || rights & ~(unsigned)MOTE_RWX)
         return err_set(EINVAL, "guest memory 0x%" PRIx64 "+0x%zx: rights 0x%x", gpa, size, rights);
-    err = lib_change(machine, &lm);
+    err = lib_lock(machine, &lm);
     if (err)
         return err;
     if ((gpa + size - 1) >> lib_gpa_bits(lm)) {
@@ -149,7 +149,7 @@ int mote_gpa_unmap(struct mote_machine *machine, uint64_t gpa, size_t size)
     if (!is_pages(gpa, size))
         return err_set(EINVAL, "guest memory 0x%" PRIx64 "+0x%zx: not page-aligned or empty", gpa,
                        size);
-    err = lib_change(machine, &lm);
+    err = lib_lock(machine, &lm);
     if (err)
         return err;
     s = find_in(&lm->m->mem, gpa, size);

@@ -22,6 +22,7 @@ static const char *const names[] = {
     [MOTE_EXIT_HYPERCALL] = "hypercall",
     [MOTE_EXIT_DEBUG] = "debug",
     [MOTE_EXIT_FAIL] = "fail",
+    [MOTE_EXIT_CPUID] = "cpuid",
 };
 
 _Static_assert(sizeof(names) / sizeof(*names) == MOTE_EXIT_COUNT, "each exit has a name");
@@ -41,7 +42,16 @@ static void failed(struct mote_exit *out, const char *why, const struct vcpu_exi
     memcpy(out->u.fail.insn, in->fail.insn, out->u.fail.insn_size);
 }
 
-static void convert(struct mote_exit *out, const struct vcpu_exit *in)
+static struct mote_cpuid cpuid(struct x86_cpuid *table, const struct vcpu_exit *in)
+{
+    const struct x86_cpuid_leaf *l = x86_cpuid_find(table, in->cpuid.leaf, in->cpuid.subleaf);
+    const uint32_t *regs = in->cpuid.regs;
+
+    return (struct mote_cpuid){in->cpuid.leaf, in->cpuid.subleaf, l && l->indexed, regs[0],
+                               regs[1],        regs[2],           regs[3]};
+}
+
+static void convert(struct lib_vcpu *lv, struct mote_exit *out, const struct vcpu_exit *in)
 {
     static const uint8_t same[VCPU_EXIT_COUNT] = {
         [VCPU_EXIT_NONE] = MOTE_EXIT_NONE,
@@ -83,6 +93,10 @@ static void convert(struct mote_exit *out, const struct vcpu_exit *in)
         out->reason = in->reason == VCPU_EXIT_RDMSR ? MOTE_EXIT_RDMSR : MOTE_EXIT_WRMSR;
         out->u.msr.index = in->msr.index;
         out->u.msr.value = in->msr.value;
+        break;
+    case VCPU_EXIT_CPUID:
+        out->reason = MOTE_EXIT_CPUID;
+        out->u.cpuid = cpuid(&lv->cpuid, in);
         break;
     case VCPU_EXIT_DEBUG:
         out->reason = MOTE_EXIT_DEBUG;
@@ -140,7 +154,7 @@ int mote_vcpu_run(struct mote_vcpu *vcpu, struct mote_exit *exit)
     err = result(lv, run(lv, &e));
     lv->open = VCPU_EXIT_NONE;
     if (!err) {
-        convert(exit, &e);
+        convert(lv, exit, &e);
         lv->open = e.reason;
     }
     lib_leave(lv);
@@ -163,12 +177,12 @@ int mote_vcpu_stop(struct mote_vcpu *vcpu)
 
 /* ---- answers ---- */
 
+/* The program's code runs outside: whatever it changes, and whoever else does, waits for nobody. */
 static int call(struct lib_vcpu *lv,
                 int (*device)(struct mote_vcpu *, struct mote_access *, void *), uint64_t address,
                 unsigned size, bool write, uint64_t *data)
 {
     struct mote_access access = {.address = address, .size = (uint8_t)size, .write = write};
-    struct lib_call frame;
 
     if (!device) {
         lv->refused = -ENOTSUP;
@@ -176,11 +190,9 @@ static int call(struct lib_vcpu *lv,
     }
     if (write)
         access.data = *data;
-    lib_call_begin(&frame, lv->machine);
     handle_leave(lv->handle);
     lv->refused = device((struct mote_vcpu *)lv->handle, &access, lv->callbacks.user);
     handle_enter(lv->handle);
-    lib_call_end(&frame);
     if (!write)
         *data = access.data;
     return lv->refused;
@@ -236,6 +248,29 @@ int mote_vcpu_complete_msr(struct mote_vcpu *vcpu, uint64_t value, bool fault)
         err = err_set(EINVAL, "vCPU %u: no access to an MSR to complete", lv->v->id);
     } else {
         err = vcpu_complete_msr(lv->v, value, fault);
+        if (!err)
+            lv->open = VCPU_EXIT_NONE;
+    }
+    lib_leave(lv);
+    return err;
+}
+
+int mote_vcpu_complete_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *answer)
+{
+    struct lib_vcpu *lv;
+    int err;
+
+    if (!answer)
+        return err_set(EINVAL, "no answer to CPUID");
+    err = lib_enter(vcpu, &lv);
+    if (err)
+        return err;
+    if (lv->open != VCPU_EXIT_CPUID) {
+        err = err_set(EINVAL, "vCPU %u: no CPUID to complete", lv->v->id);
+    } else {
+        const uint32_t regs[4] = {answer->eax, answer->ebx, answer->ecx, answer->edx};
+
+        err = vcpu_complete_cpuid(lv->v, regs);
         if (!err)
             lv->open = VCPU_EXIT_NONE;
     }

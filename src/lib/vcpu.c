@@ -71,7 +71,7 @@ int mote_vcpu_create(struct mote_vcpu **vcpu, struct mote_machine *machine, unsi
     if (!vcpu)
         return err_set(EINVAL, "no place for the vCPU");
     *vcpu = NULL;
-    err = lib_change(machine, &lm);
+    err = lib_lock(machine, &lm);
     if (err)
         return err;
     err = create(lm, id, &lv);
@@ -100,7 +100,7 @@ int mote_vcpu_destroy(struct mote_vcpu *vcpu)
         return err;
     lv = object;
     /* The machine is there, as it is not destroyed while somebody has one of its vCPUs. */
-    err = lib_change((struct mote_machine *)lv->machine->handle, &lm);
+    err = lib_lock((struct mote_machine *)lv->machine->handle, &lm);
     if (err) {
         handle_release(lv->handle, HANDLE_OWNED);
         return err;
@@ -163,6 +163,21 @@ int mote_vcpu_set_cpuid(struct mote_vcpu *vcpu, const struct mote_cpuid *leaves,
         err = vcpu_set_cpuid(lv->v, &table);
     if (!err)
         lv->cpuid = table;
+    lib_leave(lv);
+    return err;
+}
+
+int mote_vcpu_exit_cpuid(struct mote_vcpu *vcpu, const uint32_t *leaves, unsigned count)
+{
+    struct lib_vcpu *lv;
+    int err;
+
+    if (count > MOTE_CPUID_MAX || (count && !leaves))
+        return err_set(EINVAL, "%u leaves of CPUID, expected at most %d", count, MOTE_CPUID_MAX);
+    err = lib_enter(vcpu, &lv);
+    if (err)
+        return err;
+    err = vcpu_exit_cpuid(lv->v, leaves, count);
     lib_leave(lv);
     return err;
 }

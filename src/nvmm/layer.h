@@ -30,6 +30,7 @@ struct nv_vcpu {
     uint64_t open;   /* NVMM_VCPU_EXIT_* that no assist has answered; NONE */
     bool insn_known; /* exit.u.io.npc and so on were decoded */
     bool assisting;  /* inside mote_vcpu_assist: the state is that of before */
+    bool calling;    /* inside a callback apart from it: the vCPU is to stay */
     bool canned;     /* the callback is called apart from the assist, ... */
     uint64_t data;   /* ... for this */
     bool int_window; /* asked for */
@@ -58,8 +59,8 @@ int nv_result(int err);
 struct nv_machine *nv_machine(const struct nvmm_machine *mach);
 struct nv_vcpu *nv_vcpu(const struct nvmm_machine *mach, const struct nvmm_vcpu *vcpu);
 
-/* Before the machine goes. */
-int nv_vcpu_free(struct nv_vcpu *nv);
+/* When libmote has none of it any more. */
+void nv_vcpu_free(struct nv_vcpu *nv);
 
 /* Make groups (NVMM_X64_STATE_*) of the comm page current. 0 or -errno. */
 int nv_get(struct nv_vcpu *nv, uint64_t groups);
@@ -76,7 +77,7 @@ int nv_walk(struct nv_vcpu *nv, uint64_t efer, uint64_t gva, uint64_t *gpa, nvmm
 
 /* The instruction at rip, as far as it is one that exits. */
 struct nv_insn {
-    enum { NV_INSN_OTHER, NV_INSN_IO, NV_INSN_MSR } kind;
+    enum { NV_INSN_OTHER, NV_INSN_IO, NV_INSN_MSR, NV_INSN_CPUID } kind;
     uint64_t npc;
     bool in, string, rep;
     int8_t seg;           /* NVMM_X64_SEG_*; -1: no memory */

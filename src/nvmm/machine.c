@@ -176,14 +176,16 @@ int nvmm_machine_destroy(struct nvmm_machine *mach)
 
     if (!nm)
         return -1;
-    for (unsigned i = 0; i < MOTE_VCPUS_MAX && !err; i++) {
-        if (nm->vcpu[i])
-            err = nv_vcpu_free(nm->vcpu[i]);
-    }
+    for (unsigned i = 0; i < MOTE_VCPUS_MAX && !err; i++)
+        err = nm->vcpu[i] && nm->vcpu[i]->calling ? -EBUSY : 0;
     if (!err)
         err = mote_machine_destroy(nm->m);
     if (err)
         return nv_result(err);
+    for (unsigned i = 0; i < MOTE_VCPUS_MAX; i++) {
+        if (nm->vcpu[i])
+            nv_vcpu_free(nm->vcpu[i]);
+    }
     table[mach->machid] = NULL;
     free(nm);
     return 0;

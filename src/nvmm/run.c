@@ -175,6 +175,20 @@ static void exit_msr(struct nv_vcpu *nv, const struct mote_exit *in)
     }
 }
 
+/* NVMM has the registers filled in already, and not rip. */
+static void exit_cpuid(struct nv_vcpu *nv, const struct mote_exit *in)
+{
+    uint64_t *gprs = nv->page.state.gprs;
+    struct nv_insn insn;
+
+    nv_decode(nv, &insn);
+    nv->exit.u.insn.npc = insn.npc;
+    gprs[NVMM_X64_GPR_RAX] = in->u.cpuid.eax;
+    gprs[NVMM_X64_GPR_RBX] = in->u.cpuid.ebx;
+    gprs[NVMM_X64_GPR_RCX] = in->u.cpuid.ecx;
+    gprs[NVMM_X64_GPR_RDX] = in->u.cpuid.edx;
+}
+
 static void exit_invalid(struct nv_vcpu *nv, const struct mote_exit *in)
 {
     snprintf(nv->why, sizeof(nv->why), "%s",
@@ -193,13 +207,15 @@ static void fill(struct nv_vcpu *nv, const struct mote_exit *in)
         break;
     case NVMM_VCPU_EXIT_RDMSR:
     case NVMM_VCPU_EXIT_WRMSR: exit_msr(nv, in); break;
+    case NVMM_VCPU_EXIT_CPUID: exit_cpuid(nv, in); break;
     case NVMM_VCPU_EXIT_INT_READY: nv->int_window = false; break;
     case NVMM_VCPU_EXIT_NMI_READY: nv->nmi_window = false; break;
     case NVMM_VCPU_EXIT_INVALID: exit_invalid(nv, in); break;
     default: return;
     }
     if (nv->exit.reason == NVMM_VCPU_EXIT_IO || nv->exit.reason == NVMM_VCPU_EXIT_MEMORY ||
-        nv->exit.reason == NVMM_VCPU_EXIT_RDMSR || nv->exit.reason == NVMM_VCPU_EXIT_WRMSR)
+        nv->exit.reason == NVMM_VCPU_EXIT_RDMSR || nv->exit.reason == NVMM_VCPU_EXIT_WRMSR ||
+        nv->exit.reason == NVMM_VCPU_EXIT_CPUID)
         nv->open = nv->exit.reason;
 }
 
@@ -219,6 +235,7 @@ static void convert_exit(struct nv_vcpu *nv, const struct mote_exit *in)
         [MOTE_EXIT_HYPERCALL] = NVMM_VCPU_EXIT_INVALID,
         [MOTE_EXIT_DEBUG] = NVMM_VCPU_EXIT_INVALID,
         [MOTE_EXIT_FAIL] = NVMM_VCPU_EXIT_INVALID,
+        [MOTE_EXIT_CPUID] = NVMM_VCPU_EXIT_CPUID,
     };
     struct nvmm_vcpu_exit *out = &nv->exit;
 
@@ -351,13 +368,16 @@ static void call_io(struct nv_vcpu *nv)
         .data = (uint8_t *)&nv->data,
     };
 
+    nv->calling = true;
     nv->user_vcpu->cbs.io(&io);
+    nv->calling = false;
 }
 
 /*
- * IN and OUT call back outside of libmote's assist, so that the program may do there all that it
- * may on NVMM, and nothing has to be got beforehand. GPRS that it sets meanwhile are its own; NVMM
- * goes on from them behind the instruction.
+ * IN and OUT call back outside of libmote's assist, where a callback may change the machine but not
+ * its own vCPU: so the program may do there all that it may on NVMM with the state, and nothing has
+ * to be got beforehand. GPRS that it sets meanwhile are its own; NVMM goes on from them behind the
+ * instruction.
  */
 static int assist_in(struct nv_vcpu *nv)
 {

@@ -107,7 +107,7 @@ static int set_cpuid(struct nv_vcpu *nv)
 
     memcpy(table, nv->base, sizeof(table));
     for (unsigned i = 0; i < nv->ops; i++) {
-        if (apply(&nv->op[i], table, count))
+        if (!nv->op[i].mask || apply(&nv->op[i], table, count))
             continue;
         if (count == MOTE_CPUID_MAX)
             return -ENOBUFS;
@@ -115,6 +115,18 @@ static int set_cpuid(struct nv_vcpu *nv)
         apply(&nv->op[i], table, count);
     }
     return mote_vcpu_set_cpuid(nv->v, table, count);
+}
+
+static int set_exits(struct nv_vcpu *nv)
+{
+    uint32_t leaves[CPUID_OPS_MAX];
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < nv->ops; i++) {
+        if (nv->op[i].exit)
+            leaves[count++] = nv->op[i].leaf;
+    }
+    return mote_vcpu_exit_cpuid(nv->v, leaves, count);
 }
 
 static bool both(const struct nvmm_vcpu_conf_cpuid *op)
@@ -128,16 +140,19 @@ static int configure_cpuid(struct nv_vcpu *nv, const struct nvmm_vcpu_conf_cpuid
 {
     struct nvmm_vcpu_conf_cpuid old[CPUID_OPS_MAX];
     unsigned i = 0, ops = nv->ops;
+    bool masks = op->mask, exits = op->exit;
     int err;
 
     if ((op->mask && op->exit) || (op->mask && both(op)))
         return -EINVAL;
-    if (op->exit) /* KVM executes CPUID by itself */
-        return -EOPNOTSUPP;
     memcpy(old, nv->op, sizeof(old));
     while (i < nv->ops && nv->op[i].leaf != op->leaf)
         i++;
-    if (!op->mask) {
+    if (i < nv->ops) {
+        masks = masks || nv->op[i].mask;
+        exits = exits || nv->op[i].exit;
+    }
+    if (!op->mask && !op->exit) {
         if (i == nv->ops)
             return 0;
         nv->op[i] = nv->op[--nv->ops];
@@ -147,11 +162,15 @@ static int configure_cpuid(struct nv_vcpu *nv, const struct nvmm_vcpu_conf_cpuid
         nv->op[i] = *op;
         nv->ops += i == nv->ops;
     }
-    err = set_cpuid(nv);
-    if (err) {
-        memcpy(nv->op, old, sizeof(old));
-        nv->ops = ops;
-    }
+    err = masks ? set_cpuid(nv) : 0; /* which changes nothing when it fails */
+    if (!err && exits)
+        err = set_exits(nv);
+    if (!err)
+        return 0;
+    memcpy(nv->op, old, sizeof(old));
+    nv->ops = ops;
+    if (masks)
+        set_cpuid(nv);
     return err;
 }
 
@@ -221,21 +240,22 @@ int nvmm_vcpu_create(struct nvmm_machine *mach, nvmm_cpuid_t cpuid, struct nvmm_
     return 0;
 }
 
-int nv_vcpu_free(struct nv_vcpu *nv)
+void nv_vcpu_free(struct nv_vcpu *nv)
 {
-    int err = mote_vcpu_destroy(nv->v);
-
-    if (err)
-        return err;
     nv->machine->vcpu[nv->id] = NULL;
     nv->machine->page[nv->id] = NULL;
     free(nv);
-    return 0;
 }
 
 int nvmm_vcpu_destroy(struct nvmm_machine *mach, struct nvmm_vcpu *vcpu)
 {
     struct nv_vcpu *nv = nv_vcpu(mach, vcpu);
+    int err;
 
-    return nv ? nv_result(nv_vcpu_free(nv)) : -1;
+    if (!nv)
+        return -1;
+    err = nv->calling ? -EBUSY : mote_vcpu_destroy(nv->v);
+    if (!err)
+        nv_vcpu_free(nv);
+    return nv_result(err);
 }

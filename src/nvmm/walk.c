@@ -235,6 +235,9 @@ void nv_decode(struct nv_vcpu *nv, struct nv_insn *insn)
         insn->kind = NV_INSN_MSR;
         insn->in = b[at + 1] == 0x32;
         at += 2;
+    } else if (b[at] == 0x0f && at + 1 < n && b[at + 1] == 0xa2) {
+        insn->kind = NV_INSN_CPUID;
+        at += 2;
     } else {
         return;
     }

@@ -26,7 +26,7 @@
     X(DEBUG, "debug")           /* a debugger outside the guest wants to know */                   \
     X(MEM_FAULT, "mem-fault")   /* access that the slot's rights forbid */                         \
     X(DIRTY_FULL, "dirty-full") /* dirty ring full */                                              \
-    X(CPUID, "cpuid")           /* only by capability */                                           \
+    X(CPUID, "cpuid")           /* a leaf of vcpu_exit_cpuid; answer with vcpu_complete_cpuid */   \
     X(MONITOR, "monitor")       /* only by capability */                                           \
     X(MWAIT, "mwait")           /* only by capability */                                           \
     X(SYSTEM, "system")         /* the guest asked the accelerator for the machine's end */        \
@@ -63,6 +63,10 @@ struct vcpu_exit {
             uint32_t index;
             uint64_t value; /* WRMSR */
         } msr;
+        struct {
+            uint32_t leaf, subleaf;
+            uint32_t regs[4]; /* EAX, EBX, ECX, EDX as the guest's table has them */
+        } cpuid;
         struct {
             uint8_t vector;
         } eoi;

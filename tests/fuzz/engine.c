@@ -5,7 +5,8 @@
  * trip a sanitizer, end the process, or make the seam return an error.
  *
  * Input: byte 0 is the mode, byte 1 seeds registers and what a debugger wants;
- * the rest is put at CODE.
+ * the rest is put at CODE. With the latter's top bit each access of a device's
+ * takes a piece of memory out of the guest, and of the process, or puts it back.
  */
 #include "accel/accel.h"
 #include "base/bits.h"
@@ -23,6 +24,7 @@
 #define TSS      0x3000u
 #define TABLES   0x4000u /* three pages: long mode's identity map of 1 GiB, user-accessible */
 #define STACK    0xf000u
+#define PIECE    0x4000u /* of RAM: a slot of its own; the last two are read-only */
 #define EXITS    2000    /* answered in one run */
 #define SLICE_NS 1000000 /* CPU time of one run */
 
@@ -32,6 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct machine *machine;
 static struct vcpu *vcpu;
 static uint8_t *ram;
+static uint64_t gone = BIT(RAM_SIZE / PIECE) - 1; /* pieces that are not in the guest */
+static bool moving;
 static timer_t timer;
 
 static void time_is_up(int sig)
@@ -45,6 +49,19 @@ static void must(int err)
         abort();
 }
 
+static void piece_put(unsigned n, bool there)
+{
+    uint64_t at = n * PIECE;
+
+    must(mprotect(ram + at, PIECE, there ? PROT_READ | PROT_WRITE : PROT_NONE));
+    if (there)
+        must(machine_map(machine, GPA(at), PIECE, ram + at,
+                         at < RAM_SIZE - 0x8000 ? MEM_RWX : MEM_READ));
+    else
+        must(machine_unmap(machine, GPA(at)));
+    gone ^= BIT(n);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     const struct machine_config config = {.vcpus = 1};
@@ -54,8 +71,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     if (ram == MAP_FAILED)
         abort();
     must(machine_create(&machine, accel_find("soft"), &config));
-    must(machine_map(machine, GPA(0), RAM_SIZE - 0x8000, ram, MEM_RWX));
-    must(machine_map(machine, GPA(RAM_SIZE - 0x8000), 0x8000, ram + RAM_SIZE - 0x8000, MEM_READ));
+    for (unsigned n = 0; n < RAM_SIZE / PIECE; n++)
+        piece_put(n, true);
     must(vcpu_create(&vcpu, machine, 0));
     signal(SIGUSR2, time_is_up);
     must(timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer));
@@ -170,8 +187,14 @@ static void debug_put(bool on, uint8_t seed)
 /* Devices answer with a running number. */
 static int answer_io(void *user, uint16_t port, unsigned size, bool write, uint64_t *data)
 {
+    uint64_t *number = user;
+    unsigned piece = (unsigned)(*number * 7 % (RAM_SIZE / PIECE));
+
+    if (moving)
+        piece_put(piece, gone & BIT(piece));
     if (!write)
-        *data = (*(uint64_t *)user)++;
+        *data = *number;
+    *number += !write || moving;
     return 0;
 }
 
@@ -189,11 +212,10 @@ static bool answer(const struct vcpu_exit *exit, uint64_t *number)
 
     switch (exit->reason) {
     case VCPU_EXIT_IO:
-    case VCPU_EXIT_MMIO:
-        vcpu_assist(vcpu, &bus); /* may shut down on the way */
-        return true;
+    case VCPU_EXIT_MMIO: vcpu_assist(vcpu, &bus); return true;
     case VCPU_EXIT_RDMSR:
     case VCPU_EXIT_WRMSR: must(vcpu_complete_msr(vcpu, *number, *number & 1)); return true;
+    case VCPU_EXIT_CPUID: must(vcpu_complete_cpuid(vcpu, exit->cpuid.regs)); return true;
     case VCPU_EXIT_HYPERCALL:
     case VCPU_EXIT_TPR: return true;
     case VCPU_EXIT_INTR_WINDOW: must(vcpu_inject(vcpu, &irq)); return true;
@@ -215,11 +237,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct itimerspec slice = {.it_value.tv_nsec = SLICE_NS}, off = {0};
     struct vcpu_exit exit;
+    const uint32_t leaf = 1;
     uint64_t number = 0;
     gpa_t gpa;
 
     if (size < 3 || size > 0x8000)
         return -1;
+    for (unsigned n = 0; n < RAM_SIZE / PIECE; n++) {
+        if (gone & BIT(n))
+            piece_put(n, true);
+    }
+    moving = data[1] & 128;
+    must(vcpu_exit_cpuid(vcpu, &leaf, moving));
     memset(ram, 0, RAM_SIZE);
     tables_put((data[0] & 3) == 2);
     memcpy(ram + CODE, data + 2, size - 2);

@@ -122,7 +122,7 @@ static void test_state(struct guest *g)
 
     GUEST_CODE(g, halt);
     for (unsigned i = NVMM_X64_GPR_R8; i <= NVMM_X64_GPR_R15; i++)
-        s->gprs[i] = 0x1111111111111111 * i;
+        s->gprs[i] = 0x1111111111111111u * i;
     for (unsigned i = NVMM_X64_DR_DR0; i <= NVMM_X64_DR_DR3; i++)
         s->drs[i] = 0x1000 * i;
     s->msrs[NVMM_X64_MSR_STAR] = 0x0010000800000000;
@@ -303,6 +303,77 @@ static void test_mem(struct guest *g)
     CHECK(nvmm_gpa_unmap(&g->mach, (uintptr_t)g->ram + DATA, MMIO, 4096) == 0);
 }
 
+/*
+ * A device of the program's that changes the machine: reading its memory puts RAM in its place, its
+ * port takes that away again, and both make a vCPU and end it. What they stand in stays.
+ */
+static struct guest *moving;
+static unsigned swaps;
+
+static void try_vcpus(struct nvmm_machine *mach, struct nvmm_vcpu *vcpu)
+{
+    struct nvmm_vcpu second;
+
+    FAILS(nvmm_vcpu_destroy(mach, vcpu), EBUSY);
+    FAILS(nvmm_machine_destroy(mach), EBUSY);
+    CHECK(nvmm_vcpu_create(mach, 1, &second) == 0);
+    CHECK(nvmm_vcpu_destroy(mach, &second) == 0);
+    swaps++;
+}
+
+static void map_on_memory(struct nvmm_mem *mem)
+{
+    on_memory(mem);
+    try_vcpus(mem->mach, mem->vcpu);
+    CHECK(nvmm_gpa_map(mem->mach, (uintptr_t)moving->ram + DATA, MMIO, 4096,
+                       PROT_READ | PROT_WRITE) == 0);
+}
+
+static void unmap_on_io(struct nvmm_io *io)
+{
+    on_io(io);
+    try_vcpus(io->mach, io->vcpu);
+    CHECK(nvmm_gpa_unmap(io->mach, (uintptr_t)moving->ram + DATA, MMIO, 4096) == 0);
+}
+
+GUEST_INSNS(move, "mov $0x20000, %ebx\n mov $0x7b, %edx\n"
+                  "mov (%rbx), %r8d\n mov (%rbx), %r9d\n in %dx, %al\n"
+                  "mov (%rbx), %r10d\n mov (%rbx), %r11d\n out %al, %dx\n"
+                  "mov (%rbx), %r12d\n mov %ebx, %esi\n outsb\n"
+                  "mov (%rbx), %r13d\n mov (%rbx), %r14d\n hlt");
+
+static void test_moving(struct guest *g)
+{
+    struct nvmm_assist_callbacks cbs = {.io = unmap_on_io, .mem = map_on_memory};
+    const struct nvmm_assist_callbacks before = g->vcpu.cbs;
+    uint64_t reason;
+
+    moving = g;
+    swaps = 0;
+    CHECK(nvmm_vcpu_configure(&g->mach, &g->vcpu, NVMM_VCPU_CONF_CALLBACKS, &cbs) == 0);
+    memset(g->ram + DATA, 0x11, 8);
+    GUEST_CODE(g, move);
+    while ((reason = guest_run(g)) != NVMM_VCPU_EXIT_HALTED) {
+        if (reason == NVMM_VCPU_EXIT_IO)
+            CHECK(nvmm_assist_io(&g->mach, &g->vcpu) == 0);
+        else if (reason == NVMM_VCPU_EXIT_MEMORY)
+            CHECK(nvmm_assist_mem(&g->mach, &g->vcpu) == 0);
+        else
+            errx(1, "exit 0x%llx", (unsigned long long)reason);
+    }
+    CHECK(guest_gpr(g, NVMM_X64_GPR_R8) == 0x5a5a5a5a);
+    CHECK(guest_gpr(g, NVMM_X64_GPR_R9) == 0x11111111);
+    CHECK(guest_gpr(g, NVMM_X64_GPR_R10) == 0x5a5a5a5a);
+    CHECK(guest_gpr(g, NVMM_X64_GPR_R11) == 0x11111111);
+    CHECK(guest_gpr(g, NVMM_X64_GPR_R12) == 0x5a5a5a5a);
+    CHECK(guest_gpr(g, NVMM_X64_GPR_R13) == 0x5a5a5a5a);
+    CHECK(guest_gpr(g, NVMM_X64_GPR_R14) == 0x11111111);
+    CHECK(swaps == 7);
+    CHECK(nvmm_gpa_unmap(&g->mach, (uintptr_t)g->ram + DATA, MMIO, 4096) == 0);
+    cbs = before;
+    CHECK(nvmm_vcpu_configure(&g->mach, &g->vcpu, NVMM_VCPU_CONF_CALLBACKS, &cbs) == 0);
+}
+
 /* ---- MSRs, CPUID ---- */
 
 #define MSR_NONE "mov $0x4b5a0000, %ecx\n" /* nobody's */
@@ -368,7 +439,8 @@ static void test_cpuid(void)
     conf.exit = 1;
     FAILS(nvmm_vcpu_configure(&g.mach, &g.vcpu, NVMM_VCPU_CONF_CPUID, &conf), EINVAL);
     conf.mask = 0;
-    FAILS(nvmm_vcpu_configure(&g.mach, &g.vcpu, NVMM_VCPU_CONF_CPUID, &conf), EOPNOTSUPP);
+    if (is_kvm)
+        FAILS(nvmm_vcpu_configure(&g.mach, &g.vcpu, NVMM_VCPU_CONF_CPUID, &conf), EOPNOTSUPP);
     conf = (struct nvmm_vcpu_conf_cpuid){.mask = 1, .leaf = 0x40000000};
     conf.u.mask.set.edx = 0x80000001;
     conf.u.mask.del.edx = 0x20;
@@ -386,6 +458,58 @@ static void test_cpuid(void)
         CHECK(!(guest_gpr(&g, NVMM_X64_GPR_R8) & 1));
         CHECK(guest_gpr(&g, NVMM_X64_GPR_R8) & 1U << 31);
     }
+    guest_destroy(&g);
+}
+
+/* As NetBSD has it: the registers are filled in, rip is the instruction's. */
+static void test_cpuid_exit(void)
+{
+    struct nvmm_vcpu_conf_cpuid conf = {.exit = 1, .leaf = 0x40000000};
+    struct guest g;
+
+    guest_create(&g);
+    GUEST_CODE(&g, cpuid);
+    if (is_kvm) {
+        FAILS(nvmm_vcpu_configure(&g.mach, &g.vcpu, NVMM_VCPU_CONF_CPUID, &conf), EOPNOTSUPP);
+        CHECK(guest_run(&g) == NVMM_VCPU_EXIT_HALTED);
+        guest_destroy(&g);
+        return;
+    }
+    CHECK(nvmm_vcpu_configure(&g.mach, &g.vcpu, NVMM_VCPU_CONF_CPUID, &conf) == 0);
+    for (unsigned i = 0; i < 2; i++) { /* not answered: it is executed again, with what is in eax */
+        CHECK(guest_run(&g) == NVMM_VCPU_EXIT_CPUID);
+        CHECK(g.vcpu.exit->u.insn.npc == CODE + 20);
+        CHECK(guest_gpr(&g, NVMM_X64_GPR_RIP) == CODE + 18);
+        CHECK(guest_gpr(&g, NVMM_X64_GPR_RAX) == 0x40000010);
+        CHECK(guest_gpr(&g, NVMM_X64_GPR_RBX) == 0x205f5f5f);
+        CHECK(guest_gpr(&g, NVMM_X64_GPR_RCX) == 0x4d4d564e);
+        CHECK(guest_gpr(&g, NVMM_X64_GPR_RDX) == 0x5f5f5f20);
+        if (!i)
+            guest_set_gpr(&g, NVMM_X64_GPR_RAX, 0x40000000);
+    }
+    guest_set_gpr(&g, NVMM_X64_GPR_RBX, 0x1234);
+    guest_set_gpr(&g, NVMM_X64_GPR_RIP, g.vcpu.exit->u.insn.npc);
+    CHECK(guest_run(&g) == NVMM_VCPU_EXIT_HALTED);
+    CHECK(guest_gpr(&g, NVMM_X64_GPR_RAX) == 0x40000010);
+    CHECK(guest_gpr(&g, NVMM_X64_GPR_RBX) == 0x1234);
+    CHECK(guest_gpr(&g, NVMM_X64_GPR_RCX) == 0x4d4d564e);
+
+    /* Exits may be asked for and withdrawn later, too; masks not. */
+    conf.leaf = 1;
+    CHECK(nvmm_vcpu_configure(&g.mach, &g.vcpu, NVMM_VCPU_CONF_CPUID, &conf) == 0);
+    conf.exit = 0;
+    conf.leaf = 0x40000000;
+    CHECK(nvmm_vcpu_configure(&g.mach, &g.vcpu, NVMM_VCPU_CONF_CPUID, &conf) == 0);
+    GUEST_CODE(&g, cpuid);
+    CHECK(guest_run(&g) == NVMM_VCPU_EXIT_CPUID && g.vcpu.exit->u.insn.npc == CODE + 7);
+    conf.leaf = 1;
+    conf.mask = 1;
+    FAILS(nvmm_vcpu_configure(&g.mach, &g.vcpu, NVMM_VCPU_CONF_CPUID, &conf), EBUSY);
+    conf.mask = 0;
+    CHECK(nvmm_vcpu_configure(&g.mach, &g.vcpu, NVMM_VCPU_CONF_CPUID, &conf) == 0);
+    GUEST_CODE(&g, cpuid);
+    CHECK(guest_run(&g) == NVMM_VCPU_EXIT_HALTED);
+    CHECK(guest_gpr(&g, NVMM_X64_GPR_RBX) == 0x205f5f5f);
     guest_destroy(&g);
 }
 
@@ -583,8 +707,10 @@ int main(int argc, char **argv)
     test_state(&g);
     test_io(&g);
     test_mem(&g);
+    test_moving(&g);
     test_msr(&g);
     test_cpuid();
+    test_cpuid_exit();
     test_events(&g);
     test_stop(&g);
     test_exits(&g);

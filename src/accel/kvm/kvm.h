@@ -218,8 +218,12 @@ int kvm_rescue_assist(struct kvm_vcpu *k, const struct accel_bus_ops *ops);
 int kvm_rescue_msr(struct kvm_vcpu *k, uint64_t value, bool fault);
 /* Before the next run: an access that nobody answered reads as all ones. */
 int kvm_rescue_finish(struct kvm_vcpu *k);
+/* An assist since the last run ended in a triple fault: *exit is it. */
+bool kvm_rescue_shuts_down(struct kvm_vcpu *k, struct vcpu_exit *exit);
 void kvm_rescue_set_cpuid(struct kvm_vcpu *k);
 void kvm_rescue_free(struct kvm_vcpu *k);
+/* Memory goes while vCPUs stand still, perhaps in the midst of an instruction that is assisted. */
+void kvm_rescue_unmapped(struct machine *m);
 
 /* state.c: struct mote_state's groups from and to KVM, with the ioctls they need. */
 int kvm_get(struct vcpu *v, unsigned groups);

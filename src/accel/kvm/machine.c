@@ -166,5 +166,6 @@ int kvm_unmap(struct machine *m, const struct mem_slot *slot)
     if (err < 0)
         return err;
     k->slot[region.slot].size = 0;
+    kvm_rescue_unmapped(m);
     return 0;
 }

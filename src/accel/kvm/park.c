@@ -46,6 +46,7 @@ void kvm_park(struct kvm_vcpu *k)
         return;
     }
     /* Whatever comes of it: the next one begins with a state of its own. */
+    k->has_ops = false; /* nobody is called for a vCPU that is gone */
     if (k->pending != KVM_PENDING_NONE)
         kvm_finish(k);
     if (k->debugged)

@@ -35,7 +35,8 @@ static uint64_t tsc(void *user)
     return __rdtsc();
 }
 
-/* No decoded code is kept, and each state_in flushes the TLB: no more is asked. */
+/* No decoded code is kept, and each state_in flushes the TLB, as does a slot that goes: no more is
+ * asked. */
 static const struct emu_ops ops = {.tsc = tsc};
 
 static int rescuer_create(struct kvm_vcpu *k)
@@ -46,7 +47,7 @@ static int rescuer_create(struct kvm_vcpu *k)
     if (r == MAP_FAILED)
         return err_set(ENOMEM, "vCPU %u: out of memory for the interpreter", k->v.id);
     emu_init(&r->cpu, &k->v.machine->mem, &k->cpuid, &ops, NULL);
-    r->assist = (struct assist){&k->v, &r->cpu, false};
+    r->assist = (struct assist){.v = &k->v, .cpu = &r->cpu};
     k->rescuer = r;
     return 0;
 }
@@ -55,6 +56,16 @@ void kvm_rescue_free(struct kvm_vcpu *k)
 {
     if (k->rescuer)
         munmap(k->rescuer, sizeof(*k->rescuer));
+}
+
+void kvm_rescue_unmapped(struct machine *m)
+{
+    pthread_mutex_lock(&m->lock);
+    for (struct vcpu *v = m->vcpus; v; v = v->next) {
+        if (kvm_vcpu(v)->rescuer)
+            emu_tlb_flush(&kvm_vcpu(v)->rescuer->cpu);
+    }
+    pthread_mutex_unlock(&m->lock);
 }
 
 void kvm_rescue_set_cpuid(struct kvm_vcpu *k)
@@ -278,7 +289,16 @@ int kvm_rescue_assist(struct kvm_vcpu *k, const struct accel_bus_ops *bus)
     err = assist_access(&k->rescuer->assist, bus);
     state_out(k);
     k->step_due = !err && k->debug.step;
-    return err;
+    /* What is set from now on is the program's. */
+    return !err && k->rescuer->assist.shutdown ? state_flush(k) : err;
+}
+
+bool kvm_rescue_shuts_down(struct kvm_vcpu *k, struct vcpu_exit *exit)
+{
+    if (!k->rescuer || !assist_shuts_down(&k->rescuer->assist, exit))
+        return false;
+    exit->intr_ready = k->intr_ready = false;
+    return true;
 }
 
 int kvm_rescue_msr(struct kvm_vcpu *k, uint64_t value, bool fault)
@@ -298,6 +318,8 @@ int kvm_rescue_finish(struct kvm_vcpu *k)
 
     if (!kvm_rescue_is_open(k))
         return 0;
+    if (k->v.dirty & X86_GPRS)
+        k->rescuer->assist.shutdown = false;
     if (k->rescuer->assist.unanswered && !(k->v.dirty & X86_GPRS)) {
         err = state_in(k);
         if (!err)

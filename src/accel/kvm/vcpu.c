@@ -239,7 +239,7 @@ int kvm_run(struct vcpu *v, struct vcpu_exit *exit)
     struct kvm_vcpu *k = kvm_vcpu(v);
     int err = kvm_rescue_finish(k);
 
-    if (err)
+    if (err || kvm_rescue_shuts_down(k, exit))
         return err;
     if (v->dirty) {
         /* State that was written without answering the exit: it is what counts. */

@@ -50,6 +50,18 @@ static void leave(struct soft_vcpu *s)
     code_peer_leave(&s->peer);
 }
 
+/* Nobody waits meanwhile until it has seen which pages become code. */
+static __attribute__((noinline)) void make_way(struct soft_vcpu *s)
+{
+    if (unlikely(s->parts.on))
+        parts_end(&s->parts, s->cpu.retired);
+    leave(s);
+    spin_make_way(s);
+    enter(s);
+    if (unlikely(s->parts.on))
+        parts_begin(&s->parts, s->cpu.retired);
+}
+
 /* Deliver what the board injected. */
 static bool inject_pending(struct soft_vcpu *s)
 {
@@ -71,6 +83,12 @@ static bool attend(struct soft_vcpu *s)
     struct emu_cpu *c = &s->cpu;
     unsigned why = atomic_load(&s->attention);
 
+    if (why & SOFT_SPIN) {
+        atomic_fetch_and(&s->attention, ~(unsigned)SOFT_SPIN);
+        if (!(why & SOFT_KICK))
+            make_way(s);
+        why = atomic_load(&s->attention);
+    }
     if (why & SOFT_INBOX) {
         atomic_fetch_and(&s->attention, ~(unsigned)SOFT_INBOX);
         inbox_empty(s);
@@ -335,10 +353,12 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     state_flush(v); /* first: a new rip makes the old access void */
     step_end(STEP_REGISTERS);
     steal_run(s);
+    spin_run(s);
     enter(s);
     check_state_changed(s->assist.unanswered ? s->check : NULL);
     err = assist_unanswered(&s->assist);
-    if (err) {
+    if (err || assist_shuts_down(&s->assist, exit)) {
+        v->valid = 0;
         leave(s);
         return err;
     }
@@ -351,8 +371,10 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit)
     if (unlikely(s->parts.on))
         parts_end(&s->parts, s->cpu.retired);
     leave(s);
-    if (s->cpu.exit.reason == VCPU_EXIT_HALT)
+    if (s->cpu.exit.reason == VCPU_EXIT_HALT) {
         steal_halted(s);
+        spin_halted(s);
+    }
     emu_debug_moved(&s->cpu);
     v->valid = 0;
     s->cpu.op = NULL;
@@ -438,4 +460,12 @@ int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
     v->valid = 0;
     check_state_changed(soft(v)->check);
     return assist_msr(&soft(v)->assist, value, fault);
+}
+
+int soft_complete_cpuid(struct vcpu *v, const uint32_t regs[4])
+{
+    state_flush(v);
+    v->valid = 0;
+    check_state_changed(soft(v)->check);
+    return assist_cpuid(&soft(v)->assist, regs);
 }

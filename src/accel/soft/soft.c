@@ -47,6 +47,7 @@ static int soft_machine_create(struct machine **out, const struct machine_config
     m->machine.mem.user = m;
     m->machine.caps = ACCEL_CAP_CLOCK;
     m->count = cfg->count;
+    m->vcpus = cfg->vcpus;
     m->machine.tsc_khz = host_tsc_khz();
     m->start_ns = clock_ns(CLOCK_MONOTONIC);
     m->start_tsc = __rdtsc();
@@ -124,6 +125,8 @@ const struct accel accel_soft = {
     .kick = soft_kick,
     .assist = soft_assist,
     .complete_msr = soft_complete_msr,
+    .exit_cpuid = soft_exit_cpuid,
+    .complete_cpuid = soft_complete_cpuid,
     .default_cpuid = soft_default_cpuid,
     .translate = soft_translate,
     .set_debug = soft_set_debug,

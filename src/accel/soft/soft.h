@@ -10,6 +10,7 @@
 #include "accel/soft/block.h"
 #include "accel/soft/check.h"
 #include "accel/soft/parts.h"
+#include "accel/soft/spin.h"
 #include "accel/soft/steal.h"
 #include "accel/soft/translate/translate.h"
 #include "emu/emu.h"
@@ -26,7 +27,9 @@ struct soft_machine {
     uint64_t start_tsc; /* the host's then: zero of all vCPUs' TSCs */
     struct code_map code;
     enum accel_engine engine;
-    bool count;                         /* machine_config.count */
+    bool count;     /* machine_config.count */
+    unsigned vcpus; /* machine_config.vcpus */
+    struct spin_place place[SOFT_VCPUS];
     struct soft_vcpu *vcpu[SOFT_VCPUS]; /* by ID; NULL: none; all are created before one runs */
 };
 
@@ -37,7 +40,8 @@ enum {
     SOFT_NMI_WINDOW = 4,  /* ... an NMI is */
     SOFT_INBOX = 8,       /* others' stores to code, or pages becoming code */
     SOFT_NMI = 16,        /* deliver the NMI that waits */
-    SOFT_ATTENTION = 31,  /* all of them */
+    SOFT_SPIN = 32,       /* make way for another vCPU: set by the vCPU itself */
+    SOFT_ATTENTION = 63,  /* all of them */
 };
 
 struct soft_vcpu {
@@ -45,7 +49,8 @@ struct soft_vcpu {
     struct emu_cpu cpu;
     _Atomic unsigned attention;
     struct x86_cpuid cpuid;
-    uint64_t tsc_told; /* by the last get; set again, it is no new value */
+    uint32_t exit_leaf[X86_CPUID_MAX]; /* cpu.exit_leaf */
+    uint64_t tsc_told;                 /* by the last get; set again, it is no new value */
     struct code_peer peer;
     struct block_cache blocks;
     struct assist assist;
@@ -55,6 +60,7 @@ struct soft_vcpu {
     struct soft_check *check; /* NULL: nobody compares */
     struct soft_parts parts;  /* on: with machine_config.count */
     struct soft_steal steal;
+    struct soft_spin spin;
     struct translator tr;
 };
 
@@ -74,6 +80,8 @@ int soft_run(struct vcpu *v, struct vcpu_exit *exit);
 void soft_kick(struct vcpu *v);
 int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops);
 int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault);
+int soft_exit_cpuid(struct vcpu *v, const uint32_t *leaves, unsigned count);
+int soft_complete_cpuid(struct vcpu *v, const uint32_t regs[4]);
 int soft_translate(struct vcpu *v, uint64_t gva, gpa_t *gpa);
 int soft_set_debug(struct vcpu *v, const struct vcpu_debug *debug);
 unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS]);

@@ -83,6 +83,7 @@ static const struct emu_ops run_ops = {
     .tsc = tsc,
     .tlb_flushed = tlb_flushed,
     .writes_dropped = writes_dropped,
+    .paused = spin_paused,
 };
 
 static unsigned walk_begins(void *user)
@@ -101,6 +102,7 @@ static const struct emu_ops counted_ops = {
     .tsc = tsc,
     .tlb_flushed = tlb_flushed,
     .writes_dropped = writes_dropped,
+    .paused = spin_paused,
     .walk_begins = walk_begins,
     .walk_done = walk_done,
 };
@@ -146,9 +148,10 @@ int soft_vcpu_create(struct vcpu **out, struct machine *m, unsigned id)
     code_peer_init(&s->peer, code_map(s), id, &s->cpu, &s->attention, SOFT_INBOX);
     s->cpu.msr.tsc = -((struct soft_machine *)m)->start_tsc;
     tell_tsc_offset(s);
-    s->assist = (struct assist){&s->vcpu, &s->cpu, false};
+    s->assist = (struct assist){.v = &s->vcpu, .cpu = &s->cpu};
     ((struct soft_machine *)m)->vcpu[id] = s;
     err = engine_start(s, ((struct soft_machine *)m)->engine);
+    s->cpu.tells_pause = spin_init(s);
     s->cpu.returns = !s->check; /* whose witness unwinds, as all must then */
     if (!s->tr.on)
         s->blocks.segments = BLOCK_SEGMENTS_ALL;
@@ -166,6 +169,7 @@ void soft_vcpu_destroy(struct vcpu *v)
     struct soft_vcpu *s = soft(v);
 
     ((struct soft_machine *)v->machine)->vcpu[v->id] = NULL;
+    spin_halted(s);
     block_flush(&s->blocks);
     code_peer_free(&s->peer);
     block_cache_free(&s->blocks);
@@ -181,6 +185,20 @@ int soft_set_cpuid(struct vcpu *v, const struct x86_cpuid *table)
     s->cpuid = *table;
     emu_set_cpuid(&s->cpu, &s->cpuid);
     block_flush(&s->blocks); /* bindings depend on features */
+    return 0;
+}
+
+/* The witness asks nobody. */
+int soft_exit_cpuid(struct vcpu *v, const uint32_t *leaves, unsigned count)
+{
+    struct soft_vcpu *s = soft(v);
+
+    if (s->check)
+        return err_set(ENOTSUP, "soft: CPUID does not exit where engines are compared");
+    for (unsigned n = 0; n < count; n++)
+        s->exit_leaf[n] = leaves[n];
+    s->cpu.exit_leaf = s->exit_leaf;
+    s->cpu.exit_leaves = count;
     return 0;
 }
 
@@ -201,8 +219,10 @@ int soft_set(struct vcpu *v, unsigned groups)
     emu_set_state(&soft(v)->cpu, v->state, groups);
     if ((groups & X86_MSRS) && (!tsc || tsc == soft(v)->tsc_told))
         soft(v)->cpu.msr.tsc = offset;
-    if (groups & X86_GPRS)
-        soft(v)->assist.unanswered = false; /* rip may be elsewhere now */
+    if (groups & X86_GPRS) { /* rip may be elsewhere now */
+        soft(v)->assist.unanswered = false;
+        soft(v)->assist.shutdown = false;
+    }
     if (groups & X86_INTR)
         nmi_waits(soft(v), soft(v)->cpu.intr.nmi_pending);
     check_state_changed(soft(v)->check);
@@ -280,6 +300,7 @@ unsigned soft_stats(struct vcpu *v, struct accel_stat stats[ACCEL_STATS])
         {"instructions while pages became code", b->waited},
         {"bytes of decoded instructions", b->ring},
         {"bytes of blocks, and instructions kept", b->arena},
+        {"times a spinning vCPU made way", soft(v)->spin.yields},
         {"single instructions", p->retired[PART_SINGLE]},
         {"instructions of blocks not translated", p->retired[PART_COLD]},
     };

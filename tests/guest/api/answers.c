@@ -2,6 +2,7 @@
 #include "api.h"
 
 #include <errno.h>
+#include <string.h>
 
 static bool is_access(uint32_t reason)
 {
@@ -73,6 +74,7 @@ void state_in_callback(struct api *a)
     api_compare(a);
 }
 
+/* Calls that would take the vCPU away from under its own assist are refused, others are not. */
 static int changes(struct mote_vcpu *vcpu, struct mote_access *access, void *user)
 {
     struct mote_exit exit;
@@ -83,18 +85,88 @@ static int changes(struct mote_vcpu *vcpu, struct mote_access *access, void *use
         mote_vcpu_set(vcpu, MOTE_GPRS) != -EBUSY || mote_vcpu_destroy(vcpu) != -EBUSY ||
         mote_machine_destroy(a->m) != -EBUSY)
         access->data = 8;
-    if (mote_gpa_map(a->m, DEV, a->extra, 0x1000, MOTE_RWX) != -EBUSY)
+    if (mote_gpa_map(a->m, DEV + 0x4000, a->extra, 0x2000, MOTE_RWX) ||
+        mote_gpa_unmap(a->m, DEV + 0x4000, 0x1000) || mote_gpa_unmap(a->m, DEV + 0x5000, 0x1000) ||
+        mote_hva_unregister(a->m, a->extra, EXTRA_SIZE) ||
+        mote_hva_register(a->m, a->extra, EXTRA_SIZE) || mote_gpa_written(a->m, CODE, 16))
         access->data = 9;
     return 0;
 }
 
-/* Calls that would take the vCPU away from under its own assist are refused. */
 void changes_in_callback(struct api *a)
 {
     MUST(a, mote_machine_set_callbacks(a->m, &(struct mote_callbacks){NULL, changes, a}));
     EQUAL(a, api_run(a), MOTE_EXIT_MEMORY);
     MUST(a, mote_vcpu_assist(a->v));
     EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    api_compare(a);
+}
+
+/* ---- devices that change the map ---- */
+
+static void assist_to_halt(struct api *a)
+{
+    while (is_access(api_run(a)))
+        MUST(a, mote_vcpu_assist(a->v));
+    EQUAL(a, a->exit.reason, MOTE_EXIT_HALT);
+}
+
+/* The byte that is written says which page of the extra memory is at DEV + 0x1000. */
+static int chooses_bank(struct mote_vcpu *vcpu, struct mote_access *access, void *user)
+{
+    struct api *a = user;
+    int err = mote_gpa_unmap(a->m, DEV + 0x1000, 0x1000);
+
+    if (!access->write || (err && err != -ENOENT))
+        return -EPROTO;
+    return mote_gpa_map(a->m, DEV + 0x1000, a->extra + (access->data & 7) * 0x1000, 0x1000,
+                        MOTE_RWX);
+}
+
+/* Each bank's number is in its memory, and in its code. */
+void banks_in_callback(struct api *a)
+{
+    for (uint8_t bank = 0; bank < 8; bank++) {
+        uint8_t code[] = {0xb8, bank, 0, 0, 0, 0xc3}; /* mov $bank, %eax; ret */
+
+        a->extra[bank * 0x1000 + 16] = bank;
+        memcpy(a->extra + bank * 0x1000 + 32, code, sizeof(code));
+    }
+    MUST(a,
+         mote_machine_set_callbacks(a->m, &(struct mote_callbacks){chooses_bank, chooses_bank, a}));
+    assist_to_halt(a);
+    api_compare(a);
+    for (uint8_t bank = 0; bank < 8; bank++)
+        EQUAL(a, a->extra[bank * 0x1000 + 17], bank);
+}
+
+/* 7 is read of the device; the first access puts memory in its place, or takes that beside it. */
+static int moves(struct mote_vcpu *vcpu, struct mote_access *access, void *user)
+{
+    struct api *a = user;
+    int err;
+
+    if (!access->write)
+        access->data = 7;
+    switch (a->c->arg) {
+    case 0: return mote_gpa_map(a->m, DEV, a->extra, 0x1000, MOTE_RWX);
+    case 1: mote_gpa_unmap(a->m, DEV - 0x1000, 0x1000); return 0; /* once more, it is not there */
+    default: err = mote_gpa_unmap(a->m, CODE, 0x1000); break;
+    }
+    return err ? err : mote_gpa_map(a->m, CODE, a->extra, 0x1000, MOTE_RWX);
+}
+
+void memory_in_callback(struct api *a)
+{
+    size_t size = (size_t)(a->c->code_end - a->c->code);
+
+    /* The same code, but for its last byte but one: HLT is behind an immediate. */
+    if (a->c->arg == 2) {
+        memcpy(a->extra, a->c->code, size);
+        a->extra[size - 2] = 9;
+    }
+    MUST(a, mote_machine_set_callbacks(a->m, &(struct mote_callbacks){moves, moves, a}));
+    assist_to_halt(a);
     api_compare(a);
 }
 

@@ -244,6 +244,31 @@ void shuts_down(struct api *a)
     EQUAL(a, a->s->rip, CODE + 1);
 }
 
+/* What is left of an instruction faults three times: an exit, once the access was answered or not.
+ */
+void shuts_down_assisted(struct api *a)
+{
+    static const struct access seven[] = {{RD, 1, DEV, 7}, {0}};
+
+    for (unsigned answered = 0; answered < 2; answered++) {
+        a->next = seven;
+        EQUAL(a, api_run(a), MOTE_EXIT_MEMORY);
+        if (answered)
+            MUST(a, mote_vcpu_assist(a->v));
+        EQUAL(a, api_run(a), MOTE_EXIT_SHUTDOWN);
+        api_begin(a);
+        api_get(a, MOTE_SEGS);
+        a->s->idtr.limit = 0;
+        MUST(a, mote_vcpu_set(a->v, MOTE_SEGS));
+    }
+    /* Or not at all, where the program makes the guest go on elsewhere. */
+    a->next = seven;
+    EQUAL(a, api_run(a), MOTE_EXIT_MEMORY);
+    MUST(a, mote_vcpu_assist(a->v));
+    api_set_rip(a, CODE + (uint64_t)(a->c->code_end - a->c->code) - 1);
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+}
+
 /* ---- windows ---- */
 
 void intr_window(struct api *a)
@@ -469,4 +494,163 @@ void cpuid_feature_gone(struct api *a)
     EQUAL(a, api_run(a), MOTE_EXIT_HALT);
     if (!a->on_kvm)
         EQUAL(a, api_gpr(a, MOTE_RSI), 6);
+}
+
+/* False: there are no such exits here, and the guest notices nothing. */
+static bool exit_leaves(struct api *a, const uint32_t *leaves, unsigned count)
+{
+    struct mote_capabilities caps;
+    int err = mote_vcpu_exit_cpuid(a->v, leaves, count);
+
+    MUST(a, mote_machine_capabilities(a->m, &caps));
+    EQUAL(a, caps.exits >> MOTE_EXIT_CPUID & 1, !a->on_kvm);
+    EQUAL(a, err, a->on_kvm ? -ENOTSUP : 0);
+    if (!a->on_kvm)
+        return true;
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    return false;
+}
+
+static void expect_leaf(struct api *a, uint32_t leaf, uint32_t subleaf)
+{
+    struct mote_cpuid table[MOTE_CPUID_MAX];
+    const struct mote_cpuid *want = find(a, table, get_table(a, table), leaf, subleaf);
+    const struct mote_cpuid *got = &a->exit.u.cpuid;
+
+    EQUAL(a, api_run(a), MOTE_EXIT_CPUID);
+    EQUAL(a, got->leaf, leaf);
+    EQUAL(a, got->subleaf, subleaf);
+    EQUAL(a, got->indexed, want->indexed);
+    CHECK(a, got->eax == want->eax && got->ebx == want->ebx);
+    CHECK(a, got->ecx == want->ecx && got->edx == want->edx);
+}
+
+/* Nothing of it has happened at the exit. */
+void cpuid_exit(struct api *a)
+{
+    const uint32_t leaves[] = {0x80000002, 0xd};
+    struct mote_cpuid answer = {0xd, 0, 0, 0x11111111, 0x22222222, 0xf3333333, 0x44444444};
+
+    if (!exit_leaves(a, leaves, 2))
+        return;
+    EQUAL(a, api_run(a), MOTE_EXIT_CPUID);
+    EQUAL(a, a->exit.u.cpuid.leaf, 0xd);
+    EQUAL(a, a->exit.u.cpuid.subleaf, 0);
+    api_get(a, MOTE_GPRS);
+    EQUAL(a, a->s->rip, CODE + 10);
+    EQUAL(a, a->s->gpr[MOTE_RAX], 0x1234567800000000 | 0xd);
+    EQUAL(a, mote_vcpu_assist(a->v), -EINVAL);
+    EQUAL(a, mote_vcpu_complete_msr(a->v, 0, false), -EINVAL);
+    EQUAL(a, mote_vcpu_complete_cpuid(a->v, NULL), -EINVAL);
+    MUST(a, mote_vcpu_complete_cpuid(a->v, &answer));
+    EQUAL(a, mote_vcpu_complete_cpuid(a->v, &answer), -EINVAL);
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    EQUAL(a, api_gpr(a, MOTE_RAX), 0x11111111);
+    EQUAL(a, api_gpr(a, MOTE_RBX), 0x22222222);
+    EQUAL(a, api_gpr(a, MOTE_RCX), 0xf3333333);
+    EQUAL(a, api_gpr(a, MOTE_RDX), 0x44444444);
+    EQUAL(a, a->s->rip, CODE + (uint64_t)(a->c->code_end - a->c->code));
+}
+
+void cpuid_exit_unanswered(struct api *a)
+{
+    const uint32_t leaf = 0x80000002;
+    uint32_t regs[4];
+
+    if (!exit_leaves(a, &leaf, 1))
+        return;
+    expect_leaf(a, leaf, 0);
+    memcpy(regs, &a->exit.u.cpuid.eax, sizeof(regs));
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    EQUAL(a, api_gpr(a, MOTE_RAX), regs[0]);
+    EQUAL(a, api_gpr(a, MOTE_RBX), regs[1]);
+    EQUAL(a, api_gpr(a, MOTE_RCX), regs[2]);
+    EQUAL(a, api_gpr(a, MOTE_RDX), regs[3]);
+}
+
+/* The program's registers count, and rip behind the instruction. */
+void cpuid_exit_by_hand(struct api *a)
+{
+    const uint32_t leaf = 0x80000002;
+
+    if (!exit_leaves(a, &leaf, 1))
+        return;
+    expect_leaf(a, leaf, 0);
+    api_get(a, MOTE_GPRS);
+    a->s->gpr[MOTE_RAX] = 5;
+    a->s->rip += 2;
+    MUST(a, mote_vcpu_set(a->v, MOTE_GPRS));
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    EQUAL(a, api_gpr(a, MOTE_RAX), 5);
+    EQUAL(a, api_gpr(a, MOTE_RBX), 0);
+    /* Or it is executed again. */
+    api_set_rip(a, CODE);
+    expect_leaf(a, leaf, 0);
+    MUST(a, mote_vcpu_set(a->v, MOTE_GPRS));
+    expect_leaf(a, leaf, 0);
+}
+
+/* Asked for and withdrawn between runs. */
+void cpuid_exit_changed(struct api *a)
+{
+    const uint32_t first = 0x80000002, second = 0x80000003;
+    uint32_t many[MOTE_CPUID_MAX + 1] = {0};
+
+    EQUAL(a, mote_vcpu_exit_cpuid(a->v, NULL, 1), -EINVAL);
+    EQUAL(a, mote_vcpu_exit_cpuid(a->v, many, MOTE_CPUID_MAX + 1), -EINVAL);
+    EQUAL(a, mote_vcpu_exit_cpuid(NULL, many, 1), -EINVAL);
+    EQUAL(a, mote_vcpu_complete_cpuid(a->v, &a->exit.u.cpuid), -EINVAL);
+    if (!exit_leaves(a, many, MOTE_CPUID_MAX))
+        return;
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    MUST(a, mote_vcpu_exit_cpuid(a->v, &first, 1));
+    api_set_rip(a, CODE);
+    expect_leaf(a, first, 0);
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    MUST(a, mote_vcpu_exit_cpuid(a->v, &second, 1));
+    api_set_rip(a, CODE);
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    MUST(a, mote_vcpu_exit_cpuid(a->v, &first, 1));
+    MUST(a, mote_vcpu_exit_cpuid(a->v, NULL, 0));
+    api_set_rip(a, CODE);
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    CHECK(a, api_gpr(a, MOTE_RAX) != first);
+}
+
+/* Each answer is the round's number; every second is left to the table. */
+void cpuid_exit_hot(struct api *a)
+{
+    const uint32_t leaf = 0x40000000;
+    struct mote_cpuid answer;
+
+    if (!exit_leaves(a, &leaf, 1))
+        return;
+    for (uint32_t i = 0; i < 200; i++) {
+        EQUAL(a, api_run(a), MOTE_EXIT_CPUID);
+        answer = a->exit.u.cpuid;
+        EQUAL(a, answer.subleaf, i);
+        if (i & 1) {
+            answer.ebx = i;
+            MUST(a, mote_vcpu_complete_cpuid(a->v, &answer));
+            EQUAL(a, api_gpr(a, MOTE_RBX), i);
+        }
+    }
+    EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+    EQUAL(a, api_gpr(a, MOTE_R8), 100);
+}
+
+/* In ring 3, where HLT is #GP. */
+void cpuid_exit_user(struct api *a)
+{
+    const uint32_t leaf = 0x80000002;
+
+    if (exit_leaves(a, &leaf, 1)) {
+        expect_leaf(a, leaf, 0);
+        a->exit.u.cpuid.eax = 0x77;
+        MUST(a, mote_vcpu_complete_cpuid(a->v, &a->exit.u.cpuid));
+        EQUAL(a, api_run(a), MOTE_EXIT_HALT);
+        EQUAL(a, api_gpr(a, MOTE_RAX), 0x77);
+    }
+    EQUAL(a, api_gpr(a, MOTE_RSI), 13);
+    EQUAL(a, api_ram_at(a, a->s->gpr[MOTE_RSP] + 8, 8), CODE + 7);
 }

@@ -85,6 +85,8 @@ static void refuse_vcpu(void *wrong)
     assert_int_equal(mote_vcpu_stop(v), -EINVAL);
     assert_int_equal(mote_vcpu_assist(v), -EINVAL);
     assert_int_equal(mote_vcpu_complete_msr(v, 0, false), -EINVAL);
+    assert_int_equal(mote_vcpu_complete_cpuid(v, leaves), -EINVAL);
+    assert_int_equal(mote_vcpu_exit_cpuid(v, NULL, 0), -EINVAL);
     assert_int_equal(mote_vcpu_set_debug(v, &debug), -EINVAL);
     assert_int_equal(mote_gva_to_gpa(v, 0, &gpa, &rights), -EINVAL);
 }
@@ -313,6 +315,7 @@ static void test_order(void **state)
     guest_at(g.vcpu, CODE);
     guest_run(g.vcpu, MOTE_EXIT_IO);
     assert_int_equal(mote_vcpu_complete_msr(g.vcpu, 0, false), -EINVAL);
+    assert_int_equal(mote_vcpu_complete_cpuid(g.vcpu, leaves), -EINVAL);
     assert_int_equal(mote_vcpu_assist(g.vcpu), -ENOTSUP); /* there is no callback */
     must(mote_machine_set_callbacks(g.machine, &refusing), "mote_machine_set_callbacks");
     assert_int_equal(mote_vcpu_assist(g.vcpu), -EXDEV); /* its own */
@@ -389,6 +392,8 @@ static void test_while_running(void **state)
     assert_int_equal(mote_vcpu_inject(g.vcpu, &event), -EBUSY);
     assert_int_equal(mote_vcpu_request_window(g.vcpu, true, false), -EBUSY);
     assert_int_equal(mote_vcpu_complete_msr(g.vcpu, 0, false), -EBUSY);
+    assert_int_equal(mote_vcpu_complete_cpuid(g.vcpu, leaves), -EBUSY);
+    assert_int_equal(mote_vcpu_exit_cpuid(g.vcpu, NULL, 0), -EBUSY);
     assert_int_equal(mote_vcpu_set_debug(g.vcpu, &debug), -EBUSY);
     assert_int_equal(mote_gva_to_gpa(g.vcpu, 0, NULL, NULL), -EBUSY);
     assert_non_null(mote_vcpu_state(g.vcpu));

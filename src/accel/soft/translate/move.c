@@ -1,6 +1,8 @@
 /* Moves, exchanges and conversions that have their operands in the opcode, and LEA. */
 #include "accel/soft/translate/integer.h"
 
+#define GS_SPIN_LEFT ((int32_t)offsetof(struct soft_vcpu, spin.left))
+
 void tr_extend(struct tr *tr, uint8_t to, uint8_t from, unsigned size, bool sign)
 {
     if (size >= 4)
@@ -89,13 +91,33 @@ static void immediate8(struct tr *tr)
     put(tr, i->rm, h.rm);
 }
 
+/* The interpreter's when it is the last of many; else counting is all. */
+static void pause(struct tr *tr)
+{
+    uint8_t *last;
+
+    tr_flags_save(tr);
+    asm_insn(&tr->a, &(struct host_insn){.opcode = 0x83, /* sub $1 */
+                                         .reg = 5,
+                                         .is_mem = true,
+                                         .mem = mem_gs(GS_SPIN_LEFT),
+                                         .imm = 1,
+                                         .imm_size = 1});
+    last = asm_jcc(&tr->a, CC_S);
+    tr_cold_interpret(tr, last);
+    tr_flags_restore(tr);
+}
+
 static void exchange(struct tr *tr)
 {
     const struct x86_insn *i = &tr->op->i;
     uint8_t r;
 
-    if (i->rm == RAX)
-        return; /* NOP, PAUSE */
+    if (i->rm == RAX) { /* NOP, PAUSE */
+        if (i->flags & X86_REP && tr->s->cpu.tells_pause)
+            pause(tr);
+        return;
+    }
     r = tr_get(tr, i->rm, S0);
     asm_insn(&tr->a, &(struct host_insn){
                          .opsize = i->osize == 2, .w = i->osize == 8, .opcode = 0x87, .rm = r});
