@@ -19,10 +19,11 @@
 
 uint8_t *copy_take(struct block_cache *b)
 {
-    uint8_t *copy = b->copies + b->copied;
+    uint8_t *copy;
 
     if (likely(!b->doubts))
         return NULL;
+    copy = b->copies + b->copied;
     b->copied += PAGE_SIZE;
     take_ahead(b->copies, BLOCK_COPIES, b->copied, &b->copies_ahead);
     return copy;
