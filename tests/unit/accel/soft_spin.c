@@ -149,6 +149,20 @@ static void alone(void **state)
     }
 }
 
+/* What vCPU 0 ends with, of code at 0x1000; meanwhile vCPU 1 waits for the same host CPU. */
+static uint64_t run_beside(struct smp *s, uint64_t argument)
+{
+    uint64_t result;
+
+    SMP_CODE(s, 0x2000, waits);
+    smp_start(s, 1, 0x2000, 0);
+    smp_start(s, 0, 0x1000, argument);
+    result = smp_join(s, 0);
+    smp_write(s, SMP_DATA, 1);
+    smp_join(s, 1);
+    return result;
+}
+
 /* A PAUSE now and then is no spinning, whoever waits. */
 static void seldom(void **state)
 {
@@ -159,12 +173,7 @@ static void seldom(void **state)
     share_one(&before);
     create(&s, engine, 2);
     SMP_CODE(&s, 0x1000, relaxes);
-    SMP_CODE(&s, 0x2000, waits);
-    smp_start(&s, 1, 0x2000, 0);
-    smp_start(&s, 0, 0x1000, 4 * WINDOW);
-    smp_join(&s, 0);
-    smp_write(&s, SMP_DATA, 1);
-    smp_join(&s, 1);
+    run_beside(&s, 4 * WINDOW);
     assert_int_equal(smp_stat(&s, 0, YIELDS), 0);
     smp_destroy(&s);
     sched_setaffinity(0, sizeof(before), &before);
@@ -179,12 +188,7 @@ static void keeps_state(void **state)
     share_one(&before);
     create(&s, engine, 2);
     SMP_CODE(&s, 0x1000, keeps);
-    SMP_CODE(&s, 0x2000, waits);
-    smp_start(&s, 1, 0x2000, 0);
-    smp_start(&s, 0, 0x1000, 0);
-    assert_int_equal(smp_join(&s, 0), UINT64_C(100000) << 32 | 50000);
-    smp_write(&s, SMP_DATA, 1);
-    smp_join(&s, 1);
+    assert_int_equal(run_beside(&s, 0), UINT64_C(100000) << 32 | 50000);
     smp_destroy(&s);
     sched_setaffinity(0, sizeof(before), &before);
 }
