@@ -21,14 +21,16 @@ static bool is_msr(const struct assist *a)
     return a->cpu->exit.reason == VCPU_EXIT_RDMSR || a->cpu->exit.reason == VCPU_EXIT_WRMSR;
 }
 
-static bool is_access(const struct assist *a)
+static bool is_cpuid(const struct assist *a)
 {
-    return a->cpu->exit.reason == VCPU_EXIT_IO || a->cpu->exit.reason == VCPU_EXIT_MMIO;
+    return a->cpu->exit.reason == VCPU_EXIT_CPUID;
 }
 
 void assist_expect(struct assist *a)
 {
-    a->unanswered = is_access(a) || is_msr(a) || a->cpu->exit.reason == VCPU_EXIT_CPUID;
+    enum vcpu_exit_reason reason = a->cpu->exit.reason;
+
+    a->unanswered = reason == VCPU_EXIT_IO || reason == VCPU_EXIT_MMIO || is_msr(a) || is_cpuid(a);
 }
 
 int assist_access(struct assist *a, const struct accel_bus_ops *ops)
@@ -37,7 +39,7 @@ int assist_access(struct assist *a, const struct accel_bus_ops *ops)
     struct emu_cpu *c = a->cpu;
     bool done;
 
-    if (!a->unanswered || is_msr(a) || a->cpu->exit.reason == VCPU_EXIT_CPUID)
+    if (!a->unanswered || is_msr(a) || is_cpuid(a))
         return err_set(EINVAL, "vCPU %u: no access to assist with", a->v->id);
     c->bus = &bus;
     done = emu_step(c);
@@ -67,7 +69,7 @@ int assist_unanswered(struct assist *a)
 
     if (!a->unanswered)
         return 0;
-    if (a->cpu->exit.reason == VCPU_EXIT_CPUID)
+    if (is_cpuid(a))
         return assist_cpuid(a, a->cpu->exit.cpuid.regs);
     return is_msr(a) ? assist_msr(a, 0, true) : assist_access(a, &ones);
 }
@@ -76,7 +78,7 @@ int assist_cpuid(struct assist *a, const uint32_t regs[4])
 {
     struct emu_cpu *c = a->cpu;
 
-    if (c->exit.reason != VCPU_EXIT_CPUID)
+    if (!is_cpuid(a))
         return err_set(EINVAL, "vCPU %u: no CPUID to complete", a->v->id);
     a->unanswered = false;
     c->exit.reason = VCPU_EXIT_NONE;

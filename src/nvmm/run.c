@@ -196,7 +196,7 @@ static void exit_invalid(struct nv_vcpu *nv, const struct mote_exit *in)
     nv->exit.u.inv.hwcode = in->reason;
 }
 
-/* The details of an exit that has them. */
+/* The details of an exit that has them; those that want an answer are open. */
 static void fill(struct nv_vcpu *nv, const struct mote_exit *in)
 {
     switch (nv->exit.reason) {
@@ -208,15 +208,12 @@ static void fill(struct nv_vcpu *nv, const struct mote_exit *in)
     case NVMM_VCPU_EXIT_RDMSR:
     case NVMM_VCPU_EXIT_WRMSR: exit_msr(nv, in); break;
     case NVMM_VCPU_EXIT_CPUID: exit_cpuid(nv, in); break;
-    case NVMM_VCPU_EXIT_INT_READY: nv->int_window = false; break;
-    case NVMM_VCPU_EXIT_NMI_READY: nv->nmi_window = false; break;
-    case NVMM_VCPU_EXIT_INVALID: exit_invalid(nv, in); break;
+    case NVMM_VCPU_EXIT_INT_READY: nv->int_window = false; return;
+    case NVMM_VCPU_EXIT_NMI_READY: nv->nmi_window = false; return;
+    case NVMM_VCPU_EXIT_INVALID: exit_invalid(nv, in); return;
     default: return;
     }
-    if (nv->exit.reason == NVMM_VCPU_EXIT_IO || nv->exit.reason == NVMM_VCPU_EXIT_MEMORY ||
-        nv->exit.reason == NVMM_VCPU_EXIT_RDMSR || nv->exit.reason == NVMM_VCPU_EXIT_WRMSR ||
-        nv->exit.reason == NVMM_VCPU_EXIT_CPUID)
-        nv->open = nv->exit.reason;
+    nv->open = nv->exit.reason;
 }
 
 static void convert_exit(struct nv_vcpu *nv, const struct mote_exit *in)

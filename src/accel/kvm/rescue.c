@@ -318,9 +318,9 @@ int kvm_rescue_finish(struct kvm_vcpu *k)
 
     if (!kvm_rescue_is_open(k))
         return 0;
-    if (k->v.dirty & X86_GPRS)
+    if (k->v.dirty & X86_GPRS) {
         k->rescuer->assist.shutdown = false;
-    if (k->rescuer->assist.unanswered && !(k->v.dirty & X86_GPRS)) {
+    } else if (k->rescuer->assist.unanswered) {
         err = state_in(k);
         if (!err)
             err = assist_unanswered(&k->rescuer->assist);

@@ -48,7 +48,7 @@ void block_cache_free(struct block_cache *b)
     unmap(b->pages, PAGES_SIZE);
     unmap(b->arena, BLOCK_ARENA);
     unmap(b->ring, RING_SIZE);
-    copies_free(b);
+    unmap(b->copies, BLOCK_COPIES);
 }
 
 void *arena_take(struct block_cache *b, size_t size)

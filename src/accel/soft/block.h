@@ -224,8 +224,10 @@ void block_looked(struct block_cache *b, const struct block *block);
  */
 bool block_doubt(struct block_cache *b);
 
-/* The copy of the block's page, all of it compared; NULL: memory itself will do. */
-const uint8_t *block_copy(struct block_cache *b, struct emu_cpu *c, const struct block *block);
+/* The page that the block begins in, for a translation to be made of: compared, if it was in doubt.
+ */
+const uint8_t *block_page_bytes(struct block_cache *b, struct emu_cpu *c,
+                                const struct block *block);
 
 /* Drop everything. */
 void block_flush(struct block_cache *b);

@@ -151,7 +151,7 @@ bool block_refill(struct block_cache *b, struct emu_cpu *c, struct block *block)
 {
     struct block_ops *ops = ring_room(b);
     const struct block_page *page = page_find(b, block->gpa >> PAGE_SHIFT);
-    const uint8_t *code = (page->copy ? page->copy : page->host) + (block->gpa & PAGE_MASK);
+    const uint8_t *code = page_bytes(page) + (block->gpa & PAGE_MASK);
     uint16_t bytes;
 
     if (block_fill(ops->op, c, block->gpa, code, block->bytes, &bytes) == block->count &&
@@ -210,12 +210,11 @@ static bool crossing_decode(struct emu_cpu *c, const struct halves *at, struct e
     return true;
 }
 
-static struct block *crossing_build(struct block_cache *b, struct emu_cpu *c,
-                                    const struct halves *at, uint32_t key)
+static struct block *crossing_build(struct block_cache *b, struct emu_cpu *c, struct halves *at,
+                                    uint32_t key)
 {
     struct block_page *page, *page2;
     struct block *block, *guard;
-    struct halves copies;
 
     if (!arena_has_room(b))
         block_flush(b);
@@ -228,12 +227,8 @@ static struct block *crossing_build(struct block_cache *b, struct emu_cpu *c,
         page_see(b, c, page2, 0, X86_INSN_MAX);
         if (!page->watch.on || !page2->watch.on)
             return NULL;
-        copies = (struct halves){.host = page->copy + (at->gpa & PAGE_MASK),
-                                 .host2 = page2->copy,
-                                 .gpa = at->gpa,
-                                 .gpa2 = at->gpa2,
-                                 .avail = at->avail};
-        at = &copies;
+        at->host = page->copy + (at->gpa & PAGE_MASK);
+        at->host2 = page2->copy;
     }
     block = head_take(b);
     *block = (struct block){.gpa = at->gpa,

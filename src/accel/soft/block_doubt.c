@@ -41,13 +41,6 @@ void copies_flush(struct block_cache *b)
     b->copied = b->copies_ahead = 0;
 }
 
-void copies_free(struct block_cache *b)
-{
-    if (b->copies)
-        munmap(b->copies, BLOCK_COPIES);
-    b->copies = NULL;
-}
-
 void copy_refresh(struct block_page *p, uint64_t begin, uint64_t len)
 {
     host_copy(p->copy + begin, p->host + begin, MIN(len, PAGE_SIZE - begin));
@@ -107,15 +100,13 @@ bool block_holds(struct block_cache *b, struct emu_cpu *c, const struct block *b
     return false;
 }
 
-const uint8_t *block_copy(struct block_cache *b, struct emu_cpu *c, const struct block *block)
+const uint8_t *block_page_bytes(struct block_cache *b, struct emu_cpu *c, const struct block *block)
 {
-    struct block_page *p;
+    struct block_page *p = page_find(b, block->gpa >> PAGE_SHIFT);
 
-    if (likely(!b->doubts))
-        return NULL;
-    p = page_find(b, block->gpa >> PAGE_SHIFT);
-    page_see(b, c, p, 0, PAGE_SIZE);
-    return p->copy;
+    if (unlikely(p->copy != NULL))
+        page_see(b, c, p, 0, PAGE_SIZE);
+    return page_bytes(p);
 }
 
 bool block_doubt(struct block_cache *b)

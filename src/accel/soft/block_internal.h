@@ -102,7 +102,12 @@ void copy_refresh(struct block_page *p, uint64_t begin, uint64_t len);
 bool block_holds(struct block_cache *b, struct emu_cpu *c, const struct block *block);
 
 void copies_flush(struct block_cache *b);
-void copies_free(struct block_cache *b);
+
+/* What blocks are made of. */
+static inline const uint8_t *page_bytes(const struct block_page *p)
+{
+    return p->copy ? p->copy : p->host;
+}
 
 /* ---- the ring (block_ring.c) ------------------------------------------------------------- */
 

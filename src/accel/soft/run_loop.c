@@ -454,18 +454,21 @@ int soft_assist(struct vcpu *v, const struct accel_bus_ops *ops)
     return err;
 }
 
-int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
+/* An exit is about to be completed by what is changed in the state. */
+static struct assist *completing(struct vcpu *v)
 {
     state_flush(v);
     v->valid = 0;
     check_state_changed(soft(v)->check);
-    return assist_msr(&soft(v)->assist, value, fault);
+    return &soft(v)->assist;
+}
+
+int soft_complete_msr(struct vcpu *v, uint64_t value, bool fault)
+{
+    return assist_msr(completing(v), value, fault);
 }
 
 int soft_complete_cpuid(struct vcpu *v, const uint32_t regs[4])
 {
-    state_flush(v);
-    v->valid = 0;
-    check_state_changed(soft(v)->check);
-    return assist_cpuid(&soft(v)->assist, regs);
+    return assist_cpuid(completing(v), regs);
 }

@@ -55,7 +55,7 @@ void translate_run(struct soft_vcpu *s, struct block *b)
         uint32_t link = t->link - 1;
 
         t->link = 0;
-        link_to(t, link, b, mmu);
+        link_to(s, link, b, mmu);
     } else {
         jump_fill(t, mmu, linear, code_of(t, b, mmu));
     }

@@ -36,7 +36,7 @@ static bool linkable(const struct tr *tr, int64_t target)
 
     if (!same_page(target))
         return false;
-    if (avail == X86_INSN_MAX || !tr->page)
+    if (avail == X86_INSN_MAX)
         return true;
     host_copy(copy, tr->page + target, avail);
     return x86_decode(copy, avail, (enum x86_mode)tr->s->cpu.mode, &i) != -EAGAIN;

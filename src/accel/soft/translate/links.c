@@ -20,10 +20,13 @@ bool link_new(struct translator *t, const struct translate_link *l)
  */
 #define LINK_TAKEN 8
 
-static bool link_pays(struct translator *t, struct translate_link *l, struct block *b)
+static bool link_pays(struct soft_vcpu *s, struct translate_link *l, struct block *b)
 {
-    if (l->doubt != (uint16_t)t->doubts) {
-        l->doubt = (uint16_t)t->doubts;
+    struct translator *t = &s->tr;
+    uint16_t doubt = (uint16_t)s->blocks.doubts;
+
+    if (l->doubt != doubt) {
+        l->doubt = doubt;
         l->taken = 0;
     }
     if (++l->taken < LINK_TAKEN)
@@ -36,13 +39,14 @@ static bool link_pays(struct translator *t, struct translate_link *l, struct blo
     return true;
 }
 
-void link_to(struct translator *t, uint32_t n, struct block *b, unsigned mmu)
+void link_to(struct soft_vcpu *s, uint32_t n, struct block *b, unsigned mmu)
 {
+    struct translator *t = &s->tr;
     struct translate_link *l = &t->links[n];
 
     if (l->target != b->gpa || l->mmu != mmu || b->crosses)
         return;
-    if (unlikely(t->doubts) && !link_pays(t, l, b))
+    if (unlikely(s->blocks.doubts) && !link_pays(s, l, b))
         return;
     link_aim(t, l, b->code[mmu]);
     l->next = b->links;
@@ -68,7 +72,6 @@ void translate_doubt(struct soft_vcpu *s)
 
     if (!t->on)
         return;
-    t->doubts++;
     t->link = 0;
     for (unsigned n = 0; n < t->cut_count; n++)
         links_cut(t, t->cuts[n]);

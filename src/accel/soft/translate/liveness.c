@@ -77,8 +77,7 @@ static unsigned look(struct tr *tr, int64_t target, unsigned insns, unsigned for
         struct emu_op op;
         unsigned reads;
 
-        if (target < 0 || target >= (int64_t)PAGE_SIZE || !tr->page ||
-            !look_insn(tr, (unsigned)target, &op))
+        if (target < 0 || target >= (int64_t)PAGE_SIZE || !look_insn(tr, (unsigned)target, &op))
             break;
         reads = before(&op, 0);
         if (split && reads & TR_FLAG_LT)

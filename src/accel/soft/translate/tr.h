@@ -110,9 +110,9 @@ struct tr {
     struct translator *t;
     struct host_asm a;
     struct block *b;
-    const uint8_t *page;     /* the block's page, in host memory; NULL: not to be looked at */
-    const struct emu_op *op; /* being translated */
-    unsigned mmu;            /* at tr->op: STAC and CLAC change it */
+    const uint8_t *page;                /* the block's page, as it was compared */
+    const struct emu_op *op;            /* being translated */
+    unsigned mmu;                       /* at tr->op: STAC and CLAC change it */
     uint16_t live[BLOCK_MAX_INSNS + 1]; /* flags needed before instruction n */
     struct tr_saved saved;
     struct tr_flags_by flags_by;
@@ -316,7 +316,7 @@ static inline uint32_t tr_offset(const struct tr *tr, const uint8_t *p)
 /* One more; it is number link_count then. False: there is no room. */
 bool link_new(struct translator *t, const struct translate_link *l);
 /* Code was left by link number n, for b: from now on it goes there at once. */
-void link_to(struct translator *t, uint32_t n, struct block *b, unsigned mmu);
+void link_to(struct soft_vcpu *s, uint32_t n, struct block *b, unsigned mmu);
 
 /* ---- the jump cache (jumps.c) ----------------------------------------------------------- */
 

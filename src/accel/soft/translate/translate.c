@@ -388,14 +388,6 @@ static void emit(struct tr *tr)
 }
 
 /* The page that b is of, as the host has it. */
-static const uint8_t *page_of(struct soft_vcpu *s, const struct block *b)
-{
-    gpa_t page = GPA(align_down(b->gpa, PAGE_SIZE));
-    const struct mem_slot *slot = guest_mem_find(s->cpu.mem, page);
-
-    return slot ? slot->hva + (page.v - slot->gpa.v) : NULL;
-}
-
 bool translate_block(struct soft_vcpu *s, struct block *b)
 {
     static _Thread_local struct tr tr;
@@ -410,9 +402,7 @@ bool translate_block(struct soft_vcpu *s, struct block *b)
     tr.t = t;
     tr.b = b;
     tr.mmu = s->cpu.mmu;
-    tr.page = block_copy(&s->blocks, &s->cpu, b);
-    if (likely(!tr.page))
-        tr.page = page_of(s, b);
+    tr.page = block_page_bytes(&s->blocks, &s->cpu, b);
     tr.a = (struct host_asm){.start = t->code.rw + begin,
                              .p = t->code.rw + begin,
                              .end = t->code.rw + begin + BLOCK_CODE};

@@ -51,7 +51,7 @@ struct translate_link {
     uint32_t next;   /* index + 1 of another link to the same block; 0: none */
     uint8_t mmu;
     uint8_t taken;  /* so often the way out was, ... */
-    uint16_t doubt; /* ... since this one: its low bits */
+    uint16_t doubt; /* ... since this doubt: its low bits */
 };
 
 struct translate_stats {
@@ -108,7 +108,6 @@ struct translator {
     struct translate_slots slots;
     struct translate_jump jumps[TRANSLATE_MMUS][1u << TRANSLATE_JUMP_BITS]
         __attribute__((aligned(PAGE_SIZE))); /* for madvise */
-    uint32_t doubts;                         /* how often all code was doubted */
     uint32_t cut_count;
     struct block *cuts[TRANSLATE_CUTS]; /* links lead to them, which the next doubt cuts */
 };
